@@ -1,0 +1,179 @@
+"""One folder per finished stage: ``artifacts/<first two of the key>/<key>/result.json`` and the files it lists."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sota_bench.plan.stage import Stage, StageResult
+from sota_bench.store import files
+
+FORMAT = 1
+LARGE_SUFFIXES = (".safetensors", ".u8")
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+class MissingArtifact(Exception):
+    """The stage is not done here."""
+
+
+class DamagedArtifact(Exception):
+    """An artifact that does not match its digests: it counts as not done, and its stage runs again.
+
+    Args:
+        key: key of the stage.
+        reason: what does not match, for people.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key, self.reason = key, reason
+        super().__init__(f"artifact {key[:12]}: {reason}")
+
+    def __reduce__(self) -> tuple[type[DamagedArtifact], tuple[str, str]]:
+        return type(self), (self.key, self.reason)
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that ``result.json`` says.
+
+    Attributes:
+        key, kind, title, params, parents, epochs: of the stage.
+        result: what the stage produced.
+        sizes: relative name -> bytes, for the names of ``result.files``.
+        finished: local time with offset, ISO 8601; for people only, nothing is decided by it.
+    """
+
+    key: str
+    kind: str
+    title: str
+    params: Mapping[str, Any]
+    parents: Mapping[str, str]
+    epochs: int
+    result: StageResult
+    sizes: Mapping[str, int]
+    finished: str
+
+    @property
+    def large(self) -> list[str]:
+        """Names of the files that pruning may remove: checkpoints and pixels."""
+        return [name for name in self.sizes if name.endswith(LARGE_SUFFIXES)]
+
+
+def checked_key(key: str) -> str:
+    """``key`` itself, if it is a stage key (64 hex digits) and so cannot name another folder."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"not a stage key: {key!r}")
+    return key
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write ``result.json`` with the digest of its own content, whole or not at all."""
+    body = {"format": FORMAT, **asdict(record)}
+    digest = hashlib.sha256(files.canonical_json(body).encode("ascii")).hexdigest()
+    files.write_json(folder / files.RESULT, {"digest": digest, **body})
+
+
+def read_record(folder: Path, key: str) -> Record:
+    """Read and check the ``result.json`` of one folder.
+
+    Raises:
+        MissingArtifact: there is none.
+        DamagedArtifact: it is not what was written.
+    """
+    path = folder / files.RESULT
+    try:
+        if path.is_symlink():
+            raise DamagedArtifact(key, f"{files.RESULT} is a link")
+        body = json.loads(path.read_bytes())
+        digest = body.pop("digest")
+        if hashlib.sha256(files.canonical_json(body).encode("ascii")).hexdigest() != digest:
+            raise DamagedArtifact(key, f"{files.RESULT} does not match its digest")
+        if body.pop("format") != FORMAT:
+            raise DamagedArtifact(key, f"{files.RESULT} has another format")
+        record = Record(**{**body, "result": StageResult(**body["result"])})
+        names = list(record.result.files)
+        if record.key != key:
+            raise DamagedArtifact(key, "it belongs to another stage")
+        if not all(map(files.is_safe_name, names)) or set(names) != set(record.sizes):
+            raise DamagedArtifact(key, "it names files outside its folder")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingArtifact(key) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedArtifact(key, f"{files.RESULT} cannot be read ({type(error).__name__})") from error
+    return record
+
+
+def present(folder: Path, record: Record) -> bool:
+    """Whether every file of the artifact is there with its recorded size."""
+    try:
+        return all((folder / name).lstat().st_size == size for name, size in record.sizes.items())
+    except OSError:
+        return False
+
+
+def checked_file(folder: Path, record: Record, name: str) -> Path:
+    """Path of one file of an artifact after its digest was compared.
+
+    Raises:
+        DamagedArtifact: it is absent, is no plain file, or has other bytes.
+        KeyError: the artifact has no file of that name.
+    """
+    expected, path = record.result.files[name], folder / name
+    try:
+        digest = files.known_digest(path)
+    except (OSError, ValueError) as error:
+        raise DamagedArtifact(record.key, f"{name} cannot be read ({error})") from error
+    if digest != expected:
+        raise DamagedArtifact(record.key, f"{name} does not match its digest")
+    return path
+
+
+def check_folder(folder: Path) -> Record:
+    """Compare every digest of the artifact in ``folder`` (named by its key); what a worker does before it reads one.
+
+    Raises:
+        DamagedArtifact: any file or ``result.json`` itself does not match, or is absent.
+    """
+    try:
+        record = read_record(folder, folder.name)
+    except MissingArtifact as error:
+        raise DamagedArtifact(folder.name, f"{files.RESULT} is absent") from error
+    for name in record.result.files:
+        checked_file(folder, record, name)
+    return record
+
+
+def seal(stage: Stage, workspace: Path, result: StageResult, finished: str) -> Record:
+    """Turn a finished workspace into a complete artifact in place: scratch removed, ``result.json`` written last."""
+    shutil.rmtree(workspace / files.SCRATCH_FOLDER, ignore_errors=True)
+    for path in workspace.rglob("*"):
+        if path.is_file() and files.is_scratch(path.relative_to(workspace).as_posix()):
+            path.unlink()
+    sizes = {name: (workspace / name).lstat().st_size for name in result.files}
+    record = Record(
+        key=stage.key,
+        kind=stage.kind,
+        title=stage.title,
+        params=dict(stage.params),
+        parents=dict(stage.parents),
+        epochs=stage.epochs,
+        result=result,
+        sizes=sizes,
+        finished=finished,
+    )
+    write_record(workspace, record)
+    return record
+
+
+def all_keys(artifacts: Path) -> Iterator[str]:
+    """Keys of all artifact folders, damaged or not."""
+    for shelf in sorted(artifacts.iterdir()) if artifacts.is_dir() else []:
+        if shelf.is_dir():
+            yield from sorted(folder.name for folder in shelf.iterdir() if _KEY.fullmatch(folder.name))

@@ -1,0 +1,114 @@
+"""Files that are whole or absent: digests, atomic JSON, and listing a folder without following links out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+RESULT = "result.json"
+SCRATCH_FOLDER = "partial"
+"""Sub-folder of a workspace for what only a resumed stage reads; it never becomes part of an artifact."""
+_SCRATCH_ENDINGS = (".tmp", ".partial", ".lock")
+_SUFFIXES = {".json", ".npz", ".npy", ".safetensors", ".u8", ".csv", ".txt"}
+
+
+def canonical_json(value: Any) -> str:
+    """JSON text that is equal for equal values; non-finite numbers raise ``ValueError``."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` so that a reader sees the old file or the whole new one, never a part."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="ascii") as file:
+        file.write(canonical_json(value))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def file_digest(path: Path, *, sync: bool = False) -> str:
+    """SHA-256 of a file in hex; with ``sync`` its bytes are also forced to the disk first."""
+    with path.open("rb") as file:
+        if sync:
+            os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=8192)
+def _digest_of_version(path: Path, size: int, modified_ns: int, inode: int) -> str:
+    return file_digest(path)
+
+
+def known_digest(path: Path) -> str:
+    """SHA-256 of a file, computed once per process for each version of it (size, modification time, inode)."""
+    info = path.lstat()
+    if not stat.S_ISREG(info.st_mode):
+        raise ValueError(f"{path.name} is not a plain file")
+    return _digest_of_version(path, info.st_size, info.st_mtime_ns, info.st_ino)
+
+
+def is_scratch(name: str) -> bool:
+    """Whether a file of a workspace is left out of the artifact (``partial/...``, ``*.tmp``, ``*.partial``)."""
+    return name.startswith(SCRATCH_FOLDER + "/") or name.endswith(_SCRATCH_ENDINGS)
+
+
+def is_safe_name(name: Any) -> bool:
+    """Whether a recorded file name stays inside its artifact's folder."""
+    if not isinstance(name, str) or not name or "\\" in name or "\0" in name or name.startswith("/"):
+        return False
+    return all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def result_files(workspace: Path) -> list[str]:
+    """Names of the files of a finished workspace that make up its artifact, sorted.
+
+    Args:
+        workspace: the folder that a stage worked in.
+
+    Returns:
+        Relative names with forward slashes; ``result.json`` and scratch files are left out.
+
+    Raises:
+        ValueError: a link, a device, or a kind of file that could carry code (a pickle).
+    """
+    names = []
+    for folder, folders, files in os.walk(workspace):
+        for entry in [*files, *(name for name in folders if (Path(folder) / name).is_symlink())]:
+            path = Path(folder) / entry
+            name = path.relative_to(workspace).as_posix()
+            if name == RESULT or is_scratch(name):
+                continue
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise ValueError(f"{name} is not a plain file; a stage must write files, not links")
+            if path.suffix not in _SUFFIXES:
+                raise ValueError(f"{name}: an artifact holds only {', '.join(sorted(_SUFFIXES))} files")
+            names.append(name)
+    return sorted(names)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all plain files under ``folder``; 0 where it is missing, files that vanish meanwhile are skipped."""
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 (10,000s of files)
+            except FileNotFoundError:
+                continue
+    return total

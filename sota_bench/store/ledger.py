@@ -1,0 +1,219 @@
+"""The index of a store in SQLite: what ran, failed or waits. It can be lost: the artifacts are the truth."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sota_bench.errors import UserError
+from sota_bench.plan.stage import Stage
+from sota_bench.store.artifacts import Record
+
+SCHEMA_VERSION = 1
+_TABLES = """
+CREATE TABLE stages (
+    key TEXT PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, params TEXT NOT NULL, parents TEXT NOT NULL,
+    status TEXT NOT NULL, failure TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
+    log TEXT NOT NULL DEFAULT '', pid INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+    started TEXT NOT NULL DEFAULT '', ended TEXT NOT NULL DEFAULT '', seconds TEXT NOT NULL DEFAULT '{}',
+    peak_memory_mb REAL NOT NULL DEFAULT 0, concurrent INTEGER NOT NULL DEFAULT 0,
+    reused INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, grid TEXT NOT NULL, out TEXT NOT NULL, command TEXT NOT NULL, pid INTEGER NOT NULL,
+    host TEXT NOT NULL, started TEXT NOT NULL, ended TEXT NOT NULL DEFAULT '', summary TEXT NOT NULL DEFAULT '{}');
+"""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage as the ledger knows it.
+
+    Attributes:
+        status: ``running``, ``done``, ``failed``, ``blocked`` or ``interrupted``.
+        failure: kind of the failure (``diverged``, ``out of memory``, ``crashed``, ``timeout``, ``error``,
+            ``blocked``), "" without one.
+        reason: one line for people.
+        log: path of the log file, relative to the store.
+        pid: process that ran it last.
+        attempts: runs begun so far; a reused result is no attempt.
+        seconds: by part, as the stage measured them (monotonic clock).
+        reused: how many runs were answered with its stored result.
+        used: order of last use, larger is later; a counter, so that no wall clock matters.
+    """
+
+    key: str
+    kind: str
+    title: str
+    params: dict[str, Any]
+    parents: dict[str, str]
+    status: str
+    failure: str
+    reason: str
+    log: str
+    pid: int
+    attempts: int
+    started: str
+    ended: str
+    seconds: dict[str, float]
+    peak_memory_mb: float
+    concurrent: int
+    reused: int
+    used: int
+
+
+class Ledger:
+    """A connection to one ledger file.
+
+    Args:
+        path: the SQLite file.
+        writable: open for the one process that holds the store; otherwise read only.
+
+    Raises:
+        UserError: the file was written by a newer version.
+        sqlite3.DatabaseError: it is damaged; see ``Store`` for the rebuilding.
+    """
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        self.path = path
+        mode = "rwc" if writable else "ro"
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        self.db = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+        self.db.row_factory = sqlite3.Row
+        try:
+            self._open(writable)
+        except BaseException:
+            self.db.close()
+            raise
+
+    def _open(self, writable: bool) -> None:
+        version = self.db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise UserError(
+                str(self.path),
+                "",
+                f"was written by a newer sota_bench (schema {version}, this one reads {SCHEMA_VERSION})",
+                "update sota_bench, or remove this file: it is an index and is made again",
+            )
+        if not writable:
+            self.db.execute("SELECT count(*) FROM stages").fetchone()
+            return
+        self.db.execute("PRAGMA journal_mode = WAL")
+        self.db.execute("PRAGMA synchronous = NORMAL")
+        if version == 0 and not self.db.execute("SELECT name FROM sqlite_master").fetchone():
+            self.db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        findings = [row[0] for row in self.db.execute("PRAGMA quick_check(1)")]
+        if findings != ["ok"]:
+            raise sqlite3.DatabaseError(findings[0])
+        self.db.execute("SELECT count(*) FROM stages, runs WHERE stages.used < 0").fetchone()
+
+    @classmethod
+    def in_memory(cls) -> Ledger:
+        """An empty ledger that is no file, for readers of a store whose own is missing or damaged."""
+        ledger = cls.__new__(cls)
+        ledger.path = Path(":memory:")
+        ledger.db = sqlite3.connect(":memory:", isolation_level=None)
+        ledger.db.row_factory = sqlite3.Row
+        ledger.db.executescript(_TABLES)
+        return ledger
+
+    def close(self) -> None:
+        """Close the connection; the write-ahead log is folded into the file."""
+        self.db.close()
+
+    def update(self, stage: Stage, **columns: Any) -> None:
+        """Set columns of one stage's row, making the row when it is new."""
+        self._upsert(_identity(stage), columns)
+
+    def index(self, records: Iterable[Record]) -> None:
+        """Enter finished artifacts as done; the rows of other stages stay as they are."""
+        self.db.execute("BEGIN")
+        for record in records:
+            result = record.result
+            self._upsert(
+                _identity(record),
+                {
+                    "status": "done",
+                    "failure": "",
+                    "reason": "",
+                    "ended": record.finished,
+                    "seconds": json.dumps(result.seconds),
+                    "peak_memory_mb": result.peak_memory_mb,
+                    "concurrent": result.concurrent,
+                },
+            )
+        self.db.execute("COMMIT")
+
+    def _upsert(self, identity: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+        everything = {"status": "interrupted", **identity, **columns}
+        names, marks = ", ".join(everything), ", ".join(f":{name}" for name in everything)
+        changes = ", ".join(f"{name} = :{name}" for name in [*identity, *columns] if name != "key")
+        self.db.execute(
+            f"INSERT INTO stages ({names}) VALUES ({marks}) ON CONFLICT (key) DO UPDATE SET {changes}", everything
+        )
+
+    def count(self, keys: Iterable[str], column: str) -> None:
+        """Add one to ``reused`` or ``attempts`` of each key's row, in one transaction."""
+        assert column in ("reused", "attempts")
+        self.db.execute("BEGIN")
+        self.db.executemany(f"UPDATE stages SET {column} = {column} + 1 WHERE key = ?", [(key,) for key in keys])
+        self.db.execute("COMMIT")
+
+    def touch(self, keys: Iterable[str]) -> None:
+        """Make ``keys`` the most recently used ones."""
+        self.db.executemany(
+            "UPDATE stages SET used = (SELECT max(used) FROM stages) + 1 WHERE key = ?", [(key,) for key in keys]
+        )
+
+    def interrupt_running(self) -> list[str]:
+        """Turn rows left ``running`` by a process that is gone into ``interrupted``; their keys."""
+        keys = [row[0] for row in self.db.execute("SELECT key FROM stages WHERE status = 'running'")]
+        self.db.execute("UPDATE stages SET status = 'interrupted' WHERE status = 'running'")
+        self.db.execute("UPDATE runs SET ended = 'interrupted' WHERE ended = ''")
+        return keys
+
+    def rows(self) -> dict[str, StageRow]:
+        """Every stage's row, by key."""
+        return {row["key"]: _row(row) for row in self.db.execute("SELECT * FROM stages")}
+
+    def row(self, key: str) -> StageRow | None:
+        """One stage's row."""
+        found = self.db.execute("SELECT * FROM stages WHERE key = ?", (key,)).fetchone()
+        return None if found is None else _row(found)
+
+    def begin_run(self, **columns: Any) -> int:
+        """Enter a run; its id."""
+        names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+        cursor = self.db.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", columns)
+        return int(cursor.lastrowid or 0)
+
+    def end_run(self, run: int, ended: str, summary: Mapping[str, Any]) -> None:
+        """Enter how a run ended."""
+        self.db.execute("UPDATE runs SET ended = ?, summary = ? WHERE id = ?", (ended, json.dumps(summary), run))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run, oldest first."""
+        return [dict(row) for row in self.db.execute("SELECT * FROM runs ORDER BY id")]
+
+
+def _identity(of: Stage | Record) -> dict[str, Any]:
+    return {
+        "key": of.key,
+        "kind": of.kind,
+        "title": of.title,
+        "params": json.dumps(dict(of.params)),
+        "parents": json.dumps(dict(of.parents)),
+    }
+
+
+def _row(row: sqlite3.Row) -> StageRow:
+    values = dict(row)
+    try:
+        for name in ("params", "parents", "seconds"):
+            values[name] = json.loads(values[name])
+    except ValueError as error:
+        raise sqlite3.DatabaseError(f"row {row['key']!r} does not parse") from error
+    return StageRow(**values)

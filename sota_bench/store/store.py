@@ -1,0 +1,458 @@
+"""The store: what is done, where its files are, who works on what, and what may be removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sota_bench.errors import UserError
+from sota_bench.plan.stage import Stage, StageResult
+from sota_bench.store import artifacts, files, holding
+from sota_bench.store.artifacts import DamagedArtifact, MissingArtifact, Record
+from sota_bench.store.ledger import Ledger, StageRow
+from sota_bench.store.pruning import Sizes, measure, prune
+
+T = TypeVar("T")
+
+
+class Store:
+    """Finished stages under ``root``; making one writes nothing.
+
+    Reading needs no lock. Writing happens inside ``hold``, by one process at a time. Folders::
+
+        artifacts/ab/ab12.../   finished stages: result.json and the files it lists
+        work/ab12.../           a stage in the making; survives a kill, and the stage goes on in it
+        logs/                   one text file per stage that ran
+        damaged/                artifacts and ledgers that did not match their digests, kept to be looked at
+        ledger.sqlite           the index; rebuilt from the artifacts when it is lost
+
+    Args:
+        root: the store's folder; it need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self._ledger: Ledger | None = None
+        self._notes: list[str] = []
+        self._total: int | None = None
+
+    @property
+    def _artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this object may write now."""
+        return self._ledger is not None
+
+    # Holding
+
+    @contextmanager
+    def hold(self, command: str) -> Iterator[None]:
+        """Be the one writer for the length of a ``with`` block; repairs first what a killed writer left behind.
+
+        Args:
+            command: what is being run, told to whoever comes second.
+
+        Raises:
+            UserError: somebody else holds it (named in the line), the folder cannot be written, or the ledger is
+                from a newer version.
+        """
+        try:
+            for name in ("artifacts", "work", "logs", "trash", "damaged"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            with holding.exclusive(self.root, command):
+                self._ledger = self._open_ledger()
+                try:
+                    self._recover()
+                    yield
+                finally:
+                    ledger, self._ledger, self._total = self._ledger, None, None
+                    with suppress(sqlite3.Error):
+                        ledger.close()
+        except OSError as error:
+            raise self.trouble(error) from error
+
+    def holder(self) -> holding.Holder | None:
+        """Who writes to this store now, if anybody."""
+        return holding.read_holder(self.root)
+
+    def trouble(self, error: OSError) -> UserError:
+        """The line for an operating-system error on the store's folder."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return UserError(
+                str(self.root),
+                "",
+                "the disk is full",
+                "free some space, or set a smaller --disk-limit, and run the same command again: it goes on from here",
+            )
+        if self._ledger is not None and not self.root.is_dir():
+            return UserError(
+                str(self.root), "", "the store vanished while it was in use", "run the same command again"
+            )
+        return UserError(
+            str(self.root),
+            "",
+            f"cannot be written ({error.strerror or error})",
+            "choose a folder that you may write to with --store",
+        )
+
+    def take_notes(self) -> list[str]:
+        """Lines about repairs since the last call, for people."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    # Reading
+
+    def folder(self, key: str) -> Path:
+        """Where the artifact of ``key`` is, or would be."""
+        return self._artifacts / artifacts.checked_key(key)[:2] / key
+
+    def log_path(self, key: str) -> Path:
+        """The log file of the stage's last run."""
+        return self.root / "logs" / f"{artifacts.checked_key(key)}.log"
+
+    def record(self, key: str) -> Record:
+        """All that the stage's ``result.json`` says, its digest checked.
+
+        Raises:
+            MissingArtifact: the stage is not done.
+            DamagedArtifact: it was, and its result is damaged; a holder has set it aside meanwhile.
+        """
+        try:
+            return artifacts.read_record(self.folder(key), key)
+        except DamagedArtifact as error:
+            if self.is_held:
+                self.set_aside(key, error.reason)
+            raise
+
+    def result(self, key: str) -> StageResult:
+        """What the stage produced; raises like ``record``."""
+        return self.record(key).result
+
+    def is_done(self, key: str) -> bool:
+        """Whether the stage has a sound ``result.json``; its large files may be pruned, see ``has_files``."""
+        try:
+            self.record(key)
+        except (MissingArtifact, DamagedArtifact):
+            return False
+        return True
+
+    def has_files(self, key: str) -> bool:
+        """Whether the stage is done and every file of it is there in full length, so that a child may read it."""
+        try:
+            return artifacts.present(self.folder(key), self.record(key))
+        except (MissingArtifact, DamagedArtifact):
+            return False
+
+    def checked_file(self, key: str, name: str) -> Path:
+        """Path of one file of a done stage, after comparing its digest.
+
+        Raises:
+            MissingArtifact: the stage is not done.
+            DamagedArtifact: the file is absent or has other bytes; a holder has set the artifact aside meanwhile.
+            KeyError: the stage has no such file.
+        """
+        record = self.record(key)
+        try:
+            return artifacts.checked_file(self.folder(key), record, name)
+        except DamagedArtifact as error:
+            if self.is_held:
+                self.set_aside(key, error.reason)
+            raise
+
+    def verify(self, key: str, files: bool = True) -> bool:
+        """Whether the artifact matches its digests: of ``result.json``, and with ``files`` of every file."""
+        try:
+            record = artifacts.read_record(self.folder(key), key)
+            for name in record.result.files if files else ():
+                artifacts.checked_file(self.folder(key), record, name)
+        except (MissingArtifact, DamagedArtifact):
+            return False
+        return True
+
+    def keys(self) -> list[str]:
+        """Keys of all artifacts, damaged or not, sorted."""
+        return list(artifacts.all_keys(self._artifacts))
+
+    def rows(self) -> dict[str, StageRow]:
+        """What the ledger knows of every stage, by key; without a readable ledger, what the artifacts say."""
+        return self._read(lambda ledger: ledger.rows())
+
+    def row(self, key: str) -> StageRow | None:
+        """What the ledger knows of one stage."""
+        return self._read(lambda ledger: ledger.row(key))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run of this store, oldest first."""
+        return self._read(lambda ledger: ledger.runs())
+
+    def failed(self) -> dict[str, StageRow]:
+        """Stages whose last run failed by themselves (not those blocked by another), by key."""
+        return {key: row for key, row in self.rows().items() if row.status == "failed" and not self.is_done(key)}
+
+    # Writing
+
+    def workspace(self, key: str) -> Path:
+        """The folder in which the stage works, made when it is absent; what an earlier attempt left is still there."""
+        folder = self.root / "work" / artifacts.checked_key(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def discard_workspace(self, key: str) -> None:
+        """Forget what earlier attempts of the stage left."""
+        shutil.rmtree(self.root / "work" / artifacts.checked_key(key), ignore_errors=True)
+
+    def running(self, stage: Stage, pid: int) -> None:
+        """Enter that process ``pid`` has begun the stage."""
+        log = f"logs/{stage.key}.log"
+
+        def enter(ledger: Ledger) -> None:
+            ledger.update(
+                stage, status="running", pid=pid, started=holding.now(), ended="", failure="", reason="", log=log
+            )
+            ledger.count([stage.key], "attempts")
+            ledger.touch(stage.parents.values())
+
+        self._write(enter)
+
+    def interrupted(self, stage: Stage) -> None:
+        """Enter that the stage was stopped from outside and goes on in its workspace next time."""
+        self._write(lambda ledger: ledger.update(stage, status="interrupted", ended=holding.now()))
+
+    def fail(self, stage: Stage, reason: str, log: str, kind: str) -> None:
+        """Enter that the stage failed, or cannot run because a parent failed (``kind`` is ``blocked``).
+
+        Args:
+            stage: the stage.
+            reason: one line for people.
+            log: path of its log file relative to the store, "" without one.
+            kind: see ``StageRow.failure``.
+        """
+        status = "blocked" if kind == "blocked" else "failed"
+        line = " ".join(reason.split())
+        self._write(
+            lambda ledger: ledger.update(
+                stage, status=status, failure=kind, reason=line, log=log, ended=holding.now()
+            )
+        )
+
+    def reused(self, keys: Iterable[str]) -> None:
+        """Enter that a run was answered with these stored results."""
+        listed = list(keys)
+
+        def enter(ledger: Ledger) -> None:
+            ledger.count(listed, "reused")
+            ledger.touch(listed)
+
+        self._write(enter)
+
+    def commit(
+        self,
+        stage: Stage,
+        workspace: Path,
+        values: dict[str, Any],
+        seconds: dict[str, float],
+        peak_memory_mb: float,
+        concurrent: int,
+        digests: Mapping[str, str] | None = None,
+    ) -> StageResult:
+        """Make the workspace the stage's artifact: all of it, or nothing.
+
+        Args:
+            stage: the stage that ran.
+            workspace: the folder that ``workspace`` gave; it is moved.
+            values: JSON values, every number finite.
+            seconds: by part.
+            peak_memory_mb: 2**20 bytes.
+            concurrent: how many stages ran at once at most.
+            digests: name -> SHA-256 of the files, where the worker has hashed them and forced them to disk.
+
+        Returns:
+            The result as it is stored.
+
+        Raises:
+            ValueError: a number is not finite, or the workspace holds what an artifact may not.
+            OSError: the disk is full or gone; the workspace is as it was.
+        """
+        if digests is None:
+            digests = {
+                name: files.file_digest(workspace / name, sync=True) for name in files.result_files(workspace)
+            }
+        result = StageResult(values, seconds, peak_memory_mb, concurrent, dict(digests))
+        record = artifacts.seal(stage, workspace, result, holding.now())
+        self._file(record, workspace)
+        return result
+
+    def set_aside(self, key: str, reason: str) -> None:
+        """Move a damaged artifact out of the way, so that its stage counts as not done."""
+        target = self._free_name(self.root / "damaged", key)
+        with suppress(FileNotFoundError):
+            self.folder(key).rename(target)
+        self._total = None
+        row = self.row(key)
+        title = row.title if row else key[:12]
+        self._notes.append(f"{title}: damaged ({reason}); kept as {target.relative_to(self.root)}, it will run again")
+
+    def begin_run(self, grid: str, out: str, command: str) -> int:
+        """Enter the start of a run; its id for ``end_run``."""
+        columns = {"grid": grid, "out": out, "command": command, "pid": os.getpid(), "host": "", "started": ""}
+        columns |= {"host": os.uname().nodename, "started": holding.now()}
+        return self._write(lambda ledger: ledger.begin_run(**columns))
+
+    def end_run(self, run: int, summary: Mapping[str, Any]) -> None:
+        """Enter the end of a run and its summary (JSON values)."""
+        self._write(lambda ledger: ledger.end_run(run, holding.now(), summary))
+
+    # Room
+
+    def sizes(self) -> Sizes:
+        """Bytes by part of the store."""
+        return measure(self.root)
+
+    def total_bytes(self) -> int:
+        """Bytes of all artifacts; counted once per hold and kept up to date."""
+        if self._total is None:
+            self._total = files.folder_bytes(self._artifacts)
+        return self._total
+
+    def prune(self, keys_needed: Collection[str], limit_bytes: int) -> int:
+        """Remove checkpoints and pixels that nobody needs now, least recently used first, down to a limit.
+
+        Args:
+            keys_needed: stages that are still to run and those whose files they read; never touched.
+            limit_bytes: nothing is removed while artifacts and unfinished work together are no larger.
+
+        Returns:
+            Bytes removed. Every ``result.json`` stays, so nothing that is done is forgotten.
+        """
+        excess = self.total_bytes() + files.folder_bytes(self.root / "work") - limit_bytes
+        if excess <= 0:
+            return 0
+        order = {key: row.used for key, row in self.rows().items()}
+        freed = prune(self.root, keys_needed, excess, order)
+        self._total = None
+        return freed
+
+    # Inside
+
+    def _file(self, record: Record, workspace: Path) -> None:
+        """Move a sealed workspace to its place, replacing an artifact that lost its files."""
+        target, total = self.folder(record.key), self.total_bytes()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        old, trash = None, self._free_name(self.root / "trash", record.key)
+        if target.exists():
+            with suppress(MissingArtifact, DamagedArtifact):
+                old = artifacts.read_record(target, record.key)
+            total -= files.folder_bytes(target)
+            target.rename(trash)
+        workspace.rename(target)
+        files.sync_folder(target.parent)
+        shutil.rmtree(trash, ignore_errors=True)
+        workspace.with_name(workspace.name + ".lock").unlink(missing_ok=True)
+        self._total = total + sum(record.sizes.values())
+        if old and old.result.files != record.result.files:
+            self._notes.append(
+                f"{record.title}: running it again gave other bytes than before "
+                "(this device does not repeat itself exactly); results that came from the earlier files are kept"
+            )
+        self._write(lambda ledger: (ledger.index([record]), ledger.touch([record.key])))
+
+    def _recover(self) -> None:
+        """Finish or forget what a killed writer left: half-moved artifacts, rows that say ``running``."""
+        shutil.rmtree(self.root / "trash", ignore_errors=True)
+        (self.root / "trash").mkdir()
+        self._write(lambda ledger: ledger.interrupt_running())
+        for workspace in list((self.root / "work").iterdir()):
+            if not (workspace / files.RESULT).is_file():
+                continue
+            try:
+                record = artifacts.check_folder(workspace)
+            except DamagedArtifact:
+                (workspace / files.RESULT).unlink()
+            else:
+                self._file(record, workspace)
+
+    @staticmethod
+    def _free_name(folder: Path, name: str) -> Path:
+        folder.mkdir(exist_ok=True)
+        return next(path for n in range(10**6) if not (path := folder / f"{name}-{n}").exists())
+
+    def _open_ledger(self) -> Ledger:
+        path = self.root / "ledger.sqlite"
+        if not path.exists():
+            return self._fill(Ledger(path, writable=True))
+        try:
+            return Ledger(path, writable=True)
+        except sqlite3.DatabaseError as error:
+            self._raise_if_disk(error)
+            return self._rebuild(str(error))
+
+    def _rebuild(self, reason: str) -> Ledger:
+        path = self.root / "ledger.sqlite"
+        if self._ledger is not None:
+            with suppress(sqlite3.Error):
+                self._ledger.close()
+        kept = self._free_name(self.root / "damaged", "ledger.sqlite")
+        for ending in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + ending).rename(kept.with_name(kept.name + ending))
+        ledger = self._fill(Ledger(path, writable=True))
+        self._notes.append(
+            f"the ledger was damaged ({reason}); rebuilt from the artifacts, the old one is kept as "
+            f"{kept.relative_to(self.root)}; stages that had failed are tried again"
+        )
+        return ledger
+
+    def _fill(self, ledger: Ledger) -> Ledger:
+        ledger.index(self._sound_records())
+        return ledger
+
+    def _sound_records(self) -> Iterator[Record]:
+        for key in artifacts.all_keys(self._artifacts):
+            with suppress(MissingArtifact, DamagedArtifact):
+                yield artifacts.read_record(self.folder(key), key)
+
+    def _read(self, question: Callable[[Ledger], T]) -> T:
+        if self._ledger is not None:
+            return self._write(question)
+        try:
+            ledger = Ledger(self.root / "ledger.sqlite", writable=False)
+            try:
+                return question(ledger)
+            finally:
+                ledger.close()
+        except sqlite3.Error:
+            ledger = Ledger.in_memory()
+            try:
+                return question(self._fill(ledger))
+            finally:
+                ledger.close()
+
+    def _write(self, action: Callable[[Ledger], T]) -> T:
+        if self._ledger is None:
+            raise RuntimeError("the store is not held")
+        try:
+            return action(self._ledger)
+        except sqlite3.DatabaseError as error:
+            if self._ledger.db.in_transaction:
+                self._ledger.db.execute("ROLLBACK")
+            self._raise_if_disk(error)
+            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+                raise
+            self._ledger = self._rebuild(str(error))
+            return action(self._ledger)
+
+    def _raise_if_disk(self, error: sqlite3.DatabaseError) -> None:
+        """Tell a ledger that cannot be written from one that is damaged, in the operating system's words."""
+        text = str(error)
+        if "is full" in text:
+            raise OSError(errno.ENOSPC, text, str(self.root / "ledger.sqlite")) from error
+        if any(words in text for words in ("readonly", "unable to open", "disk I/O", "is locked")):
+            raise OSError(errno.EIO, text, str(self.root / "ledger.sqlite")) from error

@@ -1,0 +1,162 @@
+"""What a page is made of: sections, and in them prose, figures, tables, pictures, cards and code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell: what is shown, what it is sorted by (None: its text), and a tone (``good``, ``bad``, ...)."""
+
+    text: str
+    order: float | None = None
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with one header row; the first column heads its rows.
+
+    Attributes:
+        caption: what one row is.
+        columns: the header texts; a name that ends in ``#`` marks a column of numbers (the mark is not shown).
+        rows: cells, or plain text where text is all there is to say.
+        interactive: whether the page's script may sort and filter it.
+        folded: the words of the fold that hides it at first, or "" to show it at once.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell | str]]
+    interactive: bool = False
+    folded: str = ""
+    kind: ClassVar[str] = "table"
+
+    @property
+    def heads(self) -> list[tuple[str, bool]]:
+        """Each header as (text, is a number)."""
+        return [(name.removesuffix("#"), name.endswith("#")) for name in self.columns]
+
+    @property
+    def cells(self) -> list[list[Cell]]:
+        """The rows with every entry as a ``Cell``."""
+        return [[entry if isinstance(entry, Cell) else Cell(entry) for entry in row] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, the sentence that it shows, and its data.
+
+    Attributes:
+        key: unique on the page; prefixes every id inside the figure.
+        title: what is drawn.
+        finding: one sentence: what it shows here, with numbers; it describes the figure to a screen reader.
+        draw: makes the matplotlib figure for a width in CSS pixels.
+        table: the numbers behind the figure.
+        note: how to read it.
+        width: drawn width in CSS pixels.
+        narrow: whether a second drawing for narrow screens is made.
+    """
+
+    key: str
+    title: str
+    finding: str
+    draw: Callable[[int], Figure]
+    table: Table | None
+    note: str = ""
+    width: int = 720
+    narrow: bool = True
+    kind: ClassVar[str] = "chart"
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Paragraphs; ``tone`` is ``""``, ``note`` or ``warning``."""
+
+    paragraphs: Sequence[str]
+    tone: str = ""
+    kind: ClassVar[str] = "prose"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of short sentences under a small heading."""
+
+    title: str
+    items: Sequence[str]
+    tone: str = ""
+    kind: ClassVar[str] = "listing"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Pairs of a term and its value, as a grid of figures (``large``) or a plain definition list."""
+
+    pairs: Sequence[tuple[str, str, str]]
+    large: bool = False
+    kind: ClassVar[str] = "facts"
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdict sentences of a run."""
+
+    rows: Sequence[Any]
+    kind: ClassVar[str] = "verdicts"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sample picture: heading, caption, the image as a data address, its text alternative and its targets."""
+
+    title: str
+    caption: str
+    address: str
+    alternative: str
+    targets: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one group under one heading."""
+
+    title: str
+    pictures: Sequence[Picture]
+    kind: ClassVar[str] = "pictures"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A closed block that opens on demand: a card (pairs), a text (prose) or code."""
+
+    title: str
+    pairs: Sequence[tuple[str, str]] = ()
+    code: str = ""
+    kind: ClassVar[str] = "fold"
+
+
+@dataclass(frozen=True)
+class Links:
+    """Files that lie beside the page: (address, what it holds)."""
+
+    files: Sequence[tuple[str, str]]
+    kind: ClassVar[str] = "links"
+
+
+Block = Table | Chart | Prose | Listing | Facts | Verdicts | Pictures | Fold | Links
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question and its answer: ``lead`` is the answer in a sentence or two."""
+
+    key: str
+    title: str
+    lead: str
+    blocks: Sequence[Block] = field(default_factory=tuple)

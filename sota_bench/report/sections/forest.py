@@ -1,0 +1,95 @@
+"""(2) The forest plot: every effect with its interval, each seed's own difference, and the band that does not matter."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sota_bench.report.parts import Cell, Chart, Section, Table
+from sota_bench.report.text import finite, number, p_value, plural, signed
+from sota_bench.report.theme import TONES, Ink, sheet
+from sota_bench.report.verdicts import Effect, effects
+from sota_bench.report.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEAD = ["Contrast", "Effect, pp#", "Low#", "High#", "Standard error#", "df#", "p (Holm)#", "Detectable, pp#", "Verdict"]
+
+
+def section(view: View) -> Section | None:
+    """None where nothing could be estimated with an interval."""
+    found = [effect for effect in effects(view) if finite(effect.low)]
+    if not found:
+        return None
+    paired = [effect for effect in effects(view, error="paired") if finite(effect.low)]
+    band = "" if view.delta is None else f" The grey band is the smallest effect of interest, \u00b1{number(view.delta)} pp."
+    chart = Chart(
+        "forest", "Effect of each level on accuracy, in percentage points", _finding(found),
+        partial(_draw, found, view.delta), table(found, "Contrasts, error pooled over the factorial (seed as block)"),
+        f"Square: the mean difference within seeds, with its 95% interval (pooled error). Small dots: each seed's own "
+        f"difference.{band} Right of zero the level is better than its baseline.",
+    )
+    tables = [table(paired, "The same contrasts, each with its own paired t", "Contrasts with their own paired error")]
+    extra = [effect for kind in ("simple", "trend-linear", "trend-quadratic") for effect in effects(view, kind=kind)]
+    if extra:
+        tables.append(table(extra, "Simple effects use the error of their own cells",
+                            "Simple effects inside interactions, and trends over ordered levels"))
+    return Section("effects", "Effects", "Differences are taken within a seed, so what a seed does to all cells cancels.",
+                   [chart, *tables])
+
+
+def table(found: list[Effect], caption: str, folded: str = "") -> Table:
+    """Contrasts as rows: the numbers of the forest plot."""
+    rows = [
+        [_name(e), Cell(signed(e.estimate, 2), e.estimate), number(e.low, 2), number(e.high, 2), number(e.se, 2),
+         number(e.df, 0), p_value(e.p_holm), number(e.row.get("mde"), 2), Cell(e.head, tone=e.tone)]
+        for e in found
+    ]
+    return Table(caption, HEAD, rows, folded=folded)
+
+
+def _name(effect: Effect) -> str:
+    kind, where = effect.row.get("kind", "main"), effect.row.get("where") or effect.row.get("at")
+    name = effect.name if kind in ("main", "simple") else f"{effect.factor}, {kind.removeprefix('trend-')} trend"
+    return f"{name}, at {where}" if where else name
+
+
+def _finding(found: list[Effect]) -> str:
+    clear = [effect for effect in found if effect.tone in ("good", "bad")]
+    if not clear:
+        return f"None of {plural(len(found), 'effect')} is clear of zero after Holm's correction."
+    largest = max(clear, key=lambda effect: abs(effect.estimate))
+    return (f"{len(clear)} of {plural(len(found), 'effect')} {'is' if len(clear) == 1 else 'are'} clear of zero; the largest is "
+            f"{largest.name}, {signed(largest.estimate)} pp ({number(largest.low)} to {number(largest.high)}).")
+
+
+def _draw(found: list[Effect], delta: float | None, width: int) -> Figure:
+    narrow = width < 500
+    step = 46 if narrow else 34
+    figure, axes = sheet(width, step * len(found) + 58)
+    if delta is not None:
+        axes.axvspan(-delta, delta, color=str(Ink.BAND), linewidth=0)
+        for edge in (-delta, delta):
+            axes.axvline(edge, color=str(Ink.SOFT), linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.axvline(0, color=str(Ink.SOFT), linewidth=1.2)
+    for y, effect in enumerate(found):
+        colour = str(TONES[effect.tone])
+        axes.plot([effect.low, effect.high], [y, y], color=colour, linewidth=2.6, solid_capstyle="butt")
+        axes.plot(effect.estimate, y, marker="s", color=colour, markersize=9, markeredgecolor=str(Ink.PAPER))
+        dots = [value for _, value in effect.dots]
+        axes.plot(dots, [y + 0.3] * len(dots), linestyle="", marker="o", markersize=4.5, color=str(Ink.SOFT),
+                  markeredgecolor=str(Ink.PAPER), markeredgewidth=0.6)
+        if narrow:
+            axes.annotate(f"{effect.name}: {signed(effect.estimate)}", (0, y - 0.36), xycoords=("axes fraction", "data"),
+                          va="center", fontsize=11.5)
+    axes.set_ylim(len(found) - 0.35, -0.8 if narrow else -0.6)
+    names = [effect.name for effect in found]
+    axes.set_yticks([] if narrow else range(len(found)), [] if narrow else names, color=str(Ink.INK))
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("Difference in accuracy, percentage points")
+    if not narrow:
+        for y, effect in enumerate(found):
+            axes.annotate(signed(effect.estimate), (1.01, y), xycoords=("axes fraction", "data"), va="center",
+                          fontweight="bold", color=str(TONES[effect.tone]))
+    return figure

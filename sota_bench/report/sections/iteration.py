@@ -1,0 +1,99 @@
+"""(3) Minutes per iteration against the goal, predicted and measured, and what sharing saved."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sota_bench.report.parts import Block, Chart, Facts, Prose, Section, Table
+from sota_bench.report.text import finite, level_text, minutes, number, plural
+from sota_bench.report.theme import Ink, legend_above, sheet
+from sota_bench.report.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def section(view: View) -> Section | None:
+    """None before the first trial is done."""
+    if view.done.empty:
+        return None
+    run = view.run
+    goal, rows = float(run["goal_minutes"]), _by_level(view)
+    chart = Chart("minutes", "Minutes per iteration, by level", _finding(view, goal), partial(_draw, rows, goal),
+                  _table(rows), "Square: mean over trials, with the range from the quickest to the slowest trial. Diamond: "
+                  "what the plan predicted. The dashed line is the goal.")
+    blocks: list[Block] = [chart]
+    blocks.append(Facts(_totals(view)))
+    if run.get("concurrent"):
+        blocks.append(Prose(["These times were taken while another worker was computing on the same machine, so they are "
+                             "longer than those of an iteration alone."], "warning"))
+    return Section("minutes", "Minutes per iteration", "An iteration is one trial as a person would run it alone: its "
+                   "training and its evaluation.", blocks)
+
+
+def _by_level(view: View) -> pd.DataFrame:
+    rows = []
+    factors = {name: levels for name, levels in view.factors.items() if len(levels) > 1}
+    groups = [(f"{name} {level_text(level)}", view.done[view.done[name] == level])
+              for name, levels in factors.items() for level in levels] or [("all trials", view.done)]
+    for name, part in groups:
+        if not part.empty:
+            spent = part["minutes"]
+            rows.append({"name": name, "mean": spent.mean(), "low": spent.min(), "high": spent.max(),
+                         "predicted": part["predicted_minutes"].mean(), "n": len(part)})
+    return pd.DataFrame(rows)
+
+
+def _finding(view: View, goal: float) -> str:
+    spent = view.done["minutes"].dropna()
+    if spent.empty:
+        return "No trial has a measured time."
+    over = int((spent > goal).sum())
+    where = "all within" if over == 0 else f"{over} of {plural(len(spent), 'trial')} over"
+    return (f"The median iteration took {minutes(spent.median())}, the slowest {minutes(spent.max())}: {where} the goal of "
+            f"{minutes(goal)}.")
+
+
+def _totals(view: View) -> list[tuple[str, str, str]]:
+    run = view.run
+    predicted, measured, sharing = run["predicted"], run["measured"], run["sharing"]
+    pairs = [
+        ("Iteration", f"{minutes(predicted.get('iteration_minutes'))} predicted, "
+                      f"{minutes(measured.get('iteration_minutes_median'))} measured (median)", ""),
+        ("Whole run", f"{minutes(predicted.get('run_minutes'))} predicted, "
+                      f"{minutes(measured.get('run_minutes'))} measured, {plural(int(run['workers']), 'worker')}", ""),
+    ]
+    if finite(sharing.get("factor")):
+        pairs.append(("Shared training", f"{sharing['epochs_asked']:,} epochs asked, {sharing['epochs_run']:,} run: "
+                      f"{number(sharing['factor'])} times fewer", ""))
+        pairs.append(("Time saved", f"{minutes(sharing['minutes_alone'])} if every trial ran alone, "
+                      f"{minutes(sharing['minutes_shared'])} with shared prefixes", ""))
+    return pairs
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    return Table("Minutes per iteration, by level", ["Level", "Trials#", "Mean#", "Quickest#", "Slowest#", "Predicted#"],
+                 [[r.name, str(r.n), *(number(v, 3) for v in (r.mean, r.low, r.high, r.predicted))]
+                  for r in rows.itertuples(index=False)])
+
+
+def _draw(rows: pd.DataFrame, goal: float, width: int) -> Figure:
+    figure, axes = sheet(width, 28 * len(rows) + 76)
+    for y, row in enumerate(rows.itertuples(index=False)):
+        axes.plot([row.low, row.high], [y, y], color=str(Ink.C1), linewidth=2.4, solid_capstyle="butt")
+        axes.plot(row.mean, y, marker="s", markersize=8, color=str(Ink.C1), markeredgecolor=str(Ink.PAPER), linestyle="",
+                  label="measured" if y == 0 else None)
+        axes.plot(row.predicted, y + 0.27, marker="D", markersize=5.5, markerfacecolor=str(Ink.PAPER), linestyle="",
+                  markeredgecolor=str(Ink.C2), markeredgewidth=1.6, label="predicted" if y == 0 else None)
+    axes.axvline(goal, color=str(Ink.INK), linewidth=1.4, linestyle=(0, (4, 3)), label="goal")
+    axes.set_yticks(range(len(rows)), list(rows["name"]), color=str(Ink.INK))
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, max(goal, float(rows["high"].max())) * 1.06)
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("Minutes")
+    legend_above(axes, 3)
+    return figure

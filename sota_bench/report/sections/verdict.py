@@ -1,0 +1,68 @@
+"""(1) The verdicts: one sentence per contrast, and how complete the run is."""
+
+from __future__ import annotations
+
+from sota_bench.report.parts import Block, Facts, Listing, Prose, Section, Verdicts
+from sota_bench.report.text import finite, join, minutes, number, plural
+from sota_bench.report.verdicts import best_cells, effects
+from sota_bench.report.view import View
+
+
+def section(view: View) -> Section:
+    """Always there: a run without a verdict says why."""
+    found = effects(view)
+    blocks: list[Block] = [Verdicts(found)] if found else []
+    if not found:
+        blocks.append(Prose([_no_verdict(view)], "note"))
+    blocks.append(Facts(_completeness(view), large=True))
+    if view.analysis.warnings:
+        blocks.append(Listing("Read with care", [str(warning) for warning in view.analysis.warnings], "warning"))
+    return Section("verdicts", "Verdicts", _lead(view), blocks)
+
+
+def _no_verdict(view: View) -> str:
+    if view.seeds == 1:
+        return ("One seed is a screening: it ranks effects (see the diagnostics), and gives no verdict, because nothing "
+                "here measures the noise between seeds. Two more seeds give intervals.")
+    return "No factor has two levels with finished trials, so there is nothing to compare."
+
+
+def _lead(view: View) -> str:
+    if view.cells.empty:
+        return "No trial has finished yet."
+    best = view.cells.iloc[0]
+    text = f"Most accurate: {best['label']} at {number(best['accuracy'])}%, {minutes(best['minutes'])} per iteration."
+    if view.seeds < 2:
+        return text
+    group = [cell for cell in best_cells(view) if cell in view.cells.index]
+    if len(group) < 2:
+        return text + " No other cell is indistinguishable from it."
+    quickest = view.cells.loc[group].sort_values("minutes").iloc[0]
+    text += f" {plural(len(group) - 1, 'other cell')} cannot be told apart from it"
+    if quickest.name == best.name:
+        return text + "; none of them is quicker."
+    return (text + f"; the quickest of them is {quickest['label']} at {number(quickest['accuracy'])}%, "
+            f"{minutes(quickest['minutes'])}.")
+
+
+def _completeness(view: View) -> list[tuple[str, str, str]]:
+    run, counts = view.run, view.run["counts"]
+    asked = counts["trials"] - counts["not_applicable"]
+    gaps = [f"{counts[key]} {key}" for key in ("failed", "blocked") if counts[key]]
+    if counts["not_applicable"]:
+        gaps.append(f"{counts['not_applicable']} not applicable")
+    measured, goal = run["measured"], run["goal_minutes"]
+    median = measured.get("iteration_minutes_median")
+    within = "" if not finite(median) else "within" if median <= goal else "over"
+    sharing = run["sharing"]
+    saved = (sharing.get("minutes_alone") or 0) - (sharing.get("minutes_shared") or 0)
+    delta = "none declared" if view.delta is None else f"{number(view.delta)} pp"
+    added = [str(seed) for seed in run.get("added_seeds", [])]
+    return [
+        ("Trials done", f"{counts['done']} of {asked}", ", ".join(gaps) or "none failed"),
+        ("Seeds", str(view.seeds), f"{join(added)} added after a look" if added else "all declared before the run"),
+        ("Minutes per iteration", minutes(median), f"{within} the goal of {minutes(goal)}".strip()),
+        ("Whole run", minutes(measured.get("run_minutes")),
+         f"{minutes(saved)} saved by sharing" if saved > 0 else "nothing to share"),
+        ("Smallest effect of interest", delta, "declared in the grid" if view.delta is not None else ""),
+    ]

@@ -1,0 +1,23 @@
+"""Contrasts between levels, their intervals, multiplicity, power and verdicts, on any table of repeated trials.
+
+`analyze` is the door; the modules beside it hold one idea each and work on plain arrays. Nothing here imports torch.
+"""
+
+from sota_bench.stats.analysis import Analysis, analyze
+from sota_bench.stats.forgetting import Forgetting, forgetting
+from sota_bench.stats.images import ImageInterval, image_uncertainty, mcnemar
+from sota_bench.stats.ranking import best_set, pareto
+from sota_bench.stats.verdicts import VERDICTS
+
+__all__ = [
+    "VERDICTS",
+    "Analysis",
+    "Forgetting",
+    "ImageInterval",
+    "analyze",
+    "best_set",
+    "forgetting",
+    "image_uncertainty",
+    "mcnemar",
+    "pareto",
+]

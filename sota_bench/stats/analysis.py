@@ -1,0 +1,162 @@
+"""The whole analysis of a table: contrasts with both errors, interactions, analysis of variance, warnings."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sota_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The answer to a table, as rows of plain values (None where something does not exist, never NaN).
+
+    Attributes:
+        about: response, factors with their levels, block, within, delta, alpha, direction, seeds, counts by status.
+        anova: one row per term: ``term, df, df_error, sum_sq, F, p, stratum``.
+        contrasts: one row per comparison and error term; see `sota_bench.stats.rows` for the columns.
+        interactions: differences of differences, with the same columns and ``factor_b, level_b, baseline_b, flagged``.
+        screening: Lenth's screening where there is one seed, else None.
+        warnings: sentences.
+    """
+
+    about: dict[str, Any]
+    anova: list[dict[str, Any]]
+    contrasts: list[dict[str, Any]]
+    interactions: list[dict[str, Any]]
+    screening: dict[str, Any] | None
+    warnings: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "about": self.about,
+            "anova": self.anova,
+            "contrasts": self.contrasts,
+            "interactions": self.interactions,
+            "screening": self.screening,
+            "warnings": self.warnings,
+        }
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """The same as a JSON document."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
+
+    def headlines(self) -> list[dict[str, Any]]:
+        """The main contrasts, one row each: under the pooled error, or the paired one where that alone exists."""
+        return [row for row in self.contrasts if row["kind"] == "main" and row["headline"]]
+
+    def table(self) -> pd.DataFrame:
+        """The contrasts as a frame, one row each, per-seed differences as JSON text."""
+        import pandas as pd
+
+        rows = [
+            {**row, "seeds": json.dumps(row["seeds"]), "demoted_by": ", ".join(row["demoted_by"])}
+            for row in self.contrasts
+        ]
+        return pd.DataFrame(rows)
+
+
+def analyze(
+    table: pd.DataFrame,
+    *,
+    response: str,
+    factors: Mapping[str, Sequence[object]] | Sequence[str],
+    block: str | None = "seed",
+    within: Sequence[str] = (),
+    delta: float | None = None,
+    higher_is_better: bool = True,
+    alpha: float = 0.05,
+    families: Mapping[str, Sequence[str]] | None = None,
+    simple: Literal["flagged", "all", "none"] = "flagged",
+    added_seeds: Sequence[object] = (),
+    unit: str | None = None,
+    allow_missing: bool = False,
+    place: str = "table",
+) -> Analysis:
+    """Contrasts, interactions and verdicts of a factorial experiment with repeated seeds.
+
+    Both error terms are given: ``pooled`` (residual of ``y = cell + seed``, df = (S - 1)(C - 1)) and ``paired``
+    (the contrast's own per-seed differences, df = S - 1). Within-run factors are compared inside each run only.
+
+    Args:
+        table: one row per trial (and per evaluation, with within-run factors). A column ``status`` other than "done"
+            marks trials without a result; ``added_after_look`` (true or false) marks seeds that were added later.
+        response: numeric column. Accuracies are in percent.
+        factors: names with their levels in order (the first is the baseline), or names alone: then levels come in
+            order of first appearance, one that is false, off or 0 first.
+        block: column whose levels pair the trials, or None for a plain factorial.
+        within: factors whose levels are evaluations of one run; they may be named in ``factors`` too.
+        delta: smallest effect of interest, in the units of the response.
+        higher_is_better: whether a positive difference helps.
+        alpha: level of intervals and of each family.
+        families: family name -> factors whose main contrasts share one Holm correction; the rest share "main".
+            Trends, interactions and simple effects are families of their own.
+        simple: for which pairs of factors to give simple effects: those with a clear interaction, all, or none.
+        added_seeds: blocks that were added after a look at the results.
+        unit: unit of the response in words; by default "points" for accuracies and "" otherwise.
+        allow_missing: leave out finished rows whose response is empty, with a warning, instead of refusing them.
+        place: what an error calls the table, such as its file name.
+
+    Raises:
+        UserError: for a table or a setting that cannot be analysed.
+    """
+    from sota_bench.stats.anova import anova_rows
+    from sota_bench.stats.design import read_design
+    from sota_bench.stats.rows import Settings, all_rows
+    from sota_bench.stats.screening import screen
+
+    if delta is not None and not (math.isfinite(delta) and delta > 0):
+        raise UserError(place, "delta", f"{delta} is not a smallest effect of interest", "give a positive number")
+    if not 0 < alpha < 0.5:
+        raise UserError(place, "alpha", f"{alpha} is not a level", "give a number such as 0.05")
+    design = read_design(
+        table, response=response, factors=factors, block=block, within=within, added_seeds=added_seeds,
+        allow_missing=allow_missing, place=place,
+    )  # fmt: skip
+    names = [factor.name for factor in design.factors]
+    for family, members in (families or {}).items():
+        for member in members:
+            if member not in names:
+                raise UserError(
+                    place, f"families.{family}", f"{member!r} is no factor", f"there are {', '.join(names)}"
+                )
+    settings = Settings(
+        delta=delta,
+        alpha=alpha,
+        higher_is_better=higher_is_better,
+        family_of={member: family for family, members in (families or {}).items() for member in members},
+        simple=simple,
+        unit=unit if unit is not None else "points" if response.startswith("accuracy") else "",
+    )
+    contrasts, interactions, notes = all_rows(design, settings)
+    screening = None
+    if len(design.y) == 1:
+        screening = screen(design, alpha)
+        one = f"one {block}" if block else "one run per cell"
+        notes.insert(0, f"Only {one}: no verdict is possible. " + (
+            "Effects are screened by Lenth's method: a place to look next, not a finding."
+            if screening else "Too few or missing cells for a screening."
+        ))  # fmt: skip
+    about = {
+        "response": response,
+        "factors": {factor.name: list(factor.levels) for factor in design.factors},
+        "block": block,
+        "within": [factor.name for factor in design.inside],
+        "delta": delta,
+        "alpha": alpha,
+        "higher_is_better": higher_is_better,
+        "unit": settings.unit,
+        "seeds": list(design.seeds),
+        "added_after_look": list(design.after_look),
+        "cells": len(design.cells),
+        "rows": design.counts,
+    }
+    return Analysis(about, anova_rows(design), contrasts, interactions, screening, [*design.notes, *notes])

@@ -1,0 +1,113 @@
+"""Analysis of variance with pooled error: Type II sums of squares by comparing models, so that empty cells are allowed.
+
+statsmodels' `anova_lm` computes the same for full tables (the tests compare both), but not for rank-deficient ones:
+nested factors and one-at-a-time grids leave cells empty by design.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from sota_bench.stats.design import Design
+from sota_bench.stats.kernels import ROUNDING, Array
+
+# Above this many factors, interactions of more than three of them stay part of the model but are not listed.
+LISTED_IN_FULL = 4
+
+
+def anova_rows(design: Design) -> list[dict[str, Any]]:
+    """One row per term: ``term, df, df_error, sum_sq, F, p, stratum`` (None where not estimable).
+
+    Terms of between-run factors are tested on run means against the residual of cells and seeds; terms with a
+    within-run factor are tested on deviations from their run's mean against the residual of cell by setting.
+    """
+    order = len(design.factors) if len(design.factors) <= LISTED_IN_FULL else 3
+    names = [factor.name for factor in design.factors]
+    terms = [term for size in range(1, order + 1) for term in combinations(names, size)]
+    inside = {factor.name for factor in design.inside}
+    common = design.occurs.all(axis=0) if len(design.cells) else np.zeros(len(design.settings), dtype=bool)
+    rows: list[dict[str, Any]] = []
+    if common.any():
+        means = design.y[:, :, common].mean(axis=2)
+        rows += _stratum(design, means[:, :, None], [term for term in terms if not inside & set(term)], False)
+    rows += _stratum(design, design.y, [term for term in terms if inside & set(term)], True) if inside else []
+    return sorted(rows, key=lambda row: [len(row["term"].split(":")), terms.index(tuple(row["term"].split(":")))])
+
+
+def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: bool) -> list[dict[str, Any]]:
+    from scipy.stats import f as f_distribution
+
+    if not terms:
+        return []
+    seed, cell, setting = np.nonzero(np.isfinite(y))
+    values = y[seed, cell, setting]
+    run = np.unique(seed * len(design.cells) + cell, return_inverse=True)[1]
+    levels = {factor.name: np.array([c[i] for c in design.cells])[cell] for i, factor in enumerate(design.between)}
+    levels |= {
+        factor.name: np.array([w[i] for w in design.settings])[setting]
+        for i, factor in enumerate(design.inside)
+        if within
+    }
+    sizes = {factor.name: len(factor.levels) for factor in design.factors}
+
+    def centre(columns: Array) -> Array:
+        if not within:
+            return columns
+        totals = np.zeros((run.max() + 1, columns.shape[1]))
+        np.add.at(totals, run, columns)
+        return columns - (totals / np.bincount(run)[:, None])[run]
+
+    coded = {
+        name: np.vstack([np.eye(sizes[name] - 1), -np.ones(sizes[name] - 1)])[codes] for name, codes in levels.items()
+    }
+
+    def columns_of(term: tuple[str, ...]) -> Array:
+        columns = np.ones((len(values), 1))
+        for name in term:
+            columns = np.einsum("ni,nj->nij", columns, coded[name]).reshape(len(values), -1)
+        return centre(columns)
+
+    blocks = np.ones((len(values), 1))
+    if design.block and not within:
+        blocks = np.eye(len(design.y))[seed]
+    base = centre(blocks) if within else blocks
+    wanted = centre(values[:, None])[:, 0]
+    saturated = centre(np.eye(len(design.cells) * y.shape[2])[cell * y.shape[2] + setting])
+    error, rank = _residual(np.hstack([base, saturated]), wanted)
+    df_error = len(values) - rank - (run.max() + 1 if within else 0)
+    noise = error / df_error if df_error > 0 and error > (ROUNDING * np.abs(values).max()) ** 2 * len(values) else None
+    every = [term for size in range(1, len(levels) + 1) for term in combinations(levels, size)]
+    inside = {factor.name for factor in design.inside}
+    listed = {
+        term: columns_of(term)
+        for term in every
+        if (term in terms or len(term) <= 3) and (not within or inside & set(term))
+    }
+    rows = []
+    for term in terms:
+        others = [columns for name, columns in listed.items() if not set(term) <= set(name)]
+        reduced, rank_reduced = _residual(np.hstack([base, *others]), wanted)
+        full, rank_full = _residual(np.hstack([base, *others, listed[term]]), wanted)
+        df = rank_full - rank_reduced
+        ratio = (reduced - full) / df / noise if noise and df > 0 else None
+        rows.append(
+            {
+                "term": ":".join(term),
+                "df": df,
+                "df_error": int(df_error),
+                "sum_sq": max(float(reduced - full), 0.0) if df > 0 else None,
+                "F": None if ratio is None else max(float(ratio), 0.0),
+                "p": None if ratio is None else float(f_distribution.sf(max(ratio, 0.0), df, df_error)),
+                "stratum": "within run" if within else "between runs",
+            }
+        )
+    return rows
+
+
+def _residual(design: Array, values: Array) -> tuple[float, int]:
+    """Residual sum of squares and rank of a least-squares fit."""
+    effects, _, rank, _ = np.linalg.lstsq(design, values, rcond=1e-10)
+    return float(((values - design @ effects) ** 2).sum()), int(rank)

@@ -56,7 +56,8 @@ def prune(root: Path, needed: Collection[str], excess: int, last_used: Mapping[s
     """
     keep, freed = frozenset(needed), 0
     unfinished = {path.name for path in (root / "work").iterdir() if path.is_dir()}
-    for key in sorted({*artifacts.all_keys(root / "artifacts"), *unfinished} - keep, key=lambda key: (last_used.get(key, 0), key)):
+    candidates = {*artifacts.all_keys(root / "artifacts"), *unfinished} - keep
+    for key in sorted(candidates, key=lambda key: (last_used.get(key, 0), key)):
         if freed >= excess:
             break
         work = root / "work" / key

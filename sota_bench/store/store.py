@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,20 +65,23 @@ class Store:
             UserError: somebody else holds it (named in the line), the folder cannot be written, or the ledger is
                 from a newer version.
         """
-        try:
-            for name in ("artifacts", "work", "logs", "trash", "damaged"):
-                (self.root / name).mkdir(parents=True, exist_ok=True)
-            with holding.exclusive(self.root, command):
+        with ExitStack() as stack:
+            try:
+                for name in ("artifacts", "work", "logs", "trash", "damaged"):
+                    (self.root / name).mkdir(parents=True, exist_ok=True)
+                stack.enter_context(holding.exclusive(self.root, command))
                 self._ledger = self._open_ledger()
-                try:
-                    self._recover()
-                    yield
-                finally:
-                    ledger, self._ledger, self._total = self._ledger, None, None
-                    with suppress(sqlite3.Error):
-                        ledger.close()
-        except OSError as error:
-            raise self.trouble(error) from error
+                stack.callback(self._let_go)
+                self._recover()
+            except OSError as error:
+                raise self.trouble(error) from error
+            yield
+
+    def _let_go(self) -> None:
+        ledger, self._ledger, self._total = self._ledger, None, None
+        if ledger is not None:
+            with suppress(sqlite3.Error):
+                ledger.close()
 
     def holder(self) -> holding.Holder | None:
         """Who writes to this store now, if anybody."""
@@ -93,9 +97,7 @@ class Store:
                 "free some space, or set a smaller --disk-limit, and run the same command again: it goes on from here",
             )
         if self._ledger is not None and not self.root.is_dir():
-            return UserError(
-                str(self.root), "", "the store vanished while it was in use", "run the same command again"
-            )
+            return UserError(str(self.root), "", "the store vanished while it was in use", "run the same command again")
         return UserError(
             str(self.root),
             "",
@@ -238,9 +240,7 @@ class Store:
         status = "blocked" if kind == "blocked" else "failed"
         line = " ".join(reason.split())
         self._write(
-            lambda ledger: ledger.update(
-                stage, status=status, failure=kind, reason=line, log=log, ended=holding.now()
-            )
+            lambda ledger: ledger.update(stage, status=status, failure=kind, reason=line, log=log, ended=holding.now())
         )
 
     def reused(self, keys: Iterable[str]) -> None:
@@ -282,9 +282,7 @@ class Store:
             OSError: the disk is full or gone; the workspace is as it was.
         """
         if digests is None:
-            digests = {
-                name: files.file_digest(workspace / name, sync=True) for name in files.result_files(workspace)
-            }
+            digests = {name: files.file_digest(workspace / name, sync=True) for name in files.result_files(workspace)}
         result = StageResult(values, seconds, peak_memory_mb, concurrent, dict(digests))
         record = artifacts.seal(stage, workspace, result, holding.now())
         self._file(record, workspace)
@@ -303,7 +301,7 @@ class Store:
     def begin_run(self, grid: str, out: str, command: str) -> int:
         """Enter the start of a run; its id for ``end_run``."""
         columns = {"grid": grid, "out": out, "command": command, "pid": os.getpid(), "host": "", "started": ""}
-        columns |= {"host": os.uname().nodename, "started": holding.now()}
+        columns |= {"host": platform.node(), "started": holding.now()}
         return self._write(lambda ledger: ledger.begin_run(**columns))
 
     def end_run(self, run: int, summary: Mapping[str, Any]) -> None:

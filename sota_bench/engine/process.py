@@ -1,0 +1,131 @@
+"""A worker process as the driver sees it: start, send, listen, end, and why it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Pipe
+from pathlib import Path
+from typing import Any
+
+from sota_bench.engine.messages import RunStage, StopStage, WorkerSettings
+from sota_bench.plan.stage import Stage
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+class WorkerProcess:
+    """One running worker.
+
+    Args:
+        index: its number, from 0; a replacement keeps the number.
+        settings: what it is given.
+        log: where it writes until its first stage.
+    """
+
+    def __init__(self, index: int, settings: WorkerSettings, log: Path) -> None:
+        self.index, self.log = index, log
+        self.stage: Stage | None = None
+        self.finished = ""
+        self.ready = False
+        self.concurrent = 1
+        self.born = self.began = self.last_progress = self.last_message = time.monotonic()
+        self.connection, theirs = Pipe()
+        environment = {
+            **os.environ,
+            **dict.fromkeys(_THREAD_VARIABLES, str(settings.threads)),
+            "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
+            **settings.environment,
+        }
+        with theirs, log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-X", "faulthandler", "-m", "sota_bench.engine.worker", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # the terminal's Ctrl-C reaches the driver alone; children die as one group
+            )
+        with suppress(OSError):
+            self.connection.send(settings)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self.process.pid
+
+    def run(self, job: RunStage) -> None:
+        """Hand it a stage; a worker that is gone is noticed when its pipe is read."""
+        self.stage, self.concurrent = job.stage, 1
+        self.began = self.last_progress = time.monotonic()
+        with suppress(OSError):
+            self.connection.send(job)
+
+    def ask_to_stop(self) -> None:
+        """Have the running stage save what it has and end."""
+        with suppress(OSError):
+            self.connection.send(StopStage())
+
+    def receive(self) -> tuple[list[Any], bool]:
+        """What it said since the last call, without waiting, and whether it is still there."""
+        said: list[Any] = []
+        gone = self.process.poll() is not None
+        try:
+            while self.connection.poll():
+                said.append(self.connection.recv())
+        except Exception:  # end of file, a message cut short by a kill, or bytes that are no message
+            self.kill()
+            return said, False
+        if said:
+            self.last_message = time.monotonic()
+        return said, not gone
+
+    def kill(self) -> None:
+        """End it and its children at once."""
+        with suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait()
+        self.connection.close()
+
+    def how_it_ended(self) -> str:
+        """One line on a process that ended by itself."""
+        code = self.process.wait()
+        if code >= 0:
+            return f"the worker exited with code {code}"
+        with suppress(ValueError):
+            name = signal.Signals(-code).name
+            return f"the worker was killed by signal {-code} ({name}{', out of memory?' if code == -9 else ''})"
+        return f"the worker was killed by signal {-code}"
+
+    def memory_mb(self) -> float:
+        """Resident memory of the process and its children, in 2**20 bytes."""
+        import psutil
+
+        total = 0
+        with suppress(psutil.Error):
+            me = psutil.Process(self.pid)
+            for process in [me, *me.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    total += process.memory_info().rss
+        return total / 2**20
+
+
+def last_lines(log: Path, count: int = 1) -> str:
+    """The end of a log file on one line, "" when there is none."""
+    try:
+        lines: Sequence[str] = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return " ".join(line.strip() for line in lines[-count:])

@@ -1,0 +1,227 @@
+"""The worker process: imports once, then runs one stage after another until the driver is gone.
+
+Started as ``python -m sota_bench.engine.worker FD`` with one end of a pipe. Everything that a stage prints goes to
+that stage's log file. The process ends by itself, children included, as soon as the driver's end of the pipe closes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NoReturn
+
+from filelock import FileLock, Timeout
+
+from sota_bench.engine import messages
+from sota_bench.engine.messages import Outcome, Progress, RunStage, Stopped, WorkerSettings
+from sota_bench.errors import UserError
+from sota_bench.store import artifacts, files
+
+HEARTBEAT_S = 1.0
+_SEND_EVERY_S = 0.2
+_WORKSPACE_WAIT_S = 60.0
+_PR_SET_PDEATHSIG = 1
+
+
+def load(dotted: str) -> Callable[..., Any]:
+    """The function named ``package.module:function``."""
+    module, _, name = dotted.partition(":")
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """Kind of a failure and one line that says what happened.
+
+    Args:
+        error: what the stage raised.
+
+    Returns:
+        ``diverged``, ``out of memory``, ``disk full`` or ``error``, and the line.
+    """
+    text = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk full", line
+    if isinstance(error, FloatingPointError | messages.Diverged):
+        return "diverged", text or line
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _ran_out(error, text):
+        return "out of memory", line
+    if isinstance(error, UserError):
+        return "error", text
+    return "error", line
+
+
+def _ran_out(error: BaseException, text: str) -> bool:
+    """Whether a plain ``RuntimeError`` is torch's way to say that an allocation failed."""
+    phrases = ("can't allocate memory", "out of memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in phrases)
+
+
+def non_finite(value: Any, path: str = "values") -> str:
+    """Path of the first NaN or infinity inside JSON values, "" when there is none."""
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return f"{path} is {value}"
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return next((found for name, part in parts if (found := non_finite(part, f"{path}.{name}"))), "")
+
+
+class Worker:
+    """One worker process, seen from inside.
+
+    Args:
+        connection: this end of the pipe to the driver.
+    """
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self.connection = connection
+        self.sending = threading.Lock()
+        self.jobs: queue.SimpleQueue[RunStage] = queue.SimpleQueue()
+        self.stop = threading.Event()
+        self.last_sent = 0.0
+
+    def serve(self) -> NoReturn:
+        """Import, say ``Ready``, and run what the driver sends; never returns."""
+        settings: WorkerSettings = self.connection.recv()
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._beat, daemon=True).start()
+        try:
+            execute = load(settings.execute)
+            if settings.setup:
+                load(settings.setup)(settings.device)
+            if (torch := sys.modules.get("torch")) is not None:
+                torch.set_num_threads(settings.threads)
+        except Exception as error:
+            traceback.print_exc()
+            self._send(messages.StageError(*classify(error), traceback.format_exc()))
+            _leave()
+        self._send(messages.Ready())
+        while True:
+            answer = self._run(self.jobs.get(), execute, settings.device)
+            self._send(answer)
+
+    def _run(self, job: RunStage, execute: Callable[..., Outcome], device: str) -> Any:
+        """Run one stage and say how it ended."""
+        try:
+            _redirect_output(job.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} process {os.getpid()}: {job.stage.title}")
+            with FileLock(job.workspace.with_name(job.workspace.name + ".lock"), timeout=_WORKSPACE_WAIT_S):
+                for folder in job.inputs.values():
+                    artifacts.check_folder(folder)
+                    self._alive()
+                outcome = execute(job.stage, job.inputs, job.workspace, device, self._progress)
+                return self._finished(outcome, job.workspace)
+        except Stopped:
+            return messages.Interrupted()
+        except artifacts.DamagedArtifact as error:
+            return messages.DamagedInput(error.key, error.reason)
+        except Timeout:
+            return messages.StageError("error", "its workspace is in use by another process", "")
+        except BaseException as error:
+            traceback.print_exc()
+            return messages.StageError(*classify(error), traceback.format_exc())
+        finally:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+
+    def _finished(self, outcome: Outcome, workspace: Path) -> messages.Finished:
+        if found := non_finite(outcome.values):
+            raise messages.Diverged(found)
+        files.canonical_json([outcome.values, outcome.seconds, outcome.peak_memory_mb])
+        digests = {}
+        for name in files.result_files(workspace):
+            digests[name] = files.file_digest(workspace / name, sync=True)
+            self._alive()
+        return messages.Finished(outcome, digests)
+
+    def _progress(self, progress: Progress) -> None:
+        """What the stage calls between its steps: reports, and raises ``Stopped`` when the run is being stopped."""
+        now = time.monotonic()
+        if now - self.last_sent >= _SEND_EVERY_S:
+            self.last_sent = now
+            self._send(messages.Advanced(progress))
+        if self.stop.is_set():
+            raise Stopped
+
+    def _alive(self) -> None:
+        self._progress(Progress(0, 0, note="checking files"))
+
+    def _send(self, message: Any) -> None:
+        try:
+            with self.sending:
+                self.connection.send(message)
+        except OSError:
+            _leave()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message = self.connection.recv()
+            except (EOFError, OSError):
+                _leave()
+            if isinstance(message, RunStage):
+                self.stop.clear()
+                self.jobs.put(message)
+            else:
+                self.stop.set()
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(HEARTBEAT_S)
+            self._send(messages.Heartbeat())
+
+
+def _leave() -> NoReturn:
+    """End this process and its children at once; the workspace keeps what was saved, nothing else is lost."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _redirect_output(log: Path, header: str) -> None:
+    """Let descriptors 1 and 2, native code's output included, go to the stage's log file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+    finally:
+        os.close(descriptor)
+    print(f"--- {header}", flush=True)
+
+
+def _die_with_parent() -> None:
+    """On Linux, have the kernel end this process with its driver, even inside native code that never yields."""
+    parent = os.getppid()
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            _leave()
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")  # short of memory, a worker goes before the driver
+
+
+def main() -> NoReturn:
+    """Entry point of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    Worker(Connection(int(sys.argv[1]))).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""A stage runner without torch whose behaviour is a parameter of the stage: works, hangs, crashes, prints, waits."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
+from sota_bench.plan.stage import Stage
+
+
+def make(name: str, *parents: Stage, kind: str = "train", **params: object) -> Stage:
+    """A stage with a key as the planner would make it: over its parameters and its parents' keys."""
+    text = repr((name, sorted(params.items()), [parent.key for parent in parents]))
+    roles = {f"input{index}": parent.key for index, parent in enumerate(parents)}
+    return Stage(
+        key=hashlib.sha256(text.encode()).hexdigest(),
+        kind=kind,
+        params={"name": name, **params},
+        parents=roles,
+        title=name,
+        trials=(name,),
+    )
+
+
+def value_of(stage: Stage, inputs: Mapping[str, Path]) -> str:
+    """The number that a stage must give: it depends on its name and on every byte of its inputs."""
+    digest = hashlib.sha256(str(stage.params["name"]).encode())
+    for role in sorted(inputs):
+        digest.update((inputs[role] / "weights.safetensors").read_bytes())
+    return digest.hexdigest()
+
+
+def execute(
+    stage: Stage, inputs: Mapping[str, Path], workspace: Path, device: str, progress: Callable[[Progress], None]
+) -> Outcome:
+    """Do what ``stage.params['does']`` says, once for as many attempts as ``times`` says, and then work."""
+    attempts = workspace / "partial" / "attempts"
+    attempts.parent.mkdir(exist_ok=True)
+    attempt = len(attempts.read_text()) if attempts.exists() else 0
+    attempts.write_text("x" * (attempt + 1))
+    print(f"attempt {attempt}", flush=True)
+    does = stage.params.get("does", "work")
+    if attempt < int(stage.params.get("times", 10**9)):
+        misbehave(str(does), progress)
+    steps, seconds = int(stage.params.get("steps", 3)), float(stage.params.get("step_s", 0.0))
+    saved = workspace / "partial" / "step"
+    first = int(saved.read_text()) if saved.exists() else 0
+    for step in range(first, steps):
+        time.sleep(seconds)
+        try:
+            progress(Progress(step + 1, steps, images_per_s=100.0, note=f"step {step + 1}"))
+        except Stopped:
+            saved.write_text(str(step + 1))
+            raise
+        if stage.params.get("saves"):
+            temporary = saved.with_suffix(".new")
+            temporary.write_text(str(step + 1))
+            temporary.replace(saved)
+    text = value_of(stage, inputs)
+    (workspace / "weights.safetensors").write_bytes(text.encode() * int(stage.params.get("size", 1)))
+    (workspace / "numbers.json").write_text("{}")
+    environment = {name: os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "MARK")}
+    values = {"value": text, "resumed_at": first, "device": device, "pid": os.getpid(), **environment}
+    return Outcome(values, {"train": seconds * (steps - first)}, 12.5)
+
+
+def misbehave(does: str, progress: Callable[[Progress], None]) -> None:
+    """All the ways in which a stage can go wrong."""
+    match does:
+        case "work":
+            return
+        case "raise":
+            raise ValueError("this technique\nis broken")
+        case "memory":
+            raise MemoryError
+        case "allocate":
+            block = [bytearray(2**20) for _ in range(300)]
+            time.sleep(60 + len(block))
+        case "diverge":
+            raise Diverged("loss is nan at step 3")
+        case "float":
+            raise FloatingPointError("overflow")
+        case "segfault":
+            ctypes.string_at(0)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(3)
+        case "sysexit":
+            sys.exit(4)
+        case "hang":
+            time.sleep(600)
+        case "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(600)
+        case "stubborn":
+            while True:
+                time.sleep(0.05)
+                try:
+                    progress(Progress(0, 1))
+                except BaseException:
+                    continue
+        case "full":
+            raise OSError(28, "No space left on device")
+        case other:
+            raise AssertionError(other)
+
+
+def execute_nan(
+    stage: Stage, inputs: Mapping[str, Path], workspace: Path, device: str, progress: Callable[[Progress], None]
+) -> Outcome:
+    """Returns what is not a number."""
+    return Outcome({"curve": [1.0, float("nan")]}, {}, 0.0)
+
+
+def execute_pickle(
+    stage: Stage, inputs: Mapping[str, Path], workspace: Path, device: str, progress: Callable[[Progress], None]
+) -> Outcome:
+    """Leaves a file that an artifact may not hold."""
+    (workspace / "model.pt").write_bytes(b"x")
+    return Outcome({}, {}, 0.0)
+
+
+def setup_fails(device: str) -> None:
+    """A set-up that cannot work."""
+    raise ImportError("no module named nothing")

@@ -50,7 +50,7 @@ class Contrast:
     @property
     def weights(self) -> Array:
         """Average over contexts [C]."""
-        return self.contexts.mean(axis=0)
+        return np.asarray(self.contexts.mean(axis=0))
 
     @property
     def within(self) -> bool:
@@ -85,8 +85,8 @@ def interaction_contrasts(design: Design) -> list[Contrast]:
             vectors = {first.name: _pair(first, i), second.name: _pair(second, j)}
             built = _build(design, vectors, {})
             other = (second.name, second.levels[j], second.levels[0])
-            named = {"factor": first.name, "level": first.levels[i], "baseline": first.levels[0]}
-            found.append(replace(built, kind=INTERACTION, other=other, **named))
+            named = replace(built, factor=first.name, level=first.levels[i], baseline=first.levels[0])
+            found.append(replace(named, kind=INTERACTION, other=other))
     return found
 
 

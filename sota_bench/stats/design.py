@@ -59,7 +59,7 @@ class Design:
     @property
     def occurs(self) -> NDArray[np.bool_]:
         """Whether a cell was ever evaluated in a setting [C, W]."""
-        return np.isfinite(self.y).any(axis=0)
+        return np.asarray(np.isfinite(self.y).any(axis=0))
 
 
 def read_design(
@@ -218,6 +218,7 @@ def _lay_out(
             f"{repeated} combinations of factors and {block} hold several rows, which were averaged: "
             "if a column tells them apart, name it as a factor or within."
         )
+    _note_empty_cells(table, factors, codes, notes)
     if block:
         _note_missing(y, labels, block, notes)
     after = _after_look(table, block, added_seeds, labels, place)
@@ -227,6 +228,26 @@ def _lay_out(
             "likelier than the p-values say; confirm with fresh seeds."
         )
     return Design(response, factors, block, cells, settings, labels, y, counts, after, tuple(notes))
+
+
+def _note_empty_cells(
+    table: pd.DataFrame, factors: tuple[Factor, ...], codes: Mapping[str, Sequence[int]], notes: list[str]
+) -> None:
+    """Cells that the table names but that have no result at all: nothing can stand in for them."""
+    if "status" not in table.columns:
+        return
+    names = [factor.name for factor in factors]
+    asked = table[(table["status"].astype(str).str.strip() != "not_applicable").to_numpy()]
+    asked = asked[~_any_missing(asked, names)]
+    known = {factor.name: {key(level): number for number, level in enumerate(factor.levels)} for factor in factors}
+    wanted = set(zip(*([known[name].get(key(value), -1) for value in asked[name]] for name in names), strict=True))
+    empty = wanted - set(zip(*(codes[name] for name in names), strict=True))
+    if empty:
+        first = ", ".join(
+            f"{factor.name} = {factor.levels[level]}" for factor, level in zip(factors, min(empty), strict=True)
+        )
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        notes.append(f"No result at all for {first}{more}: averages leave these combinations out.")
 
 
 def _note_missing(y: Array, labels: tuple[str, ...], block: str, notes: list[str]) -> None:

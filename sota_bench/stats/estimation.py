@@ -53,7 +53,7 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
             for column, number in zip(found.T, members, strict=True):
                 known = column[np.isfinite(column)]
                 if len(known):
-                    _put(own, [number], kernels.from_differences(known[:, None]))
+                    _put(own, [number], kernels.from_differences(known[:, None], float(np.nanmax(np.abs(y)))))
     return Estimates({POOLED: pooled, PAIRED: own} if design.block else {POOLED: pooled}, differences)
 
 

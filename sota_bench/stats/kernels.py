@@ -33,17 +33,22 @@ def paired(y: Array, weights: Array) -> Estimate:
         y: complete response [..., S, C].
         weights: contrasts [K, C].
     """
-    return from_differences(y @ weights.T)
+    return from_differences(y @ weights.T, np.abs(y).max(axis=(-2, -1))[..., None])
 
 
-def from_differences(differences: Array) -> Estimate:
-    """Mean and standard error over seeds of per-seed differences [..., S, K]."""
+def from_differences(differences: Array, size: Array | float) -> Estimate:
+    """Mean and standard error over seeds of per-seed differences [..., S, K].
+
+    Args:
+        differences: complete differences.
+        size: magnitude of the response that they come from, which tells noise from rounding.
+    """
     seeds = differences.shape[-2]
     value = differences.mean(axis=-2)
     if seeds < 2:
         return Estimate(value, np.full_like(value, np.nan), np.zeros_like(value))
     se = differences.std(axis=-2, ddof=1) / np.sqrt(seeds)
-    return Estimate(value, _no_rounding(se, np.abs(differences).max(axis=-2)), np.full_like(value, seeds - 1.0))
+    return Estimate(value, _no_rounding(se, size), np.full_like(value, seeds - 1.0))
 
 
 def pooled_blocks(y: Array, weights: Array) -> Estimate:
@@ -83,7 +88,7 @@ def _pooled(y: Array, weights: Array, residual: Array, df: int) -> Estimate:
     return Estimate(value, _no_rounding(se, np.abs(y).max((-2, -1))[..., None]), np.full_like(value, float(df)))
 
 
-def _no_rounding(se: Array, size: Array) -> Array:
+def _no_rounding(se: Array, size: Array | float) -> Array:
     return np.where(se > ROUNDING * size, se, np.nan)
 
 

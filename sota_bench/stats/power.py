@@ -46,7 +46,7 @@ def minimum_detectable_effect(se: float, df: float, alpha: float, power: float =
     return detectable_shift(df, alpha, power) * se
 
 
-def seeds_needed(delta: float, se: float, df: float, seeds: int, alpha: float, power: float = POWER) -> int | None:
+def seeds_needed(delta: float, se: float, df: float, seeds: float, alpha: float, power: float = POWER) -> int | None:
     """Seeds IN TOTAL for which a true effect of ``delta`` is found with ``power``.
 
     With N seeds the standard error becomes ``se * sqrt(seeds / N)`` and the degrees of freedom, a multiple of

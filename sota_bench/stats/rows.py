@@ -6,7 +6,8 @@ Columns: ``kind`` (main, simple, trend-linear, trend-quadratic, interaction), ``
 ``p_tost_holm``, ``mde_family`` and ``seeds_needed_family`` (at alpha over the size of the family, the first step of
 Holm, so that they hold for the verdict), ``n`` (seeds used), ``seeds`` (each seed's own difference), ``reason`` (why
 not estimable), ``part`` (cells compared, if not all), ``headline``, ``demoted``, ``demoted_by``, ``after_look``,
-``at_factor`` and ``at_level`` (simple effects), ``words``.
+``at_factor`` and ``at_level`` (simple effects), ``words``. Rows of ``interactions`` have ``factor_b``, ``level_b``,
+``baseline_b`` and ``flagged`` as well; there "helps" says that the two levels do better together than their sum.
 """
 
 from __future__ import annotations
@@ -21,16 +22,24 @@ import numpy as np
 
 from sota_bench.stats import power, verdicts
 from sota_bench.stats.contrasts import (
-    INTERACTION, LINEAR, MAIN, QUADRATIC, SIMPLE, Contrast, interaction_contrasts, main_contrasts, simple_contrasts,
+    INTERACTION,
+    LINEAR,
+    MAIN,
+    QUADRATIC,
+    SIMPLE,
+    Contrast,
+    interaction_contrasts,
+    main_contrasts,
+    simple_contrasts,
     trend_contrasts,
-)  # fmt: skip
+)
 from sota_bench.stats.design import Design
 from sota_bench.stats.estimation import PAIRED, POOLED, Estimates, estimate
 from sota_bench.stats.kernels import Array, Estimate
 from sota_bench.stats.words import sentence, subject
 
 Row = dict[str, Any]
-FAMILY_OF_KIND = {LINEAR: "trends", QUADRATIC: "trends", INTERACTION: "interactions", SIMPLE: "simple effects"}
+FAMILY_OF_KIND = {LINEAR: "trends", QUADRATIC: "trends", INTERACTION: "interactions"}
 
 
 @dataclass(frozen=True)
@@ -48,9 +57,9 @@ class Settings:
 def all_rows(design: Design, settings: Settings) -> tuple[list[Row], list[Row], list[str]]:
     """Rows of contrasts, rows of interactions, and warnings about them."""
     contrasts = _judged(design, settings, [*main_contrasts(design), *trend_contrasts(design)])
-    possible, impossible = [], []
-    for contrast in interaction_contrasts(design):
-        (possible if len(contrast.contexts) else impossible).append(contrast)
+    every = interaction_contrasts(design)
+    possible = [contrast for contrast in every if len(contrast.contexts)]
+    impossible = [contrast for contrast in every if not len(contrast.contexts)]
     interactions = _judged(design, settings, possible)
     flagged = [row for row in interactions if row["headline"] and row["flagged"]]
     _demote(contrasts, flagged)
@@ -75,7 +84,7 @@ def _judged(design: Design, settings: Settings, contrasts: list[Contrast]) -> li
     found = estimate(design, contrasts)
     families: dict[str, list[int]] = defaultdict(list)
     for number, contrast in enumerate(contrasts):
-        families[FAMILY_OF_KIND.get(contrast.kind) or settings.family_of.get(contrast.factor, "main")].append(number)
+        families[_family(contrast, settings)].append(number)
     rows: dict[tuple[int, str], Row] = {}
     for family, members in families.items():
         curvature = np.array([contrasts[number].kind == QUADRATIC for number in members])
@@ -92,6 +101,12 @@ def _judged(design: Design, settings: Settings, contrasts: list[Contrast]) -> li
     for number in range(len(contrasts)):
         _choose_headline([rows[number, error] for error in found.by_error])
     return [rows[number, error] for number in range(len(contrasts)) for error in found.by_error]
+
+
+def _family(contrast: Contrast, settings: Settings) -> str:
+    if contrast.kind == SIMPLE and contrast.at:
+        return f"{contrast.factor} at each {contrast.at[0]}"
+    return FAMILY_OF_KIND.get(contrast.kind) or settings.family_of.get(contrast.factor, "main")
 
 
 def _row(
@@ -198,20 +213,21 @@ def _warnings(
     contrasts: list[Row], interactions: list[Row], impossible: list[Contrast], flagged: list[Row]
 ) -> list[str]:
     found = []
-    pooled = [row for row in contrasts if row["error"] == POOLED]
-    own = {_identity(row): row for row in contrasts if row["error"] == PAIRED}
+    rows = [*contrasts, *interactions]
+    pooled = [row for row in rows if row["error"] == POOLED]
+    own = {_identity(row): row for row in rows if row["error"] == PAIRED}
     for row in pooled:
         other = own.get(_identity(row))
-        if other and other["verdict"] != row["verdict"]:
+        if other and _told(other) != _told(row):
             found.append(
-                f"The two errors disagree on {subject(row)}: {row['verdict']} with the pooled error ({row['df']:g} df), "
-                f"{other['verdict']} with its own paired error ({other['df']:g} df)."
+                f"The two errors disagree on {subject(row)}: {_told(row)} with the pooled error ({row['df']:g} df), "
+                f"{_told(other)} with its own paired error ({other['df']:g} df)."
             )
-    for row in flagged:
-        found.append(
-            f"{row['factor']} {row['level']} and {row['factor_b']} {row['level_b']} interact: their main effects are "
-            "averages of unlike effects; read the simple effects."
-        )
+    found += [
+        f"{row['factor']} {row['level']} and {row['factor_b']} {row['level_b']} interact: their main effects are "
+        "averages of unlike effects; read the simple effects."
+        for row in flagged
+    ]
     if impossible:
         pairs = dict.fromkeys((contrast.factor, contrast.other[0]) for contrast in impossible if contrast.other)
         found.append("Interactions not estimable for want of cells: " + ", ".join(f"{a} x {b}" for a, b in pairs) + ".")
@@ -219,4 +235,11 @@ def _warnings(
 
 
 def _identity(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("kind", "factor", "level", "at_factor", "at_level"))
+    return tuple(row.get(name) for name in ("kind", "factor", "level", "at_factor", "at_level", "factor_b", "level_b"))
+
+
+def _told(row: Row) -> str:
+    """A verdict for a warning; of an interaction there is only whether it is clear."""
+    if row["kind"] == INTERACTION and row["verdict"] != verdicts.NOT_ESTIMABLE:
+        return "a clear interaction" if row["flagged"] else "no clear interaction"
+    return str(row["verdict"])

@@ -107,9 +107,9 @@ def _effects(design: Design, grid: Array) -> list[tuple[str, float]]:
 
 
 def _basis(levels: int, numbers: tuple[float, ...] | None) -> Array:
-    """Orthonormal contrasts [levels - 1, levels]: polynomials for numbers, each level against those before otherwise."""
+    """Orthonormal contrasts [levels - 1, levels]: polynomials for three numbers, else each against the ones before."""
     if numbers is not None and levels == 3:
         rows = np.array(polynomials(np.array(numbers)))
     else:
         rows = np.array([[*([-1.0] * i), float(i), *([0.0] * (levels - i - 1))] for i in range(1, levels)])
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))

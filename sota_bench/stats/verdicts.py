@@ -52,7 +52,7 @@ def judge(
     delta: float | None = None,
     alpha: float = 0.05,
     higher_is_better: bool = True,
-    curvature: bool = False,
+    curvature: bool | NDArray[np.bool_] = False,
 ) -> Judged:
     """Interval, p-values and verdict of every contrast in one family (the last axis).
 
@@ -65,7 +65,7 @@ def judge(
         delta: smallest effect of interest, in the units of the response.
         alpha: two-sided level of the interval and of the family.
         higher_is_better: whether a positive difference helps.
-        curvature: the family is one of quadratic trends, which have no better or worse.
+        curvature: which contrasts are quadratic trends, which have no better or worse [K].
     """
     from scipy.stats import t
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from sota_bench.stats import verdicts
-from sota_bench.stats.contrasts import INTERACTION, LINEAR, MAIN, QUADRATIC, SIMPLE
+from sota_bench.stats.contrasts import INTERACTION, LINEAR, QUADRATIC, SIMPLE
 
 
 def number(value: float, scale: float | None, sign: bool = True) -> str:
@@ -52,7 +52,8 @@ def sentence(
         return number(value, se, sign)
 
     runs = f"{row['n']} {'seeds' if block == 'seed' else block or 'runs a cell'}"
-    found = f"{show(row['estimate'])}{tail} ({100 * (1 - alpha):g}% interval {show(row['low'])} to {show(row['high'])}; {runs})"
+    interval = f"{100 * (1 - alpha):g}% interval {show(row['low'])} to {show(row['high'])}"
+    found = f"{show(row['estimate'])}{tail} ({interval}; {runs})"
     capital = who[0].upper() + who[1:] if who.startswith("the ") else who
     if row["kind"] == INTERACTION:
         text = f"{capital}: difference of differences {found}"
@@ -96,6 +97,8 @@ def _more(row: dict[str, Any], unit: str, block: str | None, delta: float | None
 
 def _where(row: dict[str, Any]) -> str:
     text = f". Compared only where both exist ({row['part']})" if row["part"] else ""
-    if row["kind"] == MAIN and row.get("demoted"):
+    if row["demoted"]:
         text += f". An average over {' and '.join(row['demoted_by'])}, with which it interacts: read it level by level"
+    if row["after_look"]:
+        text += ". Seeds were added after a look"
     return text

@@ -360,7 +360,12 @@ class Store:
                 f"{record.title}: running it again gave other bytes than before "
                 "(this device does not repeat itself exactly); results that came from the earlier files are kept"
             )
-        self._write(lambda ledger: (ledger.index([record]), ledger.touch([record.key])))
+
+        def enter(ledger: Ledger) -> None:
+            ledger.index([record])
+            ledger.touch([record.key])
+
+        self._write(enter)
 
     def _recover(self) -> None:
         """Finish or forget what a killed writer left: half-moved artifacts, rows that say ``running``."""

@@ -1,0 +1,143 @@
+"""How far a run is, counted from its events: trials and stages done and left, and the time that is left."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sota_bench.engine.events import (
+    Event,
+    StageBlocked,
+    StageDone,
+    StageFailed,
+    StageInterrupted,
+    StageProgress,
+    StageStarted,
+)
+from sota_bench.engine.messages import Progress
+from sota_bench.plan.stage import Stage
+
+
+@dataclass
+class Running:
+    """What one worker does now; ``began`` on the monotonic clock."""
+
+    stage: Stage
+    began: float
+    progress: Progress = field(default_factory=lambda: Progress(0, 0))
+
+
+class Tally:
+    """Counts of a run.
+
+    Args:
+        stages: all stages of the run.
+        predicted: key -> seconds, where the planner has an estimate.
+        workers: how many run at once.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        predicted: Mapping[str, float] | None = None,
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock, self.workers = clock, max(1, workers)
+        self.predicted = dict(predicted or {})
+        self.stages = len(stages)
+        self.done = self.reused = self.failed = self.blocked = 0
+        self.running: dict[int, Running] = {}
+        self._left = {stage.key: stage for stage in stages}
+        self._stages_of: defaultdict[str, set[str]] = defaultdict(set)
+        for stage in stages:
+            for trial in stage.trials:
+                self._stages_of[trial].add(stage.key)
+        self.trials = len(self._stages_of)
+        self.trials_done = self.trials_failed = 0
+        self._lost: set[str] = set()
+        self._seconds: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        self._measured_s = self._foretold_s = 0.0
+
+    def count(self, event: Event) -> None:
+        """Take one event into account."""
+        match event:
+            case StageStarted(stage, worker):
+                self.running[worker] = Running(stage, self.clock())
+            case StageProgress(_, worker, progress) if worker in self.running:
+                self.running[worker].progress = progress
+            case StageDone(stage, worker, _, reused, wall_s):
+                self.running.pop(worker, None)
+                self.done += 1
+                self.reused += reused
+                if not reused:
+                    self._learn(stage, wall_s)
+                self._close(stage)
+                for trial in stage.trials:
+                    self._stages_of[trial].discard(stage.key)
+                    self.trials_done += not self._stages_of[trial]
+            case StageFailed(stage) | StageBlocked(stage):
+                self.failed += isinstance(event, StageFailed)
+                self.blocked += isinstance(event, StageBlocked)
+                self._close(stage)
+                self._lost.update(stage.trials)
+                self.trials_failed = len(self._lost)
+            case StageInterrupted(stage):
+                self._drop(stage)
+
+    def left_s(self) -> float | None:
+        """Seconds until the run ends, estimated; ``None`` while nothing is known about some kind of stage.
+
+        Stages that have an estimate use it, corrected by how the finished ones compared with theirs; the others take
+        the mean of finished stages of their kind, per epoch.
+        """
+        now, total, longest = self.clock(), 0.0, 0.0
+        running = {job.stage.key: job for job in self.running.values()}
+        for key, stage in self._left.items():
+            estimate = self._estimate(stage)
+            if key in running:
+                job = running[key]
+                spent, progress = now - job.began, job.progress
+                if progress.done and progress.total:
+                    estimate = spent * max(0, progress.total - progress.done) / progress.done
+                elif estimate is not None:
+                    estimate = max(0.0, estimate - spent)
+            if estimate is None:
+                return None
+            total += estimate
+            longest = max(longest, estimate)
+        return max(total / self.workers, longest)
+
+    def _learn(self, stage: Stage, wall_s: float) -> None:
+        totals = self._seconds[stage.kind]
+        totals[0] += wall_s
+        totals[1] += max(1, stage.epochs)
+        if self.predicted.get(stage.key, 0.0) > 0.0:
+            self._measured_s += wall_s
+            self._foretold_s += self.predicted[stage.key]
+
+    def _estimate(self, stage: Stage) -> float | None:
+        if stage.key in self.predicted:
+            return self.predicted[stage.key] * (self._measured_s / self._foretold_s if self._foretold_s else 1.0)
+        seconds, units = self._seconds[stage.kind]
+        return seconds / units * max(1, stage.epochs) if units else None
+
+    def _close(self, stage: Stage) -> None:
+        self._left.pop(stage.key, None)
+        self._drop(stage)
+
+    def _drop(self, stage: Stage) -> None:
+        self.running = {worker: job for worker, job in self.running.items() if job.stage.key != stage.key}
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: ``8.2 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s" if round(seconds) < 60 else "1 min 00 s"
+    if round(seconds) < 3600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"

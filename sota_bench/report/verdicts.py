@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
-from sota_bench.report.text import finite, level_text, number, plural, signed
+from sota_bench.report.text import finite, join, level_text, number, plural, signed
 from sota_bench.report.view import View
 
 HEADS = {
@@ -25,19 +25,21 @@ HEADS = {
 
 @dataclass(frozen=True)
 class Effect:
-    """One contrast, as the page shows it. Effects are in percentage points of accuracy unless a section says else.
+    """One contrast, as the page shows it, in percentage points of accuracy unless a section says else.
 
     Attributes:
-        row: the row of ``Analysis.contrasts`` it comes from.
-        tone, sign, head: how its verdict is coloured, marked and named.
-        sentence: the verdict in one sentence with its numbers.
+        row: the row of ``Analysis.contrasts`` or ``Analysis.interactions``; its columns can be read as attributes.
+        tone: how its verdict is coloured: good, bad, flat, unknown, none.
+        sign: the mark of its verdict, so that colour is not alone.
+        head: its verdict in two or three words.
+        claim: its verdict in one sentence with its numbers, without the name of the contrast.
     """
 
     row: Mapping[str, Any]
     tone: str
     sign: str
     head: str
-    sentence: str
+    claim: str
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -47,108 +49,130 @@ class Effect:
 
     @property
     def name(self) -> str:
-        """``mixup 0.2 against 0.0``."""
-        return f"{self.row['factor']} {level_text(self.row['level'])} against {level_text(self.row['baseline'])}"
+        """``mixup 0.2 vs 0.0``; a simple effect says where; a trend says from where to where."""
+        row = self.row
+        low, high = level_text(row["baseline"]), level_text(row["level"])
+        if row["kind"].startswith("trend"):
+            return f"{row['factor']}, {row['kind'].removeprefix('trend-')} trend {low} to {high}"
+        name = f"{row['factor']} {high} vs {low}"
+        return f"{name}, at {row['at_factor']} {level_text(row['at_level'])}" if row.get("at_factor") else name
+
+    @property
+    def sentence(self) -> str:
+        """The verdict as one sentence that stands alone."""
+        return f"{self.name}: {self.claim[0].lower()}{self.claim[1:]}"
+
+    @property
+    def number(self) -> str:
+        """The estimate for the eye: ``+4.0 pp``."""
+        return f"{signed(self.row['estimate'], digits(self.row))} pp" if finite(self.row["estimate"]) else ""
 
     @property
     def dots(self) -> list[tuple[str, float]]:
         """Each seed's own difference: (seed, value)."""
-        return seed_dots(self.row.get("seeds"))
+        return [(str(seed), float(value)) for seed, value in self.row["seeds"].items() if finite(value)]
 
 
-def seed_dots(seeds: Any) -> list[tuple[str, float]]:
-    """Per-seed differences as pairs, from a mapping or a plain list; missing ones are left out."""
-    if not seeds:
-        return []
-    pairs = seeds.items() if isinstance(seeds, Mapping) else enumerate(seeds)
-    return [(str(seed), float(value)) for seed, value in pairs if value is not None and math.isfinite(value)]
+def effects(view: View, *, kind: str = "main", error: str = "headline") -> list[Effect]:
+    """The contrasts of one kind, in the order of the grid's factors and levels.
 
-
-def effects(view: View, *, kind: str = "main", error: str = "pooled") -> list[Effect]:
-    """The contrasts of one kind with one error term, in the order of the grid's factors and levels."""
+    Args:
+        view: the run.
+        kind: main, simple, trend-linear or trend-quadratic.
+        error: ``pooled``, ``paired``, or ``headline``: the one that the verdict is read from.
+    """
     order = {(factor, level): (i, j) for i, (factor, levels) in enumerate(view.factors.items())
              for j, level in enumerate(levels)}
-    rows = [row for row in view.analysis.contrasts if row.get("kind", "main") == kind and row["error"] == error]
-    rows.sort(key=lambda row: order.get((row["factor"], str(row["level"])), (99, 99)))
+    rows = [row for row in view.analysis.contrasts
+            if row["kind"] == kind and (row["headline"] if error == "headline" else row["error"] == error)]
+    rows.sort(key=lambda row: order.get((row["factor"], str(row["level"])), (len(order), 0)))
     return [as_effect(row, view.delta) for row in rows]
+
+
+def interactions(view: View) -> list[Effect]:
+    """The differences of differences that could be estimated, one per pair of levels."""
+    return [as_effect(row, view.delta) for row in view.analysis.interactions if row["headline"] and finite(row["low"])]
 
 
 def as_effect(row: Mapping[str, Any], delta: float | None) -> Effect:
     """Dress one contrast for the page."""
-    tone, sign, head = HEADS.get(str(row["verdict"]), HEADS["not estimable"])
-    if row.get("demoted") and tone in ("good", "bad"):
+    tone, sign, head = HEADS[str(row["verdict"])]
+    if row["demoted"] and tone in ("good", "bad"):
         head += " on average"
-    return Effect(row, tone, sign, head, sentence(row, delta))
+    return Effect(row, tone, sign, head, _claim(row, delta, head))
 
 
-def interval(row: Mapping[str, Any], unit: str = " pp", digits: int = 1) -> str:
+def digits(row: Mapping[str, Any]) -> int:
+    """Decimals of a percentage point that a contrast's precision supports."""
+    return 2 if finite(row["low"]) and row["high"] - row["low"] < 0.5 else 1
+
+
+def interval(row: Mapping[str, Any]) -> str:
     """``+4.0 pp, 95% interval 3.6 to 4.4``."""
-    return (f"{signed(row['estimate'], digits)}{unit}, 95% interval {number(row['low'], digits)} to "
-            f"{number(row['high'], digits)}")
+    places = digits(row)
+    return f"{signed(row['estimate'], places)} pp, 95% interval {number(row['low'], places)} to {number(row['high'], places)}"
 
 
-def sentence(row: Mapping[str, Any], delta: float | None) -> str:
-    """The verdict of one contrast in one plain sentence that carries its numbers."""
-    factor, level, baseline = row["factor"], level_text(row["level"]), level_text(row["baseline"])
-    start, verdict = f"{factor} {level} vs {baseline}", str(row["verdict"])
-    if verdict == "not estimable" or not finite(row.get("low")):
-        reason = row.get("reason") or row.get("words") or "too few seeds for an interval"
-        return f"{start}: not estimable ({str(reason).rstrip('.')})."
-    if verdict == "helps":
-        text = f"{start}: helps ({interval(row)})."
-    elif verdict == "hurts":
-        text = f"{start}: hurts ({interval(row)})."
+def _claim(row: Mapping[str, Any], delta: float | None, head: str) -> str:
+    verdict = str(row["verdict"])
+    if verdict == "not estimable":
+        return f"Not estimable: {row['reason']}."
+    if verdict == "no detectable effect":
+        text = f"{head} ({interval(row)}); {_reach(row, delta)}."
     elif verdict == "real but negligible":
-        text = f"{start}: real but negligible ({interval(row)}), smaller than the {number(delta)} pp that matter."
+        text = f"{head} ({interval(row)}): smaller than the {number(delta)} pp that matter."
     elif verdict == "no effect larger than delta":
-        text = f"{start}: no effect larger than {number(delta)} pp ({interval(row)})."
-    elif verdict == "curved":
-        text = f"{start}: the effect bends over the levels ({interval(row)})."
+        text = f"No effect larger than {number(delta)} pp ({interval(row)})."
     else:
-        text = f"{start}: no detectable effect ({interval(row)}); {_reach(row, delta)}."
-    if row.get("demoted"):
-        text += f" {_demotion(row)}"
+        text = f"{head} ({interval(row)})."
+    if row["p"] < 0.05 <= row["p_holm"]:
+        text += " The interval leaves out 0, but not after Holm's correction."
+    if row["part"]:
+        text += f" Compared only where both exist ({row['part']})."
+    if row["demoted"]:
+        text += f" It interacts with {join(list(row['demoted_by']))}: read it level by level."
+    if row.get("after_look"):
+        text += " Seeds were added after a look."
     return text
 
 
 def _reach(row: Mapping[str, Any], delta: float | None) -> str:
-    text = f"this run could detect {number(row['mde'])} pp" if finite(row.get("mde")) else "its reach is unknown"
-    more = (row.get("seeds_needed") or 0) - (row.get("n") or 0)
-    if finite(delta) and more > 0:
-        text += f"; about {plural(int(more), 'more seed')} for {number(delta)} pp"
-    return text
-
-
-def _demotion(row: Mapping[str, Any]) -> str:
-    reason = row["demoted"]
-    if isinstance(reason, str):
-        return reason if reason.endswith(".") else f"{reason}."
-    if isinstance(reason, (list, tuple)):
-        return f"It depends on {' and '.join(map(str, reason))}: read the interaction first."
-    return "It depends on another factor: read the interaction first."
+    """What the run could have seen as one of its family of contrasts, and what the smallest effect would take."""
+    if not finite(row["mde_family"]):
+        return "its reach is unknown"
+    text = f"this run could detect {number(row['mde_family'], digits(row))} pp"
+    if delta is None:
+        return text
+    needed = row["seeds_needed_family"]
+    if needed is None:
+        return f"{text}; more than ten thousand seeds for {number(delta)} pp"
+    more = math.ceil(needed - row["n"])
+    return f"{text}; about {plural(more, 'more seed')} for {number(delta)} pp" if more > 0 else text
 
 
 def best_cells(view: View) -> list[str]:
     """Cells that cannot be told apart from the best one, the best first."""
     from sota_bench.stats import best_set
 
-    return [str(cell) for cell in best_set(view.done, "accuracy", "cell", "seed", 0.05)]
+    found = best_set(view.done, response="accuracy", cell="cell")
+    return [str(cell) for cell in found.loc[found["in_best_set"], "cell"]]
 
 
 def pareto_cells(view: View) -> list[str]:
     """Cells that no other cell beats in both mean minutes and mean accuracy, from the quickest to the slowest."""
     from sota_bench.stats import pareto
 
-    cells = view.cells.dropna(subset=["minutes", "accuracy"])
-    front = cells[list(pareto(cells["minutes"].to_numpy(), cells["accuracy"].to_numpy()))]
-    return [str(cell) for cell in front.sort_values("minutes").index]
+    front = view.cells[pareto(view.cells["minutes"], view.cells["accuracy"])]
+    return [str(cell) for cell in front.sort_values("minutes", kind="stable").index]
 
 
 def detectable(row: Mapping[str, Any], seeds: Iterable[int]) -> list[float]:
-    """The minimum detectable effect (80% power, two-sided 5%) that a contrast would have with other numbers of seeds.
+    """The minimum detectable effect (80% power, two-sided 5%) of one contrast with other numbers of seeds.
+
+    The standard error shrinks with the root of the seeds, and the degrees of freedom grow in proportion to seeds - 1.
 
     Args:
-        row: the contrast, with its ``se``, ``df`` and number of seeds ``n``.
+        row: the contrast, with its ``se``, ``df`` and number of seeds ``n`` (at least 2).
         seeds: the numbers of seeds, each at least 2.
     """
     from sota_bench.stats.power import minimum_detectable_effect
@@ -160,24 +184,36 @@ def detectable(row: Mapping[str, Any], seeds: Iterable[int]) -> list[float]:
     ]
 
 
-def analyze_other(view: View, response: str) -> Any:
-    """The same analysis for another column of the trials where lower is better, such as NLL; None where it cannot be."""
+def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
+    """The main contrasts of another column of the trials where lower is better, such as NLL; none where it cannot be."""
+    from sota_bench.errors import UserError
     from sota_bench.stats import analyze
 
-    return analyze(view.tables.trials, response=response, factors=view.factors, block="seed", within=view.within,
-                   higher_is_better=False)
+    factors = {name: levels for name, levels in view.factors.items() if view.done[name].nunique() > 1}
+    if not factors or view.done[response].nunique() < 2:
+        return []
+    try:
+        found = analyze(view.done, response=response, factors=factors, within=view.within, higher_is_better=False,
+                        simple="none", allow_missing=True)
+    except UserError:
+        return []
+    return list(found.headlines())
 
 
-def image_interval(view: View, level_cells: list[str], baseline_cells: list[str]) -> Any:
-    """The paired uncertainty over images between two sets of trials; see ``sota_bench.stats.image_uncertainty``."""
-    import numpy as np
+def over_images(view: View, effect: Effect) -> tuple[float, float] | None:
+    """The 95% interval of a main effect over images, from the runs that differ in its factor alone.
 
+    Returns:
+        Low and high in percentage points; None where no such pair has stored predictions.
+    """
     from sota_bench.stats import image_uncertainty
 
-    stack = [np.array([view.tables.predictions[trial] for trial in trials]) for trials in (level_cells, baseline_cells)]
-    return image_uncertainty(*stack)
-
-
-def interaction_rows(view: View) -> pd.DataFrame:
-    """``Analysis.interactions`` as a frame, empty where the grid has one factor."""
-    return pd.DataFrame([dict(row) for row in view.analysis.interactions])
+    others = ["seed", *(name for name in view.factors if name != effect.factor)]
+    kept = view.done[view.done["trial"].isin(list(view.tables.predictions))]
+    sides = [kept[kept[effect.factor] == str(level)].set_index(others)["trial"] for level in (effect.baseline, effect.level)]
+    pairs = sides[0].to_frame("a").join(sides[1].rename("b"), how="inner")
+    if pairs.empty:
+        return None
+    stacks = [np.array([view.tables.predictions[trial] for trial in pairs[side]], dtype=bool) for side in ("a", "b")]
+    found = image_uncertainty(*stacks)
+    return found.low, found.high

@@ -123,3 +123,23 @@ def pooled_means(frame: pd.DataFrame, by: str | list[str], value: str) -> tuple[
     squares = (groups.var(ddof=1) * (count - 1)).fillna(0).sum()
     margin = float(t.isf(0.025, df)) * np.sqrt(squares / df) / np.sqrt(count.clip(lower=1))
     return mean, mean - margin, mean + margin
+
+
+def block_means(frame: pd.DataFrame, by: list[str], value: str, block: str = "seed") -> pd.DataFrame:
+    """Mean of each group with a 95% t interval over blocks: first averaged within a block, then over blocks.
+
+    Args:
+        frame: one row per observation.
+        by: the columns that make a group.
+        value: the column that is averaged.
+        block: the column of independent repetitions, the seed.
+
+    Returns:
+        Columns ``mean``, ``low``, ``high`` (NaN with one block) and ``n``, one row per group in order of appearance.
+    """
+    from scipy.stats import t
+
+    means = frame.groupby([*by, block], sort=False)[value].mean().groupby(level=list(range(len(by))), sort=False)
+    out = pd.DataFrame({"mean": means.mean(), "n": means.count()})
+    margin = t.isf(0.025, (out["n"] - 1).clip(lower=1)) * means.std(ddof=1) / np.sqrt(out["n"])
+    return out.assign(low=out["mean"] - margin, high=out["mean"] + margin)

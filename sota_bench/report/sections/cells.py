@@ -1,1 +1,68 @@
-def section(view): return None
+"""(10) Every cell in one sortable table, with those that cannot be told apart from the best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from sota_bench.report.parts import Block, Cell, Section, Table
+from sota_bench.report.text import compact, level_text, number, plural, signed
+from sota_bench.report.verdicts import best_cells
+from sota_bench.report.view import View
+
+# Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
+MOST_ROWS = 500
+
+
+def section(view: View) -> Section | None:
+    """None before the first trial is done."""
+    cells = view.cells
+    if cells.empty:
+        return None
+    best = set(best_cells(view)) if view.seeds > 1 else set()
+    varied = [name for name, levels in view.factors.items() if len(levels) > 1]
+    head = ["Cell", *varied, "Accuracy, %#", "\u00b1#", "To the baseline, pp#", "NLL#", "ECE#", "Minutes#", "Images/s#",
+            "Parameters#", "FLOPs#", "Seeds#", "Best group"]
+    baseline = cells["accuracy"].get(view.baseline) if view.baseline else None
+    rows = [_row(str(cell), row, varied, baseline, str(cell) in best) for cell, row in cells.head(MOST_ROWS).iterrows()]
+    cut = "" if len(cells) <= MOST_ROWS else f" The {MOST_ROWS} most accurate of {len(cells):,} are shown."
+    blocks: list[Block] = [Table("Cells, the most accurate first", head, rows, interactive=True)]
+    missing = _missing(view)
+    if missing is not None:
+        blocks.append(missing)
+    return Section("cells", "Cells", _lead(view, len(best)) + cut, blocks)
+
+
+def _lead(view: View, best: int) -> str:
+    if view.seeds < 2:
+        return "One seed: nothing says which of these differences are noise."
+    return (f"{plural(best, 'cell')} of {len(view.cells)} cannot be told apart from the best (paired differences within seeds, "
+            "Holm): choose among them by cost.")
+
+
+def _row(cell: str, row: pd.Series[Any], varied: list[str], baseline: float | None, best: bool) -> list[Cell | str]:
+    margin = row["accuracy_high"] - row["accuracy"]
+    change = None if baseline is None else row["accuracy"] - baseline
+    return [
+        cell, *(level_text(row[name]) for name in varied), Cell(number(row["accuracy"], 2), row["accuracy"]),
+        number(margin, 2), Cell(signed(change, 2), change), Cell(number(row["nll"], 3), row["nll"]),
+        Cell(number(row["ece"], 3), row["ece"]), Cell(number(row["minutes"], 3), row["minutes"]),
+        Cell(number(row["images_per_s"], 0), row["images_per_s"]), Cell(compact(row["params"]), row["params"]),
+        Cell(compact(row["flops"]), row["flops"]), Cell(str(int(row["n"])), float(row["n"])),
+        Cell("\u2713 best" if best else "", tone="good" if best else ""),
+    ]
+
+
+def _missing(view: View) -> Table | None:
+    """Cells without any finished trial, and why."""
+    trials = view.tables.trials
+    gone = trials[~trials["cell"].isin(view.cells.index)]
+    if gone.empty:
+        return None
+    firsts = gone.groupby("cell", sort=False).first()
+    factors = {name: firsts[name].astype(str) for name in view.factors}
+    rows = [[str(cell), view.label({name: levels[cell] for name, levels in factors.items()}),
+             str(row["status"]).replace("_", " "), str(row["error"])] for cell, row in firsts.head(MOST_ROWS).iterrows()]
+    return Table("Cells that are not data", ["Cell", "Levels", "Status", "Why"], rows,
+                 folded=f"{plural(len(firsts), 'cell')} without a finished trial")

@@ -42,17 +42,11 @@ def section(view: View) -> Section | None:
 def table(found: list[Effect], caption: str, folded: str = "") -> Table:
     """Contrasts as rows: the numbers of the forest plot."""
     rows = [
-        [_name(e), Cell(signed(e.estimate, 2), e.estimate), number(e.low, 2), number(e.high, 2), number(e.se, 2),
-         number(e.df, 0), p_value(e.p_holm), number(e.row.get("mde"), 2), Cell(e.head, tone=e.tone)]
+        [e.name, Cell(signed(e.estimate, 2), e.estimate), number(e.low, 2), number(e.high, 2), number(e.se, 2),
+         number(e.df, 0), p_value(e.p_holm), number(e.mde, 2), Cell(e.head, tone=e.tone)]
         for e in found
     ]
     return Table(caption, HEAD, rows, folded=folded)
-
-
-def _name(effect: Effect) -> str:
-    kind, where = effect.row.get("kind", "main"), effect.row.get("where") or effect.row.get("at")
-    name = effect.name if kind in ("main", "simple") else f"{effect.factor}, {kind.removeprefix('trend-')} trend"
-    return f"{name}, at {where}" if where else name
 
 
 def _finding(found: list[Effect]) -> str:

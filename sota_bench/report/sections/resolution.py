@@ -1,1 +1,80 @@
-def section(view): return None
+"""(6) Training against evaluation resolution: where each schedule is best, with and without test-time views."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from sota_bench.report.parts import Cell, Chart, Section, Table
+from sota_bench.report.text import number
+from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
+from sota_bench.report.view import View, block_means
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_LINES = 6
+
+
+def section(view: View) -> Section | None:
+    """None where every trial was evaluated at one resolution only."""
+    frame = _final_phase(view)
+    if frame.empty or frame["size"].nunique() < 2:
+        return None
+    means = block_means(frame, ["schedule", "tta", "size"], "accuracy")
+    schedules = list(dict.fromkeys(means.reset_index()["schedule"]))[:MOST_LINES]
+    rows = [
+        [str(schedule), "on" if tta else "off", f"{size} px", Cell(number(r["mean"], 2), r["mean"]),
+         f"{number(r['low'], 2)} to {number(r['high'], 2)}"]
+        for (schedule, tta, size), r in means.iterrows()
+    ]
+    table = Table("Mean accuracy at each evaluation resolution", ["Training", "TTA", "Evaluated at", "Accuracy, %#",
+                  "95% interval#"], rows)
+    chart = Chart("resolution", "Accuracy at each evaluation resolution", _finding(means), partial(_draw, means, schedules),
+                  table, "Mean over the other factors, then over seeds, with 95% t intervals over seeds. Solid: one view; "
+                  "dashed and hollow: averaged over the views of test-time augmentation.")
+    return Section("resolution", "Training and evaluation resolution", "The size at which a network is evaluated is its own "
+                   "setting: the best one need not be the size it was trained at.", [chart])
+
+
+def _final_phase(view: View) -> pd.DataFrame:
+    frame = view.tables.evaluations
+    if frame.empty:
+        return frame
+    frame = frame[frame["phase"] == frame.groupby("trial")["phase"].transform("max")]
+    columns = ["trial", "seed", *view.asks("resize")]
+    frame = frame.merge(view.done[columns], on="trial", how="inner")
+    frame["schedule"] = (frame["resize"] if "resize" in columns else frame["train_size"].astype(str) + " px").astype(str)
+    frame["tta"] = frame["tta"].astype(bool)
+    return frame[frame["task"] == frame["task"].iloc[0]] if len(frame) else frame
+
+
+def _finding(means: pd.DataFrame) -> str:
+    plain = means.reset_index()
+    plain = plain[~plain["tta"]] if (~plain["tta"]).any() else plain
+    parts = []
+    for schedule, part in plain.groupby("schedule", sort=False):
+        best = part.loc[part["mean"].idxmax()]
+        parts.append(f"{schedule} is best at {best['size']} px ({number(best['mean'])}%)")
+    return "; ".join(parts[:MOST_LINES]) + "."
+
+
+def _draw(means: pd.DataFrame, schedules: list[str], width: int) -> Figure:
+    figure, axes = sheet(width, 340)
+    flat = means.reset_index()
+    for schedule, (colour, marker, _) in zip(schedules, styles(len(schedules)), strict=True):
+        for tta, part in flat[flat["schedule"] == schedule].groupby("tta"):
+            part = part.sort_values("size")
+            axes.fill_between(part["size"], part["low"].astype(float), part["high"].astype(float), color=str(colour),
+                              alpha=0.0 if tta else 0.12, linewidth=0)
+            axes.plot(part["size"], part["mean"], color=str(colour), marker=marker, linestyle=(0, (4, 2)) if tta else "-",
+                      markerfacecolor=str(Ink.PAPER) if tta else str(colour), linewidth=1.8,
+                      label=f"{schedule}{', TTA' if tta else ''}")
+    axes.set_xticks(sorted(flat["size"].unique()))
+    axes.grid(axis="y")
+    axes.set_xlabel("Evaluation resolution, px")
+    name_y(axes, "Accuracy, %")
+    axes.legend(loc="best", handlelength=2.8) if width > 500 else legend_above(axes, 2)
+    return figure

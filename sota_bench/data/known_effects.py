@@ -1,0 +1,207 @@
+"""The embedded data set ``known-effects``: 4,000 rendered images whose effects are known by construction.
+
+It is a control for the harness, never a stand-in for photographs. 128 x 128 px, 10 classes = 5 coarse shapes x 2 fine
+textures; 2,000 images train, 1,000 choose (``select``), 1,000 confirm (``test``); every class equally often.
+
+What must happen, and why:
+
+1. **Resolution helps, with known ceilings.** The two classes of a shape differ in nothing but the orientation of a
+   sinusoidal grating (``rows`` or ``columns``). Three shapes carry it at a period of 4.3 to 5 px, two at 2.15 to 2.5 px.
+   An antialiased (triangle) resampling by a factor s passes a frequency f with gain sinc^2(s f): to 64 px (s = 2) half of
+   the coarse band and under 5% of the fine one, to 32 px (s = 4) under 5% of the coarse band and nothing of the fine one.
+   So no classifier of whole images does much better than 50% at 32 px, 80% at 64 px and 100% at 128 px.
+2. **Normalization matters without batch norm, and not with it.** Each image has its own contrast (a factor of 0.3 to 1,
+   log-uniform) and brightness, bright on average: raw pixels (0..255) are far from zero mean and unit deviation. Where a
+   convolution is followed by batch norm, BN(conv(w, a x + b)) = BN(conv(w, x)) for every w, a > 0 and b, except at zero
+   padding and for BN's epsilon: function and gradients are the same, so the levels ``none``, ``unit``, ``symmetric`` and
+   ``dataset`` differ by noise alone. This is the factor without effect. Without batch norm (or with normalization only
+   after a non-linearity) scale and offset reach the optimizer.
+3. **Wrong labels punish certainty.** 15% of the training labels, and no others, are replaced by another class. Training
+   long enough to fit them costs negative log-likelihood and calibration on the clean splits; methods that resist fitting
+   them (Mixup, label smoothing) lose less.
+4. **Scale and place vary.** The object's radius varies by a factor of 2.1 and its centre is uniform, so that random
+   resized crops and several test sizes are meaningful.
+5. **Mirroring keeps the class.** Shapes and gratings equal their own mirror image up to phase: flips are valid in
+   training and at test time.
+
+Pixels come from integer arithmetic on the raw output of Philox (Salmon et al., 2011, doi:10.1145/2063384.2063405)
+keyed by the image's index, so they are the same on every platform and in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+CONSTRUCTION = 1
+"""Version of the construction. It is part of every image's content digest: a change renders new data."""
+
+SIDE = 128
+SHAPES = ("cross", "disc", "ring", "square", "triangle")
+TEXTURES = ("columns", "rows")
+CLASSES = tuple(f"{shape}-{texture}" for shape in SHAPES for texture in TEXTURES)
+COUNTS = {"train": 2000, "select": 1000, "test": 1000}
+WRONG_LABELS_PERCENT = 15
+
+_FINE_SHAPES = (2, 4)
+_PERIODS_MILLIPIXELS = {False: (4300, 5000), True: (2150, 2500)}
+_RADII = tuple(round(26 * 2 ** (k / 15)) for k in range(16))
+_GAINS = tuple(round(1024 * 0.3 ** (k / 63)) for k in range(64))
+_KEY = 0x6B6E6F776E ^ (CONSTRUCTION << 64)
+_DRAWS = 32
+_NOISE_WORDS = SIDE * SIDE * 3 // 8
+_TURN = 1 << 16
+
+_WAVE = np.array([round(1024 * math.cos(2 * math.pi * k / 1024)) for k in range(1024)], dtype=np.int32)
+_AXIS = np.arange(SIDE, dtype=np.int32)
+_GRID = 5
+_LINEAR = np.zeros((SIDE, _GRID), dtype=np.int32)
+for _pixel in range(SIDE):
+    _cell, _part = divmod(_pixel * (_GRID - 1), SIDE)
+    _LINEAR[_pixel, _cell : _cell + 2] = SIDE - _part, _part
+
+
+def split_of(index: int) -> str:
+    """The split of an image: ``train``, ``select`` or ``test``.
+
+    Raises:
+        IndexError: if there is no such image.
+    """
+    first = 0
+    for split, count in COUNTS.items():
+        if first <= index < first + count:
+            return split
+        first += count
+    raise IndexError(f"known-effects has images 0 to {first - 1}, not {index}")
+
+
+def true_class(index: int) -> int:
+    """The class that is shown in an image, an index into ``CLASSES``."""
+    return index % len(CLASSES)
+
+
+def given_class(index: int) -> int:
+    """The class an image is labelled with: the true one but for 15% of the training images."""
+    true = true_class(index)
+    if split_of(index) != "train":
+        return true
+    chance, other = (int(word) for word in _bits(index, 2))
+    if _below(chance, 100) >= WRONG_LABELS_PERCENT:
+        return true
+    return (true + 1 + _below(other, len(CLASSES) - 1)) % len(CLASSES)
+
+
+def render(index: int) -> np.ndarray:
+    """Draw one image.
+
+    Args:
+        index: 0 to 3,999; the split and the class follow from it.
+
+    Returns:
+        uint8 [128, 128, 3].
+    """
+    split_of(index)
+    words = _bits(index, _DRAWS + _NOISE_WORDS)
+    draws = [int(word) for word in words[2:_DRAWS]]
+    shape, texture = divmod(true_class(index), len(TEXTURES))
+
+    radius = _RADII[_below(draws[0], len(_RADII))]
+    margin = radius * 3 // 4
+    span = SIDE - 2 * margin
+    across = _AXIS - (margin + _below(draws[1], span))
+    down = (_AXIS - (margin + _below(draws[2], span)))[:, None]
+    inside = _mask(SHAPES[shape], across, down, radius)
+
+    low, high = _PERIODS_MILLIPIXELS[shape in _FINE_SHAPES]
+    period = low + _below(draws[3], high - low + 1)
+    angle = _AXIS * (_TURN * 1000 // period) + _below(draws[4], _TURN)
+    grating = 48 * _wave(angle)
+    grating = grating[None, :] if TEXTURES[texture] == "columns" else grating[:, None]
+
+    hue = shape * _TURN // len(SHAPES) + _below(draws[5], _TURN // 5) - _TURN // 10
+    object_colour = 44 * _hues(hue)
+    ground_colour = 12 * _hues(_below(draws[6], _TURN))
+    bumps = np.array([_below(draw, 65) - 32 for draw in draws[8:30]] + [0, 0, 0], dtype=np.int32)
+    ground = _LINEAR @ bumps.reshape(_GRID, _GRID) @ _LINEAR.T >> 4  # integers: exact in any order of summation
+
+    # 1024 units are one grey level at full contrast.
+    picture = np.where(inside[:, :, None], object_colour, ground[:, :, None] + ground_colour) + grating[:, :, None]
+    noise = words[_DRAWS:].astype("<u8", copy=False).view(np.uint8).reshape(SIDE, SIDE, 3)
+    picture += (noise.astype(np.int32) - 128) * 192
+
+    gain = _GAINS[_below(draws[7], len(_GAINS))]
+    reach = gain * 118 // 1024
+    brightness = reach + max(_below(word, 256 - 2 * reach) for word in (int(words[30]), int(words[31])))
+    picture = (picture >> 4) * gain >> 16
+    picture += brightness
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def fingerprint() -> str:
+    """SHA-256 over the pixels of four images of each class and over all labels: changes with what is drawn, nothing else."""
+    total = hashlib.sha256()
+    for index in (start + k for start in (0, 1000, 2000, 3000) for k in range(len(CLASSES))):
+        total.update(render(index).tobytes())
+    total.update(bytes(given_class(index) for index in range(sum(COUNTS.values()))))
+    return total.hexdigest()
+
+
+def write_folder(out: Path) -> None:
+    """Write all images as an image folder, so that any other tool can train on them.
+
+    The layout is ``train/<class>/*.png``, ``val/<class>/*.png`` (the select split) and ``test/<class>/*.png``; training
+    images lie in the folder of the label they are given, wrong ones included.
+    """
+    from PIL import Image
+
+    for index in range(sum(COUNTS.values())):
+        target = out / path_of(index).replace("select/", "val/", 1)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(render(index)).save(target)
+
+
+def path_of(index: int) -> str:
+    """The name of an image: ``<split>/<class it is labelled with>/<index>.png``."""
+    return f"{split_of(index)}/{CLASSES[given_class(index)]}/{index:05d}.png"
+
+
+def _bits(index: int, words: int) -> np.ndarray:
+    return np.random.Philox(key=_KEY + (index << 72)).random_raw(words)
+
+
+def _below(word: int, bound: int) -> int:
+    """A number in [0, bound) from the upper 32 bits of a word (Lemire's multiplication, without rejection)."""
+    return (word >> 32) * bound >> 32
+
+
+def _wave(angle: np.ndarray) -> np.ndarray:
+    return _WAVE[(angle & (_TURN - 1)) >> 6]
+
+
+@lru_cache(maxsize=1)
+def _thirds() -> np.ndarray:
+    return np.array([0, _TURN // 3, 2 * _TURN // 3], dtype=np.int32)
+
+
+def _hues(angle: int) -> np.ndarray:
+    """The red, green and blue of a fully saturated hue around grey, each -1024 to 1024."""
+    return _wave(angle - _thirds())
+
+
+def _mask(shape: str, across: np.ndarray, down: np.ndarray, radius: int) -> np.ndarray:
+    """Where an object is, bool [128, 128]; each shape is its own mirror image about its vertical axis."""
+    wide, tall = np.abs(across), np.abs(down)
+    if shape == "square":
+        return (wide * 8 <= radius * 7) & (tall * 8 <= radius * 7)
+    if shape == "cross":
+        return ((wide * 8 <= radius * 3) & (tall <= radius)) | ((tall * 8 <= radius * 3) & (wide <= radius))
+    if shape == "triangle":
+        return (wide * 2 <= down + radius) & (down * 8 <= radius * 7)
+    away = across * across + down * down
+    if shape == "ring":
+        return (away <= radius * radius) & (away * 5 >= radius * radius)
+    return away <= radius * radius

@@ -1,0 +1,263 @@
+"""Where images come from: an image folder, a .tar read in place, or images that the project renders itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from sota_bench.data import known_effects, tarindex
+from sota_bench.data.decode import BadImage, decode_image, scale_down
+from sota_bench.data.layout import Layout, read_layout
+from sota_bench.data.manifest import Manifest, assemble
+from sota_bench.data.scan import Reader, ScanCache, scan_files
+from sota_bench.errors import UserError
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) from time to time."""
+
+MAX_FILE_BYTES = 1 << 28
+"""Larger files are left out by name: no photograph is 256 MiB, and it would have to be held in memory."""
+
+
+class Source(ABC):
+    """A data set that can be listed and decoded.
+
+    An instance holds no open file: it may be pickled, sent to worker processes and used from several threads.
+
+    Attributes:
+        name: what the source is called in reports.
+        control: whether the images are rendered by the project, to check the harness, and are no photographs.
+    """
+
+    name: str
+    control: bool = False
+
+    @property
+    @abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """What ``from_spec`` makes the same source from, as JSON values."""
+
+    @abstractmethod
+    def scan(self, progress: Progress | None = None) -> Manifest:
+        """List the images with their splits, classes and content digests, and every file that cannot be used.
+
+        Raises:
+            UserError: the source cannot be read, or holds no usable data set.
+        """
+
+    @abstractmethod
+    def decode(self, path: str, size: int) -> np.ndarray:
+        """Decode one image.
+
+        Args:
+            path: as in the manifest.
+            size: the shorter side wanted, in pixels; never enlarged.
+
+        Returns:
+            uint8 [h, w, 3]; the longer side is cut centrally at twice the shorter.
+
+        Raises:
+            BadImage: the file is missing, damaged or too large.
+        """
+
+
+def from_spec(spec: Mapping[str, Any]) -> Source:
+    """Open the source that a ``spec`` describes."""
+    kind = spec["kind"]
+    cache = Path(spec["cache"]) if spec.get("cache") else None
+    if kind == "known-effects":
+        return KnownEffects()
+    if kind == "folder":
+        return FolderSource(spec["name"], Path(spec["path"]), cache)
+    if kind == "tar":
+        return TarSource(spec["name"], Path(spec["path"]), cache)
+    raise ValueError(f"unknown kind of source {kind!r}")
+
+
+class FileSource(Source):
+    """Images that are stored as files of some container.
+
+    Args:
+        name: what the source is called.
+        root: the folder or archive.
+        cache: folder for what scans found; None keeps nothing.
+    """
+
+    kind: str
+
+    def __init__(self, name: str, root: Path, cache: Path | None = None) -> None:
+        self.name, self.root, self.cache = name, root.absolute(), cache
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind, "name": self.name, "path": str(self.root), "cache": str(self.cache) if self.cache else None,
+        }  # fmt: skip
+
+    @abstractmethod
+    def files(self) -> tuple[list[tuple[str, int, int]], list[tuple[str, str]]]:
+        """Every file as (path, bytes, modification time in ns), and what was left out as (path, reason)."""
+
+    @abstractmethod
+    def reader(self) -> Reader:
+        """What reads one file's bytes by its path; picklable."""
+
+    def scan(self, progress: Progress | None = None) -> Manifest:
+        files, left_out = self.files()
+        layout: Layout = read_layout([path for path, _, _ in files], str(self.root))
+        left_out += layout.left_out
+        sizes = {path: (size, mtime) for path, size, mtime in files}
+        wanted = []
+        for path in layout.members:
+            if sizes[path][0] > MAX_FILE_BYTES:
+                left_out.append((path, f"too large: {sizes[path][0]:,} bytes, the limit is {MAX_FILE_BYTES:,}"))
+            else:
+                wanted.append((path, *sizes[path]))
+        known = ScanCache.of(self.cache, self.kind, str(self.root))
+        results = scan_files(self.reader(), wanted, known, str(self.root), progress)
+        found = []
+        for path, size, _ in wanted:
+            sha, problem = results[path]
+            if problem:
+                left_out.append((path, problem))
+            else:
+                split, label = layout.members[path]
+                found.append((path, split, label, sha, size))
+        return assemble(self.name, found, left_out, str(self.root))
+
+    def decode(self, path: str, size: int) -> np.ndarray:
+        try:
+            data = self.reader()(path)
+        except (OSError, KeyError, ValueError) as error:
+            raise BadImage(f"cannot be read: {error}") from None
+        return decode_image(data, size)
+
+
+class FolderSource(FileSource):
+    """``<root>/train/<class>/*`` with ``val/`` or ``test/``, or ``<root>/<class>/*`` without a split."""
+
+    kind = "folder"
+
+    def files(self) -> tuple[list[tuple[str, int, int]], list[tuple[str, str]]]:
+        found: list[tuple[str, int, int]] = []
+        left_out: list[tuple[str, str]] = []
+        if not self.root.is_dir():
+            raise UserError(str(self.root), "", "is not a folder", "name a folder of train/<class>/ and val/<class>/")
+        _walk(self.root, "", found, left_out, {self.root.resolve()})
+        return found, left_out
+
+    def reader(self) -> Reader:
+        return FolderReader(str(self.root))
+
+
+class FolderReader:
+    """Reads files below a folder."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def __call__(self, path: str) -> bytes:
+        parts = PurePosixPath(path)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise ValueError(f"{path!r} points outside the folder")
+        return Path(self.root, path).read_bytes()
+
+
+class TarSource(FileSource):
+    """An uncompressed .tar with the layout of a folder, read in place by offset."""
+
+    kind = "tar"
+
+    def __init__(self, name: str, root: Path, cache: Path | None = None) -> None:
+        super().__init__(name, root, cache)
+        self._index: tarindex.TarIndex | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_index": None}
+
+    def index(self) -> tarindex.TarIndex:
+        """Where each member lies; read once per process."""
+        if self._index is None:
+            self._index = tarindex.read(self.root)
+        return self._index
+
+    def files(self) -> tuple[list[tuple[str, int, int]], list[tuple[str, str]]]:
+        index = self.index()
+        mtime = self.root.stat().st_mtime_ns
+        return [(path, size, mtime) for path, (_, size) in index.members.items()], list(index.left_out)
+
+    def reader(self) -> Reader:
+        return tarindex.TarReader(str(self.root), self.index().members)
+
+
+class KnownEffects(Source):
+    """The embedded data set of rendered images; see ``sota_bench.data.known_effects``."""
+
+    name = "known-effects"
+    control = True
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {"kind": "known-effects"}
+
+    def scan(self, progress: Progress | None = None) -> Manifest:
+        print_of_all = known_effects.fingerprint()
+        total = sum(known_effects.COUNTS.values())
+        found = []
+        for index in range(total):
+            path = known_effects.path_of(index)
+            split, label, _ = path.split("/")
+            sha = hashlib.sha256(f"{print_of_all}:{index}".encode()).hexdigest()
+            found.append((path, "val" if split == "select" else split, label, sha, known_effects.SIDE**2 * 3))
+        if progress:
+            progress(total, total)
+        return assemble(self.name, found, [], self.name)
+
+    def decode(self, path: str, size: int) -> np.ndarray:
+        from PIL import Image
+
+        stem = PurePosixPath(path).stem
+        if not (stem.isascii() and stem.isdigit() and int(stem) < sum(known_effects.COUNTS.values())):
+            raise BadImage(f"known-effects has no image {path!r}")
+        return scale_down(Image.fromarray(known_effects.render(int(stem))), size)
+
+
+def _walk(
+    folder: Path, prefix: str, found: list[tuple[str, int, int]], left_out: list[tuple[str, str]], above: set[Path]
+) -> None:
+    """Collect files below a folder, following links but never into a folder that is being walked already."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        left_out.append((prefix or ".", f"cannot be listed: {error.strerror}"))
+        return
+    for entry in entries:
+        path = prefix + entry.name
+        try:
+            if entry.name.startswith("."):
+                continue
+            path.encode()
+            if entry.is_dir():
+                if entry.is_symlink():
+                    target = Path(entry.path).resolve()
+                    if target in above:
+                        left_out.append((path, "a link to a folder that contains it"))
+                        continue
+                    _walk(Path(entry.path), path + "/", found, left_out, above | {target})
+                else:
+                    _walk(Path(entry.path), path + "/", found, left_out, above | {Path(entry.path).resolve()})
+            elif entry.is_file():
+                status = entry.stat()
+                found.append((path, status.st_size, status.st_mtime_ns))
+            else:
+                left_out.append((path, "a broken link" if entry.is_symlink() else "not a regular file"))
+        except UnicodeEncodeError:
+            left_out.append((path.encode(errors="backslashreplace").decode(), "the name is not valid UTF-8"))
+        except OSError as error:
+            left_out.append((path, f"cannot be read: {error.strerror}"))

@@ -1,0 +1,92 @@
+"""Reads an uncompressed .tar in place: where each member lies, and its bytes, without unpacking anything."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from sota_bench.errors import UserError
+
+
+@dataclass
+class TarIndex:
+    """The usable members of an archive.
+
+    Attributes:
+        members: path -> (offset of the data, bytes).
+        left_out: (path, reason).
+    """
+
+    members: dict[str, tuple[int, int]] = field(default_factory=dict)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read(path: Path) -> TarIndex:
+    """List an archive's regular files.
+
+    Members that point outside (absolute, or with ``..``), links, devices and sparse files are left out by name; so is
+    an earlier member that a later one of the same name replaces.
+
+    Raises:
+        UserError: not a plain .tar, or damaged.
+    """
+    index = TarIndex()
+    try:
+        whole = path.stat().st_size
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                archive.members.clear()  # type: ignore[attr-defined]  # a million headers need not be kept
+                _add(index, member, whole)
+    except FileNotFoundError:
+        raise UserError(str(path), "", "no such file", "name a .tar with train/<class>/ and val/<class>/") from None
+    except (OSError, tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+        problem = f"is not a readable .tar: {' '.join(str(error).split()) or type(error).__name__}"
+        raise UserError(str(path), "", problem, "download it again, or unpack it and name the folder") from None
+    return index
+
+
+def safe_name(name: str) -> str | None:
+    """A member's name with ``/`` and without leading ``./``, or None where it points outside or is not valid text."""
+    name = name.replace("\\", "/")
+    parts = PurePosixPath(name)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return None
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts or "\0" in name or name[1:2] == ":":
+        return None
+    return str(parts)
+
+
+class TarReader:
+    """Reads members by offset; holds no open file, so it is safe in threads and after a fork, and picklable."""
+
+    def __init__(self, path: str, members: dict[str, tuple[int, int]]) -> None:
+        self.path, self.members = path, members
+
+    def __call__(self, path: str) -> bytes:
+        offset, size = self.members[path]
+        with Path(self.path).open("rb") as file:
+            file.seek(offset)
+            data = file.read(size)
+        if len(data) != size:
+            raise OSError(f"{self.path} ends before {path}")
+        return data
+
+
+def _add(index: TarIndex, member: tarfile.TarInfo, whole: int) -> None:
+    if member.isdir():
+        return
+    shown = member.name.encode(errors="backslashreplace").decode()
+    name = safe_name(member.name)
+    if name is None:
+        index.left_out.append((shown, "points outside the archive, or is not a valid name"))
+    elif not member.isreg() or member.issparse():
+        index.left_out.append((shown, "not a regular file"))
+    elif member.size < 0 or member.offset_data + member.size > whole:
+        index.left_out.append((name, "cut off: the archive ends before it does"))
+    elif not PurePosixPath(name).name.startswith("."):
+        if name in index.members:
+            index.left_out.append((name, "replaced by a later member of the same name"))
+        index.members[name] = (member.offset_data, member.size)

@@ -1,0 +1,98 @@
+"""Digest of the code that decides a stage's result: modules and all that they import from this project, as syntax trees
+without comments and docstrings, so that those may change freely."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+DECIDING = ("sota_bench.data", "sota_bench.training", "sota_bench.randomness", "sota_bench.metrics", "ablations")
+"""Packages whose code can change a result. The rest (planning, storing, reporting) only moves results about."""
+
+ROOTS = {
+    "prepare": ("sota_bench.data.cache", "sota_bench.data.source"),
+    "train": ("sota_bench.training.train",),
+    "evaluate": ("sota_bench.training.evaluate",),
+    "precompute": ("sota_bench.training.precompute",),
+}
+"""Where each kind of stage starts; every kind not named here is a technique's precompute stage."""
+
+
+def _strip_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                node.body = body[1:] or [ast.Pass()]
+        if isinstance(node, ast.Module | ast.ClassDef):  # strings below an assignment document it
+            node.body = [
+                part for part in node.body if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+            ] or [ast.Pass()]
+
+
+def source_digest(source: str) -> str:
+    """SHA-256 in hex of Python source, without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    _strip_docstrings(tree)
+    return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: Path, mtime_ns: int) -> str:
+    return source_digest(path.read_text(encoding="utf-8"))
+
+
+def _path_of(module: str) -> Path | None:
+    loaded = sys.modules.get(module)
+    if loaded is not None and getattr(loaded, "__file__", None):
+        return Path(str(loaded.__file__))
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _deciding(module: str) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in DECIDING)
+
+
+@lru_cache(maxsize=4096)
+def _imports(path: Path, mtime_ns: int) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(dict.fromkeys(alias.name for alias in node.names))
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found[node.module] = None
+            found.update(dict.fromkeys(f"{node.module}.{alias.name}" for alias in node.names))
+    return tuple(name for name in found if _deciding(name))
+
+
+@lru_cache(maxsize=1024)
+def closure(roots: tuple[str, ...]) -> dict[str, str]:
+    """The modules in ``roots`` and every deciding module that they import, anywhere in their code.
+
+    Returns:
+        Module name -> digest, sorted by name.
+    """
+    waiting, found = list(roots), dict[str, str]()
+    while waiting:
+        module = waiting.pop()
+        path = _path_of(module)
+        if module in found or path is None:
+            continue
+        mtime = path.stat().st_mtime_ns
+        found[module] = _file_digest(path, mtime)[:16]
+        waiting += _imports(path, mtime)
+    return dict(sorted(found.items()))
+
+
+def code_of(kind: str, techniques: Iterable[str]) -> dict[str, str]:
+    """The code that decides a stage of ``kind`` with techniques declared in the modules ``techniques``."""
+    return closure((*ROOTS.get(kind, ROOTS["precompute"]), *sorted(set(techniques))))

@@ -1,0 +1,286 @@
+"""From trials to the stage graph: trials that agree up to a phase get the same stage up to there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sota_bench.grid.expand import Trial
+from sota_bench.grid.grid import Grid
+from sota_bench.grid.levels import level_text
+from sota_bench.grid.recipe import CoreRecipe, scope_of
+from sota_bench.plan.code import code_of
+from sota_bench.plan.environment import Environment
+from sota_bench.plan.images import GridImages
+from sota_bench.plan.keys import stage_key
+from sota_bench.plan.order import order
+from sota_bench.plan.phases import PhasePlan, phases_of
+from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
+from sota_bench.plan.stage import Stage
+from sota_bench.plan.weights import weights_digest
+from sota_bench.registry import techniques
+from sota_bench.technique import Technique
+
+_NOT_IN_TRAINING = ("resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span")
+"""Core fields that reach a training stage in another form: as its phase, its own batch size, or a digest."""
+
+_FOR_EVALUATION = ("precision", "layout", "crop_scale", "in_chans")
+"""Training fields that an evaluation reads as well."""
+
+
+class _Builder:
+    def __init__(self, grid: Grid, environment: Environment, images: GridImages) -> None:
+        self.grid, self.environment, self.images = grid, environment, images
+        self.known = list(techniques(grid.techniques).values())
+        self.core = tuple(CoreRecipe.model_fields)
+        self.stages: dict[str, Stage] = {}
+        self.users: dict[str, dict[str, None]] = {}
+        self.prepare = ""
+        self.files = [str(file) for file in grid.techniques]
+
+    def add(
+        self,
+        kind: str,
+        params: dict[str, Any],
+        parents: Mapping[str, str],
+        title: str,
+        trial: str,
+        modules: Sequence[type[Technique]] = (),
+        context: Mapping[str, Any] | None = None,
+        epochs: int = 0,
+    ) -> str:
+        """The key of a stage, which is made if no other trial has asked for it."""
+        full = {
+            **params,
+            "code": code_of(kind, [technique.__module__ for technique in modules]),
+            "software": self.environment.software_of(kind),
+        }
+        if kind not in ("prepare", "statistics"):
+            full["device"] = dict(self.environment.about)
+        key = stage_key(kind, full, parents)
+        if key not in self.stages:
+            known = {**(context or {}), "technique_files": self.files}
+            self.stages[key] = Stage(key, kind, full, dict(parents), title, known, (), epochs)
+        self.users.setdefault(key, {})[trial] = None
+        return key
+
+    def settings(self, recipe: Any, scopes: Sequence[str], active: Sequence[type[Technique]]) -> dict[str, Any]:
+        """The recipe fields of these scopes that decide a stage: the core's, and those of the techniques in it."""
+        model = type(recipe)
+        names = [name for name in self.core if scope_of(model, name) in scopes and name not in _NOT_IN_TRAINING]
+        for technique in active:
+            names += [technique.field, *technique.settings.model_fields]
+        dumped = recipe.model_dump(mode="json", include=set(names))
+        if "precision" in dumped:
+            dumped["precision"] = self.precision(recipe)
+        return dict(dumped)
+
+    def precision(self, recipe: Any) -> str:
+        return self.environment.precision if recipe.precision == "auto" else str(recipe.precision)
+
+    def data(self, choice: dict[str, Any], split: str) -> dict[str, Any]:
+        return {"split": split, "digest": self.images.digest(choice, split), "size": self.images.size}
+
+    def trial(self, trial: Trial) -> TrialPlan:
+        recipe = trial.cell.recipe
+        reason = self.grid.inapplicable(trial.cell)
+        if reason:
+            return TrialPlan(trial, reason)
+        active = [technique for technique in self.known if technique.active(recipe)]
+        phases = phases_of(recipe, active)
+        training: list[str] = []
+        computed: list[str] = []
+        evaluations: list[Evaluation] = []
+        for phase in phases:
+            training.append(self._train(trial, active, phases, phase, training, computed))
+            evaluations += self._evaluate(trial, active, phases, phase, training[-1])
+        return TrialPlan(trial, None, phases, tuple(training), tuple(dict.fromkeys(computed)), tuple(evaluations))
+
+    def _train(
+        self,
+        trial: Trial,
+        active: Sequence[type[Technique]],
+        phases: Sequence[PhasePlan],
+        phase: PhasePlan,
+        training: Sequence[str],
+        computed: list[str],
+    ) -> str:
+        recipe = trial.cell.recipe
+        acting = [
+            technique
+            for technique in active
+            if technique.applies_to == "training" or (technique.applies_to == "rise" and phase.rise)
+        ]
+        choice = self.images.choice(recipe, phase.task)
+        data, context = self.data(choice, "train"), {"choice": choice}
+        parents = {"data": self.prepare}
+        if training:
+            parents["checkpoint"] = training[-1]
+        for technique in acting:
+            if technique.precompute is not None and technique.needs_precompute(recipe):
+                key = self._compute(trial, technique, phases, phase, parents)
+                if key:
+                    parents[technique.name] = key
+                    computed.append(key)
+        about = {
+            "index": phase.index,
+            "size": phase.size,
+            "epochs": phase.epochs,
+            "first_epoch": phase.first_epoch,
+            "earlier_sizes": list(phase.earlier_sizes),
+            "rise": phase.rise,
+        }
+        settings = self.settings(recipe, ("train",), acting)
+        settings["batch_size"] = recipe.batch_at(phase.size)
+        if recipe.schedule_span == "run":
+            settings |= {"schedule_span": "run", "batch_sizes": {str(k): v for k, v in recipe.batch_sizes.items()}}
+            about["all_phases"] = [[other.size, other.epochs] for other in phases]
+        params: dict[str, Any] = {
+            "recipe": settings,
+            "techniques": [technique.name for technique in acting],
+            "phase": about,
+            "task": phase.task,
+            "data": data,
+            "seed": trial.seed,
+        }
+        if recipe.weights and not training:
+            params["weights"] = weights_digest(recipe.weights, recipe.backbone, str(self.grid.file))
+            context["weights"] = recipe.weights
+        title = ", ".join(
+            [f"train {phase.size} px x{phase.epochs}", *self._levels(trial, acting), f"seed {trial.seed}"]
+        )
+        return self.add("train", params, parents, title, trial.id, acting, context, phase.epochs)
+
+    def _compute(
+        self,
+        trial: Trial,
+        technique: type[Technique],
+        phases: Sequence[PhasePlan],
+        phase: PhasePlan,
+        parents: Mapping[str, str],
+    ) -> str | None:
+        """A technique's own stage, from the data or from the checkpoint before this phase."""
+        assert technique.precompute is not None
+        recipe, wanted = trial.cell.recipe, technique.precompute
+        settings = recipe.model_dump(mode="json", include=set(wanted.fields))
+        params: dict[str, Any] = {"recipe": settings, "technique": technique.name}
+        if wanted.source == "data":
+            choice = self.images.choice(recipe, phase.task)
+            params |= {"data": self.data(choice, "train"), "seed": 0}
+            return self.add(
+                wanted.kind, params, {"data": self.prepare}, wanted.kind, trial.id, [technique], {"choice": choice}
+            )
+        if phase.index == 0:
+            return None
+        before = phases[phase.index - 1]
+        choice = self.images.choice(recipe, before.task)
+        settings |= {"precision": self.precision(recipe), "in_chans": recipe.in_chans}
+        params |= {
+            "data": self.data(choice, "train"),
+            "size": before.size,
+            "task": before.task,
+            "seed": trial.seed,
+        }
+        needed = {"data": self.prepare, "checkpoint": parents["checkpoint"]}
+        title = f"{wanted.kind} at {before.size} px, seed {trial.seed}"
+        return self.add(wanted.kind, params, needed, title, trial.id, [technique], {"choice": choice})
+
+    def _evaluate(
+        self,
+        trial: Trial,
+        active: Sequence[type[Technique]],
+        phases: Sequence[PhasePlan],
+        phase: PhasePlan,
+        checkpoint: str,
+    ) -> list[Evaluation]:
+        """What is measured after a phase: every size of a schedule that rises, and at the end the trial's own accuracy
+        with and without its views."""
+        recipe, last = trial.cell.recipe, phase is phases[-1]
+        final_size = recipe.eval_size or phases[-1].size
+        augmenting = [technique for technique in active if technique.applies_to == "evaluation"]
+        rises = any(other.rise for other in phases)
+        wanted: dict[tuple[str, int, bool], bool] = {}
+        if rises:
+            for other in phases:
+                if other.task == phase.task or other.index < phase.index:
+                    wanted[other.task, other.size, False] = False
+        if last:
+            wanted["main", final_size, False] = not augmenting
+            if augmenting:
+                wanted["main", final_size, True] = True
+        found = []
+        for (task, size, augmented), final in wanted.items():
+            using = augmenting if augmented else []
+            choice = self.images.choice(recipe, task)
+            settings = self.settings(recipe, ("evaluate",), using)
+            settings |= recipe.model_dump(mode="json", include=set(_FOR_EVALUATION))
+            settings["precision"] = self.precision(recipe)
+            settings.pop("eval_size", None)
+            params = {
+                "recipe": settings,
+                "techniques": [technique.name for technique in using],
+                "size": size,
+                "split": "select",
+                "task": task,
+                "data": self.data(choice, "select"),
+                "seed": trial.seed,
+            }
+            parents = {"data": self.prepare, "checkpoint": checkpoint}
+            views = "+".join(level_text(getattr(recipe, technique.field)) for technique in using) or "off"
+            title = f"evaluate at {size} px" + (f" with {views}" if using else "") + f", seed {trial.seed}"
+            key = self.add("evaluate", params, parents, title, trial.id, using, {"choice": choice})
+            found.append(Evaluation(phase.index, phase.size, size, task, views, final, key))
+        return found
+
+    def _levels(self, trial: Trial, acting: Sequence[type[Technique]]) -> list[str]:
+        """The levels of this trial's factors that act in a stage, for its title."""
+        model = type(trial.cell.recipe)
+        names = {technique.field for technique in acting}
+        return [
+            f"{factor} {text}"
+            for factor, text in trial.cell.text.items()
+            if factor in names or (factor in self.core and factor != "resize" and scope_of(model, factor) == "train")
+        ]
+
+
+def build(grid: Grid, environment: Environment, images: GridImages, manifest_file: Path, processes: int) -> Plan:
+    """The plan of a grid.
+
+    Args:
+        grid: the question.
+        environment: where it will run.
+        images: what it runs on.
+        manifest_file: where workers will find the manifest.
+        processes: how many decode images.
+    """
+    builder = _Builder(grid, environment, images)
+    trials = grid.trials()
+    choices: dict[str, dict[str, Any]] = {}
+    for trial in trials[:: max(1, len(grid.seeds))]:
+        if grid.inapplicable(trial.cell) is None:
+            recipe = trial.cell.recipe
+            for task in {phase.task for phase in phases_of(recipe, builder.known)}:
+                choice = images.choice(recipe, task)
+                choices[repr(sorted(choice.items()))] = choice
+    contents, count = images.contents_digest(list(choices.values()))
+    context = {
+        "manifest": str(manifest_file),
+        "source": images.source.spec,
+        "choices": list(choices.values()),
+        "processes": processes,
+    }
+    params = {"contents": contents, "size": images.size}
+    builder.prepare = builder.add(
+        "prepare", params, {}, f"decode {count} images at {images.size} px", "", context=context
+    )
+    planned = tuple(builder.trial(trial) for trial in trials)
+    for trial_plan in planned:
+        if trial_plan.inapplicable is None:
+            builder.users[builder.prepare][trial_plan.trial.id] = None
+    builder.users[builder.prepare].pop("", None)
+    stages = {
+        key: replace(stage, trials=tuple(builder.users[key])) for key, stage in builder.stages.items()
+    }
+    return Plan(grid, environment, images, order(stages), planned)

@@ -1,0 +1,118 @@
+"""The images of a grid: its source and manifest, the size at which they are kept, and the subset that each recipe uses."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sota_bench.data.manifest import Manifest
+from sota_bench.data.source import Source
+from sota_bench.data.subset import Subset, choose, class_split
+from sota_bench.errors import UserError
+from sota_bench.grid.grid import Grid
+from sota_bench.grid.recipe import scope_of
+from sota_bench.plan.phases import phases_of
+from sota_bench.registry import techniques
+
+HEADROOM = 1.25
+"""The stored side over the largest size in the grid: random crops then rarely enlarge pixels (fast.ai stores 160 px for
+128 px trainings)."""
+
+LOOKED_AT = 9
+"""Images that are decoded while planning, to learn how large the source's images are."""
+
+
+@dataclass
+class GridImages:
+    """The images of one grid.
+
+    Attributes:
+        source: where they come from.
+        manifest: all of them.
+        size: pixels of the shorter side in the cache.
+        upsampled: sizes in the grid that are larger than the stored images.
+    """
+
+    source: Source
+    manifest: Manifest
+    size: int
+    upsampled: list[int]
+    _subsets: dict[str, Subset] = field(default_factory=dict)
+    _digests: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def choice(self, recipe: Any, task: str) -> dict[str, Any]:
+        """The settings that select a recipe's images for a task, for ``data.subset.choose``."""
+        model = type(recipe)
+        chosen = {name: getattr(recipe, name) for name in model.model_fields if scope_of(model, name) == "data"}
+        chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()}
+        if any(technique.fine_tunes(recipe) for technique in techniques().values()):
+            base, main = class_split(self.manifest, 2)
+            chosen["classes"] = base if task == "base" else main
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def subset(self, choice: dict[str, Any]) -> Subset:
+        """The subset of a choice, made once."""
+        name = repr(sorted(choice.items()))
+        if name not in self._subsets:
+            self._subsets[name] = choose(self.manifest, **choice)
+        return self._subsets[name]
+
+    def digest(self, choice: dict[str, Any], split: str) -> str:
+        """Digest of one split of a choice, made once."""
+        name = (repr(sorted(choice.items())), split)
+        if name not in self._digests:
+            self._digests[name] = self.subset(choice).split_digest(split)
+        return self._digests[name]
+
+    def contents_digest(self, choices: Sequence[dict[str, Any]]) -> tuple[str, int]:
+        """SHA-256 over all images that some choice uses, and their number."""
+        found: set[str] = set()
+        for choice in choices:
+            for split in ("train", "select", "test"):
+                found.update(self.subset(choice).contents(split))
+        return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest(), len(found)
+
+
+def grid_images(grid: Grid, source: Source, manifest: Manifest) -> GridImages:
+    """Decides the stored size and checks that no phase is above it.
+
+    Raises:
+        UserError: a phase is larger than the images and the grid does not allow ``upsample``.
+    """
+    found = list(techniques(grid.techniques).values())
+    needed: dict[int, bool] = {}
+    for cell in grid.cells():
+        phases = phases_of(cell.recipe, found)
+        for size in (*(phase.size for phase in phases), cell.recipe.eval_size or phases[-1].size):
+            needed[size] = needed.get(size, True) and bool(cell.recipe.upsample)
+    largest = max(needed)
+    size = grid.data.size or 8 * math.ceil(largest * HEADROOM / 8)
+    ceiling = min(size, _typical_side(source, manifest, size))
+    above = sorted(wanted for wanted in needed if wanted > ceiling)
+    refused = [wanted for wanted in above if not needed[wanted]]
+    if refused:
+        key = "data.size" if grid.data.size and grid.data.size < refused[-1] else "factors.resize"
+        raise UserError(
+            str(grid.file),
+            key if "resize" in grid.factors or key == "data.size" else "recipe.resize",
+            f"{refused[-1]} px is above the {ceiling} px at which {source.name} is stored",
+            "stay at or below it, or set recipe.upsample = true (adds pixels, no detail)",
+        )
+    return GridImages(source, manifest, size, above)
+
+
+def _typical_side(source: Source, manifest: Manifest, size: int) -> int:
+    """Median shorter side in pixels of some images, at most ``size``."""
+    rows = np.linspace(0, len(manifest.items) - 1, min(LOOKED_AT, len(manifest.items))).astype(int)
+    sides = []
+    for path in manifest.items["path"].iloc[rows]:
+        try:
+            sides.append(min(source.decode(path, size).shape[:2]))
+        except Exception:  # a damaged image is named when the cache is made
+            continue
+    return int(np.median(sides)) if sides else size

@@ -1,0 +1,56 @@
+"""The order in which stages run: depth first, longest path first, so that checkpoints are needed for a short time and
+the last stages to finish are short ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sota_bench.plan.stage import Stage
+
+
+def cost(stage: Stage) -> float:
+    """Relative cost of a stage: pixels that pass through the network."""
+    size = float(stage.params["phase"]["size"] if stage.kind == "train" else stage.params.get("size", 0))
+    return 3 * stage.epochs * size**2 if stage.kind == "train" else 0.3 * size**2
+
+
+def order(stages: Mapping[str, Stage]) -> dict[str, Stage]:
+    """The stages in depth-first order from their roots; of several children the one with the longest path comes first.
+
+    Args:
+        stages: key -> stage; parents are among them.
+
+    Returns:
+        The same, every stage after its parents.
+    """
+    children: dict[str, list[str]] = {key: [] for key in stages}
+    for key, stage in stages.items():
+        for parent in stage.parents.values():
+            children[parent].append(key)
+    longest: dict[str, float] = {}
+    for key in reversed(_topological(stages, children)):
+        longest[key] = cost(stages[key]) + max((longest[child] for child in children[key]), default=0.0)
+    found: dict[str, Stage] = {}
+    roots = [key for key, stage in stages.items() if not stage.parents]
+    waiting = sorted(roots, key=lambda key: longest[key])
+    while waiting:
+        key = waiting.pop()
+        if key in found or any(parent not in found for parent in stages[key].parents.values()):
+            continue
+        found[key] = stages[key]
+        waiting += sorted(children[key], key=lambda child: longest[child])
+    return found
+
+
+def _topological(stages: Mapping[str, Stage], children: Mapping[str, list[str]]) -> list[str]:
+    missing = {key: len(set(stage.parents.values())) for key, stage in stages.items()}
+    ready = [key for key, count in missing.items() if count == 0]
+    found: list[str] = []
+    while ready:
+        key = ready.pop()
+        found.append(key)
+        for child in dict.fromkeys(children[key]):
+            missing[child] -= 1
+            if missing[child] == 0:
+                ready.append(child)
+    return found

@@ -1,0 +1,46 @@
+"""The phases of one training: what is trained at which size for how long, and where the resolution rises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sota_bench.technique import Technique
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """One training phase.
+
+    Attributes:
+        index: 0-based, over the whole trial.
+        task: ``main``, or ``base`` for the training of a base model on its own classes.
+        size: pixels of both sides.
+        epochs: passes over the task's training images.
+        first_epoch: epochs of the trial before this phase.
+        earlier_sizes: sizes trained at before, oldest first, each once.
+        rise: larger than all sizes before, or the first phase that fine-tunes a base model: mitigations act.
+    """
+
+    index: int
+    task: str
+    size: int
+    epochs: int
+    first_epoch: int
+    earlier_sizes: tuple[int, ...]
+    rise: bool
+
+
+def phases_of(recipe: Any, techniques: Sequence[type[Technique]]) -> tuple[PhasePlan, ...]:
+    """The phases of a recipe: those of a base model first, then those of ``resize``."""
+    steps = [("base", phase) for technique in techniques for phase in technique.base_phases(recipe)]
+    steps += [("main", phase) for phase in recipe.phases]
+    found: list[PhasePlan] = []
+    for index, (task, phase) in enumerate(steps):
+        earlier = tuple(dict.fromkeys(before.size for before in found))
+        fine_tunes = bool(found) and found[-1].task != task
+        rise = fine_tunes or (bool(earlier) and phase.size > max(earlier))
+        first = sum(before.epochs for before in found)
+        found.append(PhasePlan(index, task, phase.size, phase.epochs, first, earlier, rise))
+    return tuple(found)

@@ -1,0 +1,96 @@
+"""The plan: which stages a grid needs, which trials share them, and what each trial is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sota_bench.grid.expand import Trial
+from sota_bench.grid.grid import Grid
+from sota_bench.plan.environment import Environment
+from sota_bench.plan.images import GridImages
+from sota_bench.plan.phases import PhasePlan
+from sota_bench.plan.stage import Stage
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a trial.
+
+    Attributes:
+        phase: 0-based phase after which it is taken.
+        train_size: size of that phase.
+        size: evaluation size in pixels.
+        task: whose classes (``main`` or ``base``).
+        views: ``off``, or the test-time augmentation.
+        final: it is the trial's own accuracy.
+        key: the stage.
+    """
+
+    phase: int
+    train_size: int
+    size: int
+    task: str
+    views: str
+    final: bool
+    key: str
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """One trial.
+
+    Attributes:
+        trial: cell and seed.
+        inapplicable: why it is not data, or None.
+        phases: its training phases.
+        training: keys of its training stages, in order.
+        computed: keys of its precompute stages.
+        evaluations: all that is measured of it.
+    """
+
+    trial: Trial
+    inapplicable: str | None = None
+    phases: tuple[PhasePlan, ...] = ()
+    training: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+
+    @property
+    def final(self) -> Evaluation:
+        """The evaluation that is the trial's accuracy."""
+        return next(evaluation for evaluation in self.evaluations if evaluation.final)
+
+    @property
+    def epochs(self) -> int:
+        """Training epochs that it asks for."""
+        return sum(phase.epochs for phase in self.phases)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a grid needs.
+
+    Attributes:
+        grid: the question.
+        environment: where it runs.
+        images: what it runs on.
+        stages: key -> stage, in the order in which they should run.
+        trials: every trial, also those that are not applicable.
+    """
+
+    grid: Grid
+    environment: Environment
+    images: GridImages
+    stages: Mapping[str, Stage]
+    trials: tuple[TrialPlan, ...]
+
+    @property
+    def epochs_asked(self) -> int:
+        """Training epochs if every trial were run by itself."""
+        return sum(trial.epochs for trial in self.trials)
+
+    @property
+    def epochs_planned(self) -> int:
+        """Training epochs with shared phases counted once."""
+        return sum(stage.epochs for stage in self.stages.values())

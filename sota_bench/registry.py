@@ -1,0 +1,96 @@
+"""Finds the techniques: every module of each package named by the entry-point group ``sota_bench.ablations``.
+
+A new file in ``ablations/`` is found with nothing else to edit; another package adds its own by an entry point of that
+group that names a module or a package; a grid may name a local file, which is code and is loaded by that name alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from sota_bench.errors import UserError
+from sota_bench.technique import Technique
+
+GROUP = "sota_bench.ablations"
+
+
+def _modules(package: ModuleType) -> Iterable[ModuleType]:
+    if not hasattr(package, "__path__"):
+        yield package
+        return
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
+        if not info.ispkg and not info.name.startswith("_"):
+            yield importlib.import_module(f"{package.__name__}.{info.name}")
+
+
+def _declared(module: ModuleType) -> list[type[Technique]]:
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Technique) and value.__module__ == module.__name__
+    ]
+    return [technique for technique in found if hasattr(technique, "card")]
+
+
+def load_file(path: Path) -> ModuleType:
+    """Loads a local technique file under a module name made from its path.
+
+    Raises:
+        UserError: there is no such file, or it fails to load.
+    """
+    name = f"sota_bench_local_{path.resolve().stem}"
+    if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path.resolve()):
+        return sys.modules[name]
+    if not path.is_file():
+        raise UserError(str(path), "", "there is no such technique file", "check `grid.techniques`")
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(str(path), "", f"the technique file fails to load ({error!r})", "mend the file") from error
+    return module
+
+
+@lru_cache
+def techniques(files: tuple[Path, ...] = ()) -> dict[str, type[Technique]]:
+    """All techniques by name, those whose hooks run first coming first.
+
+    Args:
+        files: local technique files that a grid names, beside the installed ones.
+
+    Raises:
+        UserError: two techniques have one name.
+    """
+    modules: dict[str, ModuleType] = {}
+    for point in entry_points(group=GROUP):
+        for module in _modules(point.load()):
+            modules[module.__name__] = module
+    for file in files:
+        module = load_file(file)
+        modules[module.__name__] = module
+    found: dict[str, type[Technique]] = {}
+    for module in modules.values():
+        for technique in _declared(module):
+            if technique.name in found:
+                other = found[technique.name].__module__
+                raise UserError(module.__name__, technique.name, f"is also declared in {other}", "rename one of them")
+            found[technique.name] = technique
+    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+
+
+def active(recipe: object, files: tuple[Path, ...] = ()) -> list[type[Technique]]:
+    """The techniques that a recipe switches on, in the order in which their hooks run."""
+    return [technique for technique in techniques(files).values() if technique.active(recipe)]

@@ -1,0 +1,90 @@
+"""Checkpoints without pickles: safetensors for tensors, JSON for the rest. They carry what a network needs to be used:
+its recipe, its size, its classes and the state of its techniques (normalization statistics)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+MODEL, OPTIMIZER, TECHNIQUES, EARLIER_HEAD, ABOUT = (
+    "model.safetensors",
+    "optimizer.safetensors",
+    "techniques.safetensors",
+    "earlier_head.safetensors",
+    "checkpoint.json",
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's folder, read.
+
+    Attributes:
+        about: ``recipe`` (the settings that decided it), ``techniques`` (names), ``backbone`` (how it was
+            built), ``size``, ``classes``, ``task``,
+            ``sizes`` (trained at so far), ``seed``.
+        model: parameters and buffers by name.
+        optimizer: moments by ``parameter/moment``.
+        techniques: technique name -> its state.
+        earlier_head: the classifier of the task before this one, by name; empty where there was none.
+    """
+
+    about: dict[str, Any]
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    techniques: dict[str, dict[str, Tensor]]
+    earlier_head: dict[str, Tensor]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes tensors as safetensors, each contiguous and in memory of its own."""
+    flat = {name: value.detach().to("cpu", memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    save_file({name: value.clone() for name, value in flat.items()}, str(path))
+
+
+def write(
+    folder: Path,
+    about: Mapping[str, Any],
+    model: nn.Module,
+    optimizer: Mapping[str, Tensor],
+    techniques: Mapping[str, Mapping[str, Tensor]],
+    earlier_head: Mapping[str, Tensor],
+) -> None:
+    """Writes a checkpoint into an existing folder."""
+    write_tensors(folder / MODEL, model.state_dict())
+    write_tensors(folder / OPTIMIZER, optimizer)
+    states = {f"{name}/{key}": value for name, state in techniques.items() for key, value in state.items()}
+    write_tensors(folder / TECHNIQUES, states)
+    if earlier_head:
+        write_tensors(folder / EARLIER_HEAD, earlier_head)
+    (folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True))
+
+
+def read(folder: Path, with_optimizer: bool = True) -> Checkpoint:
+    """Reads a checkpoint onto the CPU."""
+    techniques: dict[str, dict[str, Tensor]] = {}
+    for key, value in load_file(str(folder / TECHNIQUES)).items():
+        name, _, part = key.partition("/")
+        techniques.setdefault(name, {})[part] = value
+    head = folder / EARLIER_HEAD
+    return Checkpoint(
+        about=json.loads((folder / ABOUT).read_text()),
+        model=load_file(str(folder / MODEL)),
+        optimizer=load_file(str(folder / OPTIMIZER)) if with_optimizer else {},
+        techniques=techniques,
+        earlier_head=load_file(str(head)) if head.exists() else {},
+    )
+
+
+def restore_techniques(techniques: Sequence[Any], states: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Gives each technique the state that travelled with the checkpoint."""
+    for technique in techniques:
+        if technique.name in states:
+            technique.load_state(states[technique.name])

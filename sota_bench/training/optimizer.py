@@ -1,0 +1,108 @@
+"""The optimizer over blocks, its learning-rate schedule, and its state by parameter name (so that it survives a change
+of groups and is stored without pickles)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sota_bench.training.phase import Phase
+
+START_DIVISOR, FINAL_DIVISOR = 25.0, 1e4
+"""One cycle starts at peak / 25 and ends at that / 1e4: torch's ``OneCycleLR``."""
+
+
+def learning_rate(kind: str, position: float, total: float, peak: float, warmup: float) -> float:
+    """The learning rate of one step.
+
+    Args:
+        kind: ``one-cycle`` (Smith and Topin 2018, as torch's ``OneCycleLR`` with cosine annealing), ``cosine``
+            (Loshchilov and Hutter 2017, without restarts) or ``constant``.
+        position: step, 0 to ``total`` - 1.
+        total: steps of the schedule.
+        peak: the highest rate.
+        warmup: share of a one-cycle schedule in which the rate rises.
+    """
+    if kind == "constant":
+        return peak
+    if kind == "cosine":
+        return peak * (1 + math.cos(math.pi * position / total)) / 2
+    start, end = peak / START_DIVISOR, peak / START_DIVISOR / FINAL_DIVISOR
+    top, last = warmup * total - 1, total - 1
+    if position <= top:
+        return _anneal(start, peak, position / top)
+    return _anneal(peak, end, (position - top) / (last - top) if last > top else 1.0)
+
+
+def _anneal(first: float, last: float, share: float) -> float:
+    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+
+
+def create(recipe: Any, phase: Phase) -> torch.optim.Optimizer:
+    """An optimizer with one group per block and kind of decay; frozen blocks are in none.
+
+    Weight decay goes to weights with two or more dimensions, not to biases and norms (timm's and fastai's habit).
+    Each group carries ``names`` and ``scale``, the block's factor on the learning rate.
+    """
+    parameters = dict(phase.model.named_parameters())
+    groups = []
+    for block in phase.blocks:
+        scale = phase.learning_rate_scales[block.index]
+        if scale == 0.0:
+            continue
+        for decays in (True, False):
+            names = [name for name in block.parameters if (parameters[name].ndim >= 2) == decays]
+            if names:
+                groups.append({
+                    "params": [parameters[name] for name in names],
+                    "names": names,
+                    "scale": scale,
+                    "weight_decay": recipe.weight_decay if decays else 0.0,
+                })  # fmt: skip
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets every group to ``rate`` times its block's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
+def state_by_name(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The moments as ``parameter/moment`` -> tensor."""
+    return {
+        f"{name}/{key}": torch.as_tensor(value).detach()
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if value is not None
+    }
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
+    """Takes back the moments of the parameters that are still trained and still have the same shape.
+
+    Moments take the memory layout of their parameter: torch's fused kernels walk both in memory order.
+    """
+    moments: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        name, _, moment = key.rpartition("/")
+        moments.setdefault(name, {})[moment] = value
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            found = moments.get(name)
+            if found and all(value.ndim == 0 or value.shape == parameter.shape for value in found.values()):
+                optimizer.state[parameter] = {
+                    key: _like(value, parameter) if value.ndim else value.to(parameter.device, copy=True)
+                    for key, value in found.items()
+                }
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)

@@ -1,0 +1,62 @@
+"""One training phase as techniques see it: the network, its blocks, and how fast each block learns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from sota_bench.training.blocks import Block, blocks_of
+
+
+@dataclass
+class Phase:
+    """State of one phase.
+
+    Attributes:
+        size: pixels of this phase's images.
+        epochs: passes over the training images.
+        rise: the resolution is higher than before, or a base model is fine-tuned: mitigations act now.
+        earlier_sizes: sizes trained at before, oldest first, each once.
+        model: the network.
+        start: detached copies of the parameters at the start of the phase, by name (theta* of EWC).
+        computed: precompute results by technique name.
+        blocks: the network from stem to head.
+        learning_rate_scales: per block, a factor on the learning rate; 0 is frozen.
+    """
+
+    size: int
+    epochs: int
+    rise: bool
+    earlier_sizes: tuple[int, ...]
+    model: nn.Module
+    start: Mapping[str, Tensor] = field(default_factory=dict)
+    computed: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    blocks: list[Block] = field(init=False)
+    learning_rate_scales: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.blocks = blocks_of(self.model)
+        self.learning_rate_scales = [1.0] * len(self.blocks)
+
+    def freeze(self, block: Block) -> None:
+        """No gradients for this block's parameters, and its batch-norm statistics and dropout stay as in evaluation."""
+        self.learning_rate_scales[block.index] = 0.0
+        parameters = dict(self.model.named_parameters())
+        for name in block.parameters:
+            parameters[name].requires_grad_(False)
+
+    def scale_learning_rate(self, factor: float, block: Block | None = None) -> None:
+        """Multiplies the learning rate of one block, or of all."""
+        for index in [block.index] if block else range(len(self.blocks)):
+            self.learning_rate_scales[index] *= factor
+
+    def training_mode(self) -> None:
+        """Training mode for all but frozen blocks: batch norm ignores ``requires_grad``, so a frozen one must be told."""
+        self.model.train()
+        modules = dict(self.model.named_modules())
+        for block in self.blocks:
+            if self.learning_rate_scales[block.index] == 0.0:
+                for name in block.modules:
+                    modules[name].train(False)

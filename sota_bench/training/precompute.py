@@ -1,0 +1,101 @@
+"""Stages that a technique computes once for all trials that need it: statistics of the data, Fisher information."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sota_bench.data.cache import channel_statistics
+from sota_bench.engine.messages import Outcome, Progress
+from sota_bench.technique import Technique
+from sota_bench.training import checkpoint, device as devices
+from sota_bench.training.crop import central_boxes
+from sota_bench.training.evaluate import load_model
+from sota_bench.training.images import Images
+from sota_bench.training.prepared import prepared
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What :meth:`Technique.compute` is given (see ``technique.PrecomputeInputs``)."""
+
+    seed: int
+    images: Images
+    model: nn.Module | None
+    size: int
+    on_input: Callable[[Tensor], Tensor]
+    progress: Callable[[Progress], None]
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation float64 [C] of the training pixels, in units of 0..255."""
+        return channel_statistics(self.images.cache, self.images.rows, channels=self.images.in_chans)
+
+    def batches(self, limit: int | None, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalized central crops float32 [B, C, size, size] and labels int64 [B] of the first ``limit`` images."""
+        count = len(self.images) if limit is None else min(limit, len(self.images))
+        spread = np.linspace(0, len(self.images) - 1, count).round().astype(np.int64)
+        for first in range(0, count, batch_size):
+            positions = spread[first : first + batch_size]
+            boxes = central_boxes(self.images.heights[positions], self.images.widths[positions], 1.0)
+            pixels = self.images.batch(positions, boxes, np.zeros(len(positions), dtype=bool), self.size)
+            labels = self.images.labels[torch.from_numpy(positions)].to(pixels.device)
+            yield self.on_input(pixels), labels
+            self.progress(Progress(first + len(positions), count))
+
+
+def precompute(
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    workspace: Path,
+    technique: Technique,
+    techniques: Callable[[Sequence[str], Any], Sequence[Technique]],
+    recipe: Any,
+    trained_recipe: Callable[[Mapping[str, Any]], Any],
+    device: torch.device,
+    progress: Callable[[Progress], None],
+) -> Outcome:
+    """Runs a technique's ``compute`` and leaves ``computed.safetensors`` in ``workspace``.
+
+    Args:
+        params: ``recipe``, ``data``, ``seed`` and, from a checkpoint, ``size`` and ``task``.
+        inputs: ``data``, and ``checkpoint`` where the technique computes from one.
+        workspace: where to write.
+        technique: whose stage this is.
+        techniques: makes techniques from their names and a recipe.
+        recipe: the settings.
+        trained_recipe: the recipe of a checkpoint from the settings stored in it.
+        device: where to run.
+        progress: told after every batch.
+    """
+    started = time.perf_counter()
+    devices.reset_peak_memory(device)
+    data = prepared(inputs["data"], params["data"])
+    model: nn.Module | None = None
+    chain: list[Technique] = []
+    size = int(params.get("size", 0))
+    if "checkpoint" in inputs:
+        model, found = load_model(inputs["checkpoint"], size, params["task"], device)
+        chain = list(techniques(found.about["techniques"], trained_recipe(found.about["recipe"])))
+        checkpoint.restore_techniques(chain, found.techniques)
+
+    def on_input(pixels: Tensor) -> Tensor:
+        for other in chain:
+            pixels = other.on_input(pixels)
+        return pixels
+
+    images = data.images("train", device, recipe.in_chans)
+    ready = time.perf_counter()
+    given = Inputs(int(params["seed"]), images, model, size, on_input, progress)
+    computed = technique.compute(given)
+    checkpoint.write_tensors(workspace / "computed.safetensors", computed)
+    devices.synchronize(device)
+    small = {name: [round(x, 6) for x in value.flatten().tolist()] for name, value in computed.items() if value.numel() <= 16}
+    seconds = {"prepare": ready - started, "train": time.perf_counter() - ready}
+    return Outcome({"computed": small, "images": len(images)}, seconds, devices.peak_memory_mb(device))

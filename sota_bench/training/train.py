@@ -1,0 +1,381 @@
+"""One training phase, as one linear function that shows every hook where it happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
+from sota_bench.randomness import derive, generator
+from sota_bench.technique import Technique
+from sota_bench.training import backbone, checkpoint, device as devices, optimizer as optimizers
+from sota_bench.training.crop import random_resized_boxes
+from sota_bench.training.images import Images
+from sota_bench.training.phase import Phase
+from sota_bench.training.prepared import prepared
+
+SAMPLES = 8
+"""Images of the first batch that are kept for the report."""
+
+CHECK_STEPS = 25
+"""Steps between two looks at the loss: each look makes a GPU wait."""
+
+
+@dataclass
+class Position:
+    """Where a phase stands; what a resumed phase goes on from, beside the tensors."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_count: int = 0
+    epoch_s: float = 0.0
+    epoch_images: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    step_ms: list[float] = field(default_factory=list)
+    train_s: float = 0.0
+    sizes_drawn: dict[str, int] = field(default_factory=dict)
+    input: dict[str, list[float]] = field(default_factory=dict)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean over the batch of ``-sum_k target_k log p_k``.
+
+    Smoothed and mixed targets go in as they are, so smoothing and mixing compose exactly.
+
+    Args:
+        logits: [B, K]; computed in float32 whatever the network's precision.
+        targets: float32 [B, K], rows sum to 1.
+    """
+    return -(targets * F.log_softmax(logits.float(), dim=1)).sum(dim=1).mean()
+
+
+def steps_in_epoch(images: int, batch: int) -> int:
+    """Optimizer steps of one epoch: the last, smaller batch counts unless it is a single image (batch norm needs two)."""
+    full, rest = divmod(images, batch)
+    return max(1, full + (rest >= 2))
+
+
+def train(
+    params: Mapping[str, Any],
+    inputs: Mapping[str, Path],
+    workspace: Path,
+    techniques: Sequence[Technique],
+    recipe: Any,
+    device: torch.device,
+    progress: Callable[[Progress], None],
+    checkpoint_s: float,
+    weights: str = "",
+) -> Outcome:
+    """Trains one phase and leaves its checkpoint in ``workspace``.
+
+    Args:
+        params: the stage's parameters (``recipe``, ``phase``, ``task``, ``data``, ``seed``).
+        inputs: role -> folder of a parent: ``data``, ``checkpoint`` (the phase before), precompute stages by technique.
+        workspace: survives a kill; holds ``partial.*`` while the phase runs.
+        techniques: those that are on, in hook order.
+        recipe: the settings.
+        device: where to train.
+        progress: told after every step; may raise ``Stopped``, upon which a partial checkpoint is written.
+        checkpoint_s: seconds between two partial checkpoints.
+        weights: where the pretrained weights lie, for a first phase that starts from them.
+
+    Raises:
+        Diverged: the loss is not finite.
+    """
+    setup = time.perf_counter()
+    devices.reset_peak_memory(device)
+    seed, about = int(params["seed"]), params["phase"]
+    data = prepared(inputs["data"], params["data"])
+    images = data.images("train", device, recipe.in_chans)
+    classes, size, precision = len(data.classes), int(about["size"]), recipe.precision
+
+    # The network: new, or as the phase before left it; a new task gets a new head.
+    before = checkpoint.read(inputs["checkpoint"]) if "checkpoint" in inputs else None
+    model, built, earlier_head = _network(recipe, techniques, before, params, classes, weights)
+    layout = devices.layout(model, recipe.layout)
+    model.to(device=device, memory_format=layout)
+    checkpoint.restore_techniques(techniques, before.techniques if before else {})
+    computed = {
+        technique.name: load_file(str(inputs[technique.name] / "computed.safetensors"), device=str(device))
+        for technique in techniques
+        if technique.name in inputs
+    }
+    for technique in techniques:
+        if technique.precompute is not None and technique.precompute.source == "data" and technique.name in computed:
+            technique.load_state(computed[technique.name])
+    start = {name: value.detach().clone() for name, value in model.named_parameters()} if about["rise"] else {}
+    phase = Phase(
+        size, int(about["epochs"]), bool(about["rise"]), tuple(about["earlier_sizes"]), model, start, computed
+    )
+    for technique in techniques:
+        technique.on_phase_start(phase)  # freeze blocks, scale learning rates
+
+    optimizer = optimizers.create(recipe, phase)
+    if before is not None and recipe.optimizer_at_switch == "keep":
+        optimizers.load_state(optimizer, before.optimizer)
+    loss_sum = torch.zeros((), device=device)
+    at = _resume(workspace, model, optimizer, loss_sum)
+    forward = torch.compile(model) if recipe.compile == "on" else model
+    mixing = _turn_takers(techniques)
+    random_depth = recipe.dropout > 0 or recipe.drop_path > 0
+    batch = recipe.batch_at(size)
+    steps = steps_in_epoch(len(images), batch)
+    offset, total = _schedule_span(recipe, about, len(images), steps)
+    setup_s, compile_s, saved = time.perf_counter() - setup, 0.0, time.perf_counter()
+    step_started = time.perf_counter()
+
+    for epoch in range(at.epoch, phase.epochs):
+        clock = int(about["first_epoch"]) + epoch
+        order = generator(seed, "order", clock).permutation(len(images))
+        phase.training_mode()
+        for step in range(at.step if epoch == at.epoch else 0, steps):
+            rate = optimizers.learning_rate(recipe.schedule, offset + epoch * steps + step, total, recipe.lr, recipe.warmup)
+            optimizers.set_learning_rate(optimizer, rate)
+            if random_depth:
+                torch.manual_seed(derive(seed, "dropout", clock, step))
+
+            positions = order[step * batch : (step + 1) * batch]
+            step_size = size
+            for technique in techniques:  # mixed sizes
+                step_size = technique.image_size(phase, generator(seed, technique.name, clock, step)) or step_size
+            pixels = _augmented(images, positions, step_size, recipe, generator(seed, "augment", clock, step))
+            targets = F.one_hot(images.labels[torch.from_numpy(positions)].to(device), classes).float()
+            for technique in techniques:  # label smoothing
+                targets = technique.on_targets(targets)
+            turn = _whose_turn(mixing, generator(seed, "turn", clock, step))
+            for technique in techniques:  # Mixup, CutMix
+                if technique.alternates is None or technique in turn:
+                    rng = generator(seed, technique.name, clock, step)
+                    pixels, targets = technique.on_batch(pixels, targets, rng)
+            if epoch == step == 0:
+                _keep_samples(workspace, pixels, targets)
+            for technique in techniques:  # normalization
+                pixels = technique.on_input(pixels)
+            if epoch == step == 0:
+                at.input = _moments(pixels)
+            pixels = pixels.contiguous(memory_format=layout)
+
+            with devices.autocast(device, precision):
+                logits = forward(pixels)
+            loss = cross_entropy(logits, targets)
+            for technique in techniques:  # EWC
+                term = technique.penalty(phase)
+                loss = loss if term is None else loss + term
+            loss.backward()
+            if recipe.gradient_clip:
+                nn.utils.clip_grad_norm_(phase.model.parameters(), recipe.gradient_clip)
+            optimizer.step()
+            optimizer.zero_grad()
+
+            loss_sum += loss.detach() * len(positions)
+            at.loss_count += len(positions)
+            at.epoch_images += len(positions)
+            at.sizes_drawn[str(step_size)] = at.sizes_drawn.get(str(step_size), 0) + 1
+            last = step + 1 == steps
+            if last or step % CHECK_STEPS == 0:
+                _check_finite(loss_sum, epoch, step)
+                devices.synchronize(device)
+            now = time.perf_counter()
+            spent, step_started = now - step_started, now
+            if recipe.compile == "on" and epoch == at.epoch and at.train_s == 0.0:
+                compile_s += spent
+            else:
+                at.epoch_s += spent
+                at.train_s += spent
+                at.step_ms.append(1000 * spent)
+            at.epoch, at.step = epoch, step + 1
+            if last:
+                at.curve.append(_epoch_record(at, about, epoch, loss_sum.item(), rate))
+                at.epoch, at.step, at.loss_count, at.epoch_s, at.epoch_images = epoch + 1, 0, 0, 0.0, 0
+                loss_sum.zero_()
+            try:
+                progress(_progress(at, about, epoch, steps, batch, len(images), spent))
+            except Stopped:
+                _save_partial(workspace, model, optimizer, loss_sum, at)
+                raise
+            if now - saved > checkpoint_s:
+                _save_partial(workspace, model, optimizer, loss_sum, at)
+                saved = time.perf_counter()
+            step_started = time.perf_counter()
+
+    phase.model.eval()
+    checkpoint.write(
+        workspace,
+        {
+            "recipe": params["recipe"],
+            "techniques": [technique.name for technique in techniques],
+            "technique_files": params.get("technique_files", []),
+            "size": size,
+            "sizes": list(dict.fromkeys([*about["earlier_sizes"], size])),
+            "classes": data.classes,
+            "task": params["task"],
+            "backbone": built,
+            "seed": seed,
+        },
+        model,
+        optimizers.state_by_name(optimizer),
+        {technique.name: technique.state() for technique in techniques},
+        earlier_head,
+    )
+    for leftover in workspace.glob("partial.*"):
+        leftover.unlink()
+    values = {
+        "curve": at.curve,
+        "steps": sum(at.sizes_drawn.values()),
+        "batch_size": batch,
+        "steps_at_size": at.sizes_drawn,
+        "step_ms": _tail(at.step_ms),
+        "images_per_s": round(len(images) * phase.epochs / max(at.train_s + compile_s, 1e-9), 2),
+        "input": at.input,
+        "techniques": {technique.name: technique.describe() for technique in techniques},
+        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    }
+    seconds = {"prepare": setup_s, "compile": compile_s, "train": at.train_s}
+    return Outcome(values, seconds, devices.peak_memory_mb(device))
+
+
+def _network(
+    recipe: Any,
+    techniques: Sequence[Technique],
+    before: checkpoint.Checkpoint | None,
+    params: Mapping[str, Any],
+    classes: int,
+    weights: str,
+) -> tuple[nn.Module, dict[str, Any], dict[str, Tensor]]:
+    """The network at this phase's size, how it was built, and the head of the task before (empty where there was none)."""
+    size, seed = int(params["phase"]["size"]), int(params["seed"])
+    if before is None:
+        return *backbone.create(recipe, techniques, classes, size, seed, weights), {}
+    about = before.about
+    model = backbone.rebuild(about["backbone"], len(about["classes"]), int(about["size"]))
+    model.load_state_dict(before.model)
+    backbone.resize(model, size)
+    if about["task"] == params["task"]:
+        return model, about["backbone"], before.earlier_head
+    head = {name: before.model[name] for name in backbone.classifier_names(model)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "init", 1))
+        model.reset_classifier(classes)  # type: ignore[operator]
+    return model, about["backbone"], head
+
+
+def _schedule_span(recipe: Any, about: Mapping[str, Any], images: int, steps: int) -> tuple[int, int]:
+    """First step and number of steps of the learning-rate schedule that this phase is part of."""
+    if recipe.schedule_span == "phase":
+        return 0, int(about["epochs"]) * steps
+    lengths = [epochs * steps_in_epoch(images, recipe.batch_at(size)) for size, epochs in about["all_phases"]]
+    return sum(lengths[: int(about["index"])]), sum(lengths)
+
+
+def _augmented(images: Images, positions: np.ndarray, size: int, recipe: Any, rng: np.random.Generator) -> Tensor:
+    """Random resized crops, half of them mirrored: float32 [B, C, size, size], 0..255."""
+    boxes = random_resized_boxes(images.heights[positions], images.widths[positions], recipe.crop_scale, rng)
+    flip = (rng.random(len(positions)) < 0.5) & recipe.flip
+    return images.batch(positions, boxes, flip, size)
+
+
+def _turn_takers(techniques: Sequence[Technique]) -> dict[str, list[Technique]]:
+    groups: dict[str, list[Technique]] = {}
+    for technique in techniques:
+        if technique.alternates is not None:
+            groups.setdefault(technique.alternates, []).append(technique)
+    return groups
+
+
+def _whose_turn(groups: Mapping[str, list[Technique]], rng: np.random.Generator) -> list[Technique]:
+    """Of each group that takes turns, the one whose turn it is (timm switches Mixup and CutMix so, per batch)."""
+    return [members[int(rng.integers(len(members)))] for members in groups.values()]
+
+
+def _moments(pixels: Tensor) -> dict[str, list[float]]:
+    """Mean and standard deviation per channel of what the network saw."""
+    return {
+        "mean": [round(value, 4) for value in pixels.mean(dim=(0, 2, 3)).tolist()],
+        "std": [round(value, 4) for value in pixels.std(dim=(0, 2, 3), unbiased=False).tolist()],
+    }
+
+
+def _keep_samples(workspace: Path, pixels: Tensor, targets: Tensor) -> None:
+    shown = pixels[:SAMPLES].round().clamp(0, 255).to("cpu", torch.uint8).contiguous()
+    save_file({"images": shown, "targets": targets[:SAMPLES].cpu().contiguous()}, str(workspace / "samples.safetensors"))
+
+
+def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:
+    if not torch.isfinite(loss_sum).item():
+        raise Diverged(f"the loss is {loss_sum.item()} in epoch {epoch + 1}, by step {step + 1}; try a smaller lr")
+
+
+def _epoch_record(
+    at: Position, about: Mapping[str, Any], epoch: int, loss_sum: float, rate: float
+) -> dict[str, float]:
+    seconds = max(at.epoch_s, 1e-9)
+    return {
+        "epoch": int(about["first_epoch"]) + epoch,
+        "size": int(about["size"]),
+        "loss": loss_sum / max(at.loss_count, 1),
+        "lr": rate,
+        "seconds": at.epoch_s,
+        "images_per_s": at.epoch_images / seconds,
+    }
+
+
+def _progress(
+    at: Position, about: Mapping[str, Any], epoch: int, steps: int, batch: int, images: int, spent: float
+) -> Progress:
+    done = at.epoch * images + min(at.step * batch, images)
+    loss = f", loss {at.curve[-1]['loss']:.3f}" if at.curve else ""
+    note = f"epoch {min(epoch + 1, int(about['epochs']))} of {about['epochs']}{loss}"
+    return Progress(done, int(about["epochs"]) * images, images_per_s=batch / max(spent, 1e-9), note=note)
+
+
+def _tail(step_ms: Sequence[float]) -> dict[str, float]:
+    """Median and tails of the time of a step, in milliseconds, the first step (warm-up) left out."""
+    steady = np.asarray(step_ms[1:] if len(step_ms) > 1 else step_ms or [0.0])
+    median, p90, p99 = np.percentile(steady, [50, 90, 99])
+    return {"first": round(step_ms[0], 3) if step_ms else 0.0, "median": round(float(median), 3),
+            "p90": round(float(p90), 3), "p99": round(float(p99), 3)}  # fmt: skip
+
+
+def _save_partial(
+    workspace: Path, model: nn.Module, optimizer: torch.optim.Optimizer, loss_sum: Tensor, at: Position
+) -> None:
+    """Writes tensors, then the position that names them: a kill in between leaves the older pair valid."""
+    name = f"partial.{at.epoch}-{at.step}.safetensors"
+    tensors = {f"model/{key}": value for key, value in model.state_dict().items()}
+    tensors |= {f"optimizer/{key}": value for key, value in optimizers.state_by_name(optimizer).items()}
+    checkpoint.write_tensors(workspace / name, {**tensors, "loss_sum": loss_sum})
+    position = workspace / "partial.json.tmp"
+    position.write_text(json.dumps({"tensors": name, "at": asdict(at)}))
+    os.replace(position, workspace / "partial.json")
+    for old in workspace.glob("partial.*.safetensors"):
+        if old.name != name:
+            old.unlink()
+
+
+def _resume(workspace: Path, model: nn.Module, optimizer: torch.optim.Optimizer, loss_sum: Tensor) -> Position:
+    """Takes back a partial checkpoint, if there is a whole one; its draws go on where they stopped."""
+    position = workspace / "partial.json"
+    if not position.exists():
+        return Position()
+    try:
+        found = json.loads(position.read_text())
+        tensors = load_file(str(workspace / found["tensors"]))
+        at = Position(**found["at"])
+    except Exception:  # a damaged partial checkpoint costs time, never a wrong number: the phase starts again
+        return Position()
+    model.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("model/")})
+    state = {key[10:]: value for key, value in tensors.items() if key.startswith("optimizer/")}
+    optimizers.load_state(optimizer, state)
+    loss_sum.copy_(tensors["loss_sum"])
+    return at

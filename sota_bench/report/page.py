@@ -15,7 +15,7 @@ from sota_bench.report.theme import drawing, to_svg
 from sota_bench.report.verdicts import effects
 from sota_bench.report.view import View
 
-NARROW = 340
+NARROW = 316
 
 
 def render(tables: RunTables, analysis: Any) -> str:

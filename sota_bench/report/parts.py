@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WIDE = 800
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -70,7 +72,7 @@ class Chart:
     draw: Callable[[int], Figure]
     table: Table | None
     note: str = ""
-    width: int = 720
+    width: int = WIDE
     narrow: bool = True
     kind: ClassVar[str] = "chart"
 
@@ -86,11 +88,12 @@ class Prose:
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of short sentences under a small heading."""
+    """A list of short sentences under a small heading; those after the first ``shown`` are folded away."""
 
     title: str
     items: Sequence[str]
     tone: str = ""
+    shown: int = 3
     kind: ClassVar[str] = "listing"
 
 

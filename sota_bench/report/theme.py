@@ -107,13 +107,17 @@ def sheet(width: int, height: float, rows: int = 1, columns: int = 1, **options:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72))
+    if rows * columns > 1:
+        figure.get_layout_engine().set(w_pad=8 / 72, h_pad=8 / 72)
     return figure, figure.subplots(rows, columns, **options)
 
 
-def legend_above(axes: Axes, columns: int = 4, **options: Any) -> None:
-    """A legend over the plot, at its left edge, out of the data's way."""
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=columns, borderaxespad=0.2, handlelength=2.4,
-                columnspacing=1.4, borderpad=0.2, **options)
+def legend_above(figure: Figure, axes: Axes, width: int, columns: int = 3) -> None:
+    """A legend over the plot, out of the data's way; long labels stand one under the other on a narrow drawing."""
+    handles, labels = axes.get_legend_handles_labels()
+    fits = width / (max(map(len, labels), default=1) * 7.5 + 50)
+    figure.legend(handles, labels, loc="outside upper left", ncols=max(1, min(columns, int(fits))), handlelength=2.4,
+                  columnspacing=1.4, borderpad=0.2, borderaxespad=0.2)
 
 
 def name_y(axes: Axes, text: str) -> None:

@@ -17,7 +17,7 @@ HEADS = {
     "hurts": ("bad", "\u25bc", "Hurts"),
     "curved": ("flat", "\u25e0", "Curved"),
     "real but negligible": ("flat", "\u2248", "Real but negligible"),
-    "no effect larger than delta": ("flat", "\u2248", "No effect that matters"),
+    "no effect larger than delta": ("flat", "\u2248", "No effect larger than"),
     "no detectable effect": ("unknown", "?", "No detectable effect"),
     "not estimable": ("none", "\u2013", "Not estimable"),
 }
@@ -31,15 +31,15 @@ class Effect:
         row: the row of ``Analysis.contrasts`` or ``Analysis.interactions``; its columns can be read as attributes.
         tone: how its verdict is coloured: good, bad, flat, unknown, none.
         sign: the mark of its verdict, so that colour is not alone.
-        head: its verdict in two or three words.
-        claim: its verdict in one sentence with its numbers, without the name of the contrast.
+        head: its verdict in a few words.
+        rest: what follows it in the sentence: its numbers, and what limits it.
     """
 
     row: Mapping[str, Any]
     tone: str
     sign: str
     head: str
-    claim: str
+    rest: str
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -60,7 +60,7 @@ class Effect:
     @property
     def sentence(self) -> str:
         """The verdict as one sentence that stands alone."""
-        return f"{self.name}: {self.claim[0].lower()}{self.claim[1:]}"
+        return f"{self.name}: {self.head[0].lower()}{self.head[1:]}{self.rest}"
 
     @property
     def number(self) -> str:
@@ -99,7 +99,9 @@ def as_effect(row: Mapping[str, Any], delta: float | None) -> Effect:
     tone, sign, head = HEADS[str(row["verdict"])]
     if row["demoted"] and tone in ("good", "bad"):
         head += " on average"
-    return Effect(row, tone, sign, head, _claim(row, delta, head))
+    if row["verdict"] == "no effect larger than delta":
+        head += f" {number(delta)} pp"
+    return Effect(row, tone, sign, head, _rest(row, delta))
 
 
 def digits(row: Mapping[str, Any]) -> int:
@@ -113,18 +115,16 @@ def interval(row: Mapping[str, Any]) -> str:
     return f"{signed(row['estimate'], places)} pp, 95% interval {number(row['low'], places)} to {number(row['high'], places)}"
 
 
-def _claim(row: Mapping[str, Any], delta: float | None, head: str) -> str:
+def _rest(row: Mapping[str, Any], delta: float | None) -> str:
     verdict = str(row["verdict"])
     if verdict == "not estimable":
-        return f"Not estimable: {row['reason']}."
+        return f": {row['reason']}."
+    text = f" ({interval(row)})"
     if verdict == "no detectable effect":
-        text = f"{head} ({interval(row)}); {_reach(row, delta)}."
+        text += f"; {_reach(row, delta)}"
     elif verdict == "real but negligible":
-        text = f"{head} ({interval(row)}): smaller than the {number(delta)} pp that matter."
-    elif verdict == "no effect larger than delta":
-        text = f"No effect larger than {number(delta)} pp ({interval(row)})."
-    else:
-        text = f"{head} ({interval(row)})."
+        text += f": smaller than the {number(delta)} pp that matter"
+    text += "."
     if row["p"] < 0.05 <= row["p_holm"]:
         text += " The interval leaves out 0, but not after Holm's correction."
     if row["part"]:

@@ -50,7 +50,7 @@ def synthetic(
     rng = np.random.default_rng(20240607)
     trials, evaluations, curves, reliability = [], [], [], []
     predictions: dict[str, Any] = {}
-    shifts = rng.normal(0, 0.8, seeds)
+    shifts, difficulty = rng.normal(0, 0.8, seeds), rng.normal(0, 1, images)
     for index, levels in enumerate(itertools.product(*factors.values())):
         cell = dict(zip(factors, levels, strict=True))
         for seed in range(seeds):
@@ -61,7 +61,8 @@ def synthetic(
             evaluations += extra["evaluations"]
             curves += extra["curves"]
             reliability += extra["reliability"]
-            predictions[row["trial"]] = rng.random(images) < row["accuracy"] / 100
+            hard = difficulty + rng.normal(0, 0.4, images)
+            predictions[row["trial"]] = hard < np.quantile(hard, row["accuracy"] / 100)
     frame = pd.DataFrame(trials)
     return RunTables(
         run=_run(name, factors, seeds, frame, control),

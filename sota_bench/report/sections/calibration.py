@@ -89,10 +89,10 @@ def _measures(view: View, factor: str, levels: list[str]) -> Table:
         row: list[Cell | str] = [f"{factor} {level_text(level)}"]
         for name, (_, digits) in MEASURES.items():
             m = means[name].loc[level]
-            row.append(Cell(f"{number(m['mean'], digits)} ({number(m['low'], digits)} to {number(m['high'], digits)})"
+            row.append(Cell(f"{number(m['mean'], digits)} \u00b1 {number(m['high'] - m['mean'], digits)}"
                             if finite(m["low"]) else number(m["mean"], digits), m["mean"]))
         rows.append(row)
-    return Table(f"By level of {factor}: mean over the other factors, with 95% t intervals over seeds",
+    return Table(f"By level of {factor}: mean over the other factors, with the half-width of 95% t intervals over seeds",
                  ["Level", *(f"{title}#" for title, _ in MEASURES.values())], rows)
 
 

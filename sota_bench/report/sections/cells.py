@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from sota_bench.report.parts import Block, Cell, Section, Table
-from sota_bench.report.text import compact, level_text, number, plural, signed
+from sota_bench.report.parts import Block, Cell, Prose, Section, Table
+from sota_bench.report.text import compact, join, level_text, number, plural, signed
 from sota_bench.report.verdicts import best_cells
 from sota_bench.report.view import View
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
 MOST_ROWS = 500
+COSTS = {"params": "Parameters#", "flops": "FLOPs#", "peak_memory_mb": "Memory, MB#"}
 
 
 def section(view: View) -> Section | None:
@@ -22,35 +23,41 @@ def section(view: View) -> Section | None:
         return None
     best = set(best_cells(view)) if view.seeds > 1 else set()
     varied = [name for name, levels in view.factors.items() if len(levels) > 1]
-    head = ["Cell", *varied, "Accuracy, %#", "\u00b1#", "To the baseline, pp#", "NLL#", "ECE#", "Minutes#", "Images/s#",
-            "Parameters#", "FLOPs#", "Seeds#", "Best group"]
+    costs = {name: title for name, title in COSTS.items() if cells[name].nunique() > 1}
+    head = ["Cell", *varied, "Accuracy, %#", "\u00b1#", "Best", "Minutes#", "vs baseline#", "NLL#", "ECE#", "Images/s#",
+            *costs.values(), "Seeds#"]
     baseline = cells["accuracy"].get(view.baseline) if view.baseline else None
-    rows = [_row(str(cell), row, varied, baseline, str(cell) in best) for cell, row in cells.head(MOST_ROWS).iterrows()]
+    rows = [_row(str(cell), row, varied, list(costs), baseline, str(cell) in best) for cell, row in cells.head(MOST_ROWS).iterrows()]
     cut = "" if len(cells) <= MOST_ROWS else f" The {MOST_ROWS} most accurate of {len(cells):,} are shown."
     blocks: list[Block] = [Table("Cells, the most accurate first", head, rows, interactive=True)]
     missing = _missing(view)
     if missing is not None:
         blocks.append(missing)
+    same = [f"{compact(cells[name].iloc[0])} {title.removesuffix('#').split(',')[0]}" for name, title in COSTS.items()
+            if name not in costs and cells[name].notna().any()]
+    if same:
+        blocks.append(Prose([f"The same in all cells: {join(same)}."]))
     return Section("cells", "Cells", _lead(view, len(best)) + cut, blocks)
 
 
 def _lead(view: View, best: int) -> str:
     if view.seeds < 2:
         return "One seed: nothing says which of these differences are noise."
-    return (f"{plural(best, 'cell')} of {len(view.cells)} cannot be told apart from the best (paired differences within seeds, "
-            "Holm): choose among them by cost.")
+    return (f"{plural(best, 'cell')} of {len(view.cells)} cannot be told apart from the best (Hsu's comparison with the "
+            "best, seed as block), and carry a \u2713: choose among them by cost.")
 
 
-def _row(cell: str, row: pd.Series[Any], varied: list[str], baseline: float | None, best: bool) -> list[Cell | str]:
+def _row(cell: str, row: pd.Series[Any], varied: list[str], costs: list[str], baseline: float | None,
+         best: bool) -> list[Cell | str]:
     margin = row["accuracy_high"] - row["accuracy"]
     change = None if baseline is None else row["accuracy"] - baseline
     return [
         cell, *(level_text(row[name]) for name in varied), Cell(number(row["accuracy"], 2), row["accuracy"]),
-        number(margin, 2), Cell(signed(change, 2), change), Cell(number(row["nll"], 3), row["nll"]),
-        Cell(number(row["ece"], 3), row["ece"]), Cell(number(row["minutes"], 3), row["minutes"]),
-        Cell(number(row["images_per_s"], 0), row["images_per_s"]), Cell(compact(row["params"]), row["params"]),
-        Cell(compact(row["flops"]), row["flops"]), Cell(str(int(row["n"])), float(row["n"])),
-        Cell("\u2713 best" if best else "", tone="good" if best else ""),
+        Cell(number(margin, 2), margin), Cell("\u2713" if best else "", tone="good" if best else ""),
+        Cell(number(row["minutes"], 3), row["minutes"]), Cell(signed(change, 2), change),
+        Cell(number(row["nll"], 3), row["nll"]), Cell(number(row["ece"], 3), row["ece"]),
+        Cell(number(row["images_per_s"], 0), row["images_per_s"]), *(Cell(compact(row[name]), row[name]) for name in costs),
+        Cell(str(int(row["n"])), float(row["n"])),
     ]
 
 

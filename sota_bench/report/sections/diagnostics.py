@@ -79,6 +79,7 @@ def _residual_chart(residuals: pd.DataFrame) -> Chart:
     spread = float(np.sqrt((residuals["residual"] ** 2).mean()))
     ordered = residuals.sort_values("scaled", kind="stable")
     places = norm.ppf((np.arange(1, len(ordered) + 1) - 0.375) / (len(ordered) + 0.25))
+    scores = ordered["residual"] / ordered["residual"].std()
     fit = float(np.corrcoef(places, ordered["scaled"])[0, 1])
     shape = "close to normal" if fit > 0.975 else "not normal: trust the intervals less"
     top = residuals.reindex(residuals["scaled"].abs().sort_values(ascending=False, kind="stable").index).head(20)
@@ -86,11 +87,11 @@ def _residual_chart(residuals: pd.DataFrame) -> Chart:
     table = Table("The twenty largest residuals", ["Trial", "Fitted, %#", "Residual, pp#", "In standard deviations#"], rows)
     return Chart("residuals", "Residuals: what cell and seed do not explain",
                  f"Residuals have a standard deviation of {number(spread, 2)} pp and are {shape} (correlation with normal "
-                 f"quantiles {number(fit, 3)}).", partial(_draw_residuals, residuals.head(MOST_DOTS), places, ordered), table,
+                 f"quantiles {number(fit, 3)}).", partial(_draw_residuals, residuals.head(MOST_DOTS), places, scores.to_numpy()), table,
                  "Left: no funnel and no bend should show. Right: on the line, they are normal.")
 
 
-def _draw_residuals(residuals: pd.DataFrame, places: Any, ordered: pd.DataFrame, width: int) -> Figure:
+def _draw_residuals(residuals: pd.DataFrame, places: Any, scores: Any, width: int) -> Figure:
     narrow = width < 500
     figure, axes = sheet(width, 480 if narrow else 280, 2 if narrow else 1, 1 if narrow else 2)
     dots = {"linestyle": "", "marker": "o", "markersize": 4.5, "color": str(Ink.C1), "alpha": 0.6, "markeredgewidth": 0}
@@ -98,9 +99,9 @@ def _draw_residuals(residuals: pd.DataFrame, places: Any, ordered: pd.DataFrame,
     axes[0].plot(residuals["fitted"], residuals["residual"], **dots)
     axes[0].set_xlabel("Fitted accuracy, %")
     name_y(axes[0], "Residual, pp")
-    step = max(1, len(ordered) // MOST_DOTS)
+    step = max(1, len(scores) // MOST_DOTS)
     axes[1].plot([places[0], places[-1]], [places[0], places[-1]], color=str(Ink.SOFT), linewidth=1.2)
-    axes[1].plot(places[::step], ordered["scaled"].to_numpy()[::step], **dots)
+    axes[1].plot(places[::step], scores[::step], **dots)
     axes[1].set_xlabel("Normal quantile")
     name_y(axes[1], "Residual, standard deviations")
     for ax in axes:

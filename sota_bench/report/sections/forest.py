@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import finite, number, p_value, plural, signed
 from sota_bench.report.theme import TONES, Ink, sheet
-from sota_bench.report.verdicts import Effect, effects
+from sota_bench.report.verdicts import Effect, effects, over_images
 from sota_bench.report.view import View
 
 if TYPE_CHECKING:
@@ -23,14 +23,17 @@ def section(view: View) -> Section | None:
     if not found:
         return None
     paired = [effect for effect in effects(view, error="paired") if finite(effect.low)]
+    images = {effect.name: limits for effect in found if (limits := over_images(view, effect))}
     band = "" if view.delta is None else f" The grey band is the smallest effect of interest, \u00b1{number(view.delta)} pp."
+    over = " Thin bracket: the 95% interval over images, for the same trainings." if images else ""
     chart = Chart(
         "forest", "Effect of each level on accuracy, in percentage points", _finding(found),
-        partial(_draw, found, view.delta), table(found, "Contrasts, error pooled over the factorial (seed as block)"),
+        partial(_draw, found, view.delta, images), table(found, "Contrasts, error pooled over the factorial (seed as block)"),
         f"Square: the mean difference within seeds, with its 95% interval (pooled error). Small dots: each seed's own "
-        f"difference.{band} Right of zero the level is better than its baseline.",
+        f"difference.{over}{band} Right of zero the level is better than its baseline.",
     )
-    tables = [table(paired, "The same contrasts, each with its own paired t", "Contrasts with their own paired error")]
+    tables = [_image_table(found, images)] if images else []
+    tables += [table(paired, "The same contrasts, each with its own paired t", "Contrasts with their own paired error")]
     extra = [effect for kind in ("simple", "trend-linear", "trend-quadratic") for effect in effects(view, kind=kind)]
     if extra:
         tables.append(table(extra, "Simple effects use the error of their own cells",
@@ -49,6 +52,14 @@ def table(found: list[Effect], caption: str, folded: str = "") -> Table:
     return Table(caption, HEAD, rows, folded=folded)
 
 
+def _image_table(found: list[Effect], images: dict[str, tuple[float, float]]) -> Table:
+    rows = [[e.name, Cell(signed(e.estimate, 2), e.estimate), f"{number(e.low, 2)} to {number(e.high, 2)}",
+             f"{number(images[e.name][0], 2)} to {number(images[e.name][1], 2)}"] for e in found if e.name in images]
+    return Table("Over seeds: would another training agree? Over images: would another sample of images, with these trainings?",
+                 ["Contrast", "Effect, pp#", "95% interval over seeds#", "95% interval over images#"], rows,
+                 folded="Uncertainty over seeds and over images")
+
+
 def _finding(found: list[Effect]) -> str:
     clear = [effect for effect in found if effect.tone in ("good", "bad")]
     if not clear:
@@ -58,16 +69,23 @@ def _finding(found: list[Effect]) -> str:
             f"{largest.name}, {signed(largest.estimate)} pp ({number(largest.low)} to {number(largest.high)}).")
 
 
-def _draw(found: list[Effect], delta: float | None, width: int) -> Figure:
+def _draw(found: list[Effect], delta: float | None, images: dict[str, tuple[float, float]], width: int) -> Figure:
     narrow = width < 500
-    step = 46 if narrow else 34
+    step = 50 if narrow else 38
     figure, axes = sheet(width, step * len(found) + 58)
+    # On a narrow drawing a contrast's name stands above its marks, so band and zero line leave room for it.
+    spans = [(y - 0.2, y + 0.5) for y in range(len(found))] if narrow else [(-0.6, len(found) - 0.35)]
+    lows, highs = zip(*spans, strict=True)
     if delta is not None:
-        axes.axvspan(-delta, delta, color=str(Ink.BAND), linewidth=0)
+        for low, high in spans:
+            axes.fill_betweenx([low, high], -delta, delta, color=str(Ink.BAND), linewidth=0)
         for edge in (-delta, delta):
-            axes.axvline(edge, color=str(Ink.SOFT), linewidth=0.8, linestyle=(0, (2, 3)))
-    axes.axvline(0, color=str(Ink.SOFT), linewidth=1.2)
+            axes.vlines([edge] * len(spans), lows, highs, color=str(Ink.SOFT), linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.vlines([0] * len(spans), lows, highs, color=str(Ink.SOFT), linewidth=1.2)
     for y, effect in enumerate(found):
+        if effect.name in images:
+            low, high = images[effect.name]
+            axes.plot([low, low, high, high], [y - 0.24, y - 0.17, y - 0.17, y - 0.24], color=str(Ink.SOFT), linewidth=1.1)
         colour = str(TONES[effect.tone])
         axes.plot([effect.low, effect.high], [y, y], color=colour, linewidth=2.6, solid_capstyle="butt")
         axes.plot(effect.estimate, y, marker="s", color=colour, markersize=9, markeredgecolor=str(Ink.PAPER))
@@ -75,9 +93,9 @@ def _draw(found: list[Effect], delta: float | None, width: int) -> Figure:
         axes.plot(dots, [y + 0.3] * len(dots), linestyle="", marker="o", markersize=4.5, color=str(Ink.SOFT),
                   markeredgecolor=str(Ink.PAPER), markeredgewidth=0.6)
         if narrow:
-            axes.annotate(f"{effect.name}: {signed(effect.estimate)}", (0, y - 0.36), xycoords=("axes fraction", "data"),
+            axes.annotate(f"{effect.name}: {signed(effect.estimate)}", (0, y - 0.4), xycoords=("axes fraction", "data"),
                           va="center", fontsize=11.5)
-    axes.set_ylim(len(found) - 0.35, -0.8 if narrow else -0.6)
+    axes.set_ylim(len(found) - 0.35, -0.7 if narrow else -0.6)
     names = [effect.name for effect in found]
     axes.set_yticks([] if narrow else range(len(found)), [] if narrow else names, color=str(Ink.INK))
     axes.spines["left"].set_visible(False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sota_bench.report.parts import Block, Cell, Chart, Section, Table
+from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
 from sota_bench.report.text import level_text, number, plural, signed
 from sota_bench.report.theme import Ink, name_y, sequential, sheet, styles
 from sota_bench.report.view import View, block_means
@@ -33,11 +33,11 @@ def section(view: View) -> Section | None:
     names = [f"{factor} {level_text(level)}" if factor else level for level in levels]
     rows = [
         [name, str(int((risen["group"] == level).sum())),
-         *(Cell(f"{number(m.loc[level, 'mean'], 2)} ({number(m.loc[level, 'low'], 2)} to {number(m.loc[level, 'high'], 2)})",
+         *(Cell(f"{number(m.loc[level, 'mean'], 2)} \u00b1 {number(m.loc[level, 'high'] - m.loc[level, 'mean'], 2)}",
                 m.loc[level, "mean"]) for m in means.values())]
         for level, name in zip(levels, names, strict=True)
     ]
-    table = Table("Mean over the other factors with 95% t intervals over seeds",
+    table = Table("Mean over the other factors, with the half-width of 95% t intervals over seeds",
                   ["Level", "Trials#", "Stability, %#", "Plasticity, %#", "Forgetting, pp#"], rows)
     dots = risen.groupby(["group", "seed"], sort=False)[["stability", "plasticity"]].mean().reset_index()
     blocks: list[Block] = [
@@ -102,7 +102,7 @@ def _matrices(view: View, factor: str | None, levels: list[str], names: list[str
     table = Table("Accuracy in percent, mean over trials", ["Level", "After", *(f"At {at}#" for at in columns_order)], rows)
     return [Chart("phases", "Accuracy after each phase, at each resolution", _matrix_finding(grids), partial(_heat, grids),
                   table, "A row is a moment (after a phase), a column a resolution at which the network was evaluated.",
-                  width=min(720, 240 + 240 * len(grids)))]
+                  width=min(WIDE, 240 + 240 * len(grids)))]
 
 
 def _matrix_finding(grids: list[tuple[str, pd.DataFrame]]) -> str:

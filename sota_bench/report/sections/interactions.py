@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sota_bench.report.parts import Block, Cell, Chart, Section, Table
+from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
 from sota_bench.report.text import join, level_text, number, p_value, plural, signed
 from sota_bench.report.theme import Ink, diverging, name_y, sheet, styles
 from sota_bench.report.verdicts import Effect, interactions
@@ -39,8 +39,8 @@ def section(view: View) -> Section | None:
         blocks.append(Chart(
             "interactions", "Largest interaction of each pair of factors, in percentage points", _finding(found),
             partial(_matrix, _largest(found, names)), table,
-            "How much the effect of one factor changes with the other. A ring marks a pair that is clear after Holm's "
-            "correction; n/a: the grid has no cells for it.", width=min(720, 200 + 95 * len(names)), narrow=len(names) > 3))
+            "How much the effect of one factor changes with the other. A frame marks a pair that is clear after Holm's "
+            "correction; n/a: the grid has no cells for it.", width=min(WIDE, 200 + 105 * len(names)), narrow=len(names) > 3))
     else:
         blocks.append(table)
     if flagged:
@@ -114,7 +114,7 @@ def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
                   ["Level", "At", "Accuracy, %#", "95% interval#"], rows)
     return Chart("interaction-lines", "Flagged pairs", "; ".join(parts) + ".", partial(_draw, view.factors, panels), table,
                  "Mean over the other factors, then over seeds, with 95% t intervals. Parallel lines would mean no interaction.",
-                 width=720 if len(panels) > 1 else 460)
+                 width=WIDE if len(panels) > 1 else 460)
 
 
 def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFrame]], width: int) -> Figure:

@@ -95,5 +95,5 @@ def _draw(rows: pd.DataFrame, goal: float, width: int) -> Figure:
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Minutes")
-    legend_above(axes, 3)
+    legend_above(figure, axes, width)
     return figure

@@ -76,5 +76,5 @@ def _draw(means: pd.DataFrame, schedules: list[str], width: int) -> Figure:
     axes.grid(axis="y")
     axes.set_xlabel("Evaluation resolution, px")
     name_y(axes, "Accuracy, %")
-    axes.legend(loc="best", handlelength=2.8) if width > 500 else legend_above(axes, 2)
+    legend_above(figure, axes, width, 4)
     return figure

@@ -26,4 +26,4 @@ def _picture(sample: Sample) -> Picture:
     title = f"{sample.group} {level_text(sample.level)}"
     targets = [" + ".join(f"{number(share, 2)} {name}" for name, share in sorted(target.items(), key=lambda kv: (-kv[1], kv[0])))
                for target in sample.targets]
-    return Picture(title, sample.caption, address, f"Sample images, {title}: {sample.caption}", targets)
+    return Picture(level_text(sample.level), sample.caption, address, f"Sample images, {title}: {sample.caption}", targets)

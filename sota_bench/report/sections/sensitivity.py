@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sota_bench.report.parts import Chart, Section, Table
 from sota_bench.report.text import finite, number
-from sota_bench.report.theme import Ink, name_y, sheet, styles
+from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
 from sota_bench.report.verdicts import Effect, detectable, effects
 from sota_bench.report.view import View
 
@@ -63,5 +63,5 @@ def _draw(curves: list[tuple[Effect, list[float]]], seeds: list[int], delta: flo
     axes.grid()
     axes.set_xlabel("Seeds")
     name_y(axes, "Detectable difference, pp")
-    axes.legend(loc="upper right", handlelength=2.8)
+    legend_above(figure, axes, width)
     return figure

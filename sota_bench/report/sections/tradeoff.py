@@ -10,11 +10,12 @@ import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import minutes, number, plural
-from sota_bench.report.theme import Ink, legend_above, name_y, sheet
+from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.report.verdicts import pareto_cells
 from sota_bench.report.view import View
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_BARS = 80
@@ -53,6 +54,19 @@ def _finding(front: pd.DataFrame, cells: int) -> str:
             f"({last['label']}).")
 
 
+def _apart(axes: Axes, front: pd.DataFrame) -> list[float]:
+    """Vertical offsets in pixels that keep the numbers of neighbouring marks at least a line apart."""
+    points = axes.transData.transform(front[["minutes", "accuracy"]].to_numpy(float))
+    places: list[tuple[float, float]] = []
+    for x, y in points:
+        height = y + 6
+        for other_x, other_height in sorted(places, key=lambda place: place[1]):
+            if abs(other_x - x) < 24 and abs(other_height - height) < 14:
+                height = other_height + 14
+        places.append((float(x), float(height)))
+    return [height - float(y) for (_, height), (_, y) in zip(places, points, strict=True)]
+
+
 def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
     figure, axes = sheet(width, 380 if width > 500 else 330)
     rest = cells.drop(front.index)
@@ -67,13 +81,12 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
     axes.step(front["minutes"], front["accuracy"], where="post", color=str(Ink.C1), linewidth=1.6, linestyle=(0, (5, 2)))
     axes.plot(front["minutes"], front["accuracy"], linestyle="", marker="D", markersize=8, color=str(Ink.C1),
               markeredgecolor=str(Ink.PAPER), label="on the front")
-    for index, row in enumerate(front.itertuples(), 1):
-        axes.annotate(str(index), (row.minutes, row.accuracy), xytext=(-6, 7), textcoords="offset points", ha="right",
-                      fontweight="bold", color=str(Ink.C1))
+    axes.margins(0.08)
+    for index, (row, shift) in enumerate(zip(front.itertuples(), _apart(axes, front), strict=True), 1):
+        axes.annotate(str(index), (row.minutes, row.accuracy), xytext=(-9, shift), textcoords="offset points", ha="right",
+                      va="center", fontweight="bold", color=str(Ink.C1))
     axes.grid()
     axes.set_xlabel("Minutes per iteration")
     name_y(axes, "Accuracy on the select split, %")
-    axes.title.set_position((0, 1.0))
-    axes.margins(0.08)
     axes.legend(loc="lower right", handlelength=1.2)
     return figure

@@ -1,0 +1,77 @@
+"""The files of a run's folder: tables, provenance and the page, each replaced at once or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sota_bench.errors import UserError
+from sota_bench.report.page import render
+from sota_bench.report.tables import RunTables
+from sota_bench.stats import Analysis, analyze
+
+
+def analysis_of(tables: RunTables) -> Analysis:
+    """The analysis of accuracy over a run's trials, with the grid's own baselines, delta and within-run factors."""
+    run = tables.run
+    return analyze(
+        tables.trials,
+        response="accuracy",
+        factors={name: levels for name, levels in run["grid"]["factors"].items() if len(levels) > 1},
+        block="seed",
+        within=run["within"],
+        delta=run["grid"]["smallest_effect"],
+        added_seeds=run["added_seeds"],
+        place="trials.csv",
+    )
+
+
+def write(out: Path, tables: RunTables) -> Analysis:
+    """Analyses a run and writes its files into ``out``.
+
+    Returns:
+        The analysis that the page shows.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    analysis = analysis_of(tables)
+    files = {
+        "trials.csv": _csv(tables.trials),
+        "contrasts.csv": _csv(analysis.table()),
+        "evaluations.csv": _csv(tables.evaluations),
+        "stages.csv": _csv(tables.stages),
+        "curves.csv": _csv(tables.curves),
+        "analysis.json": analysis.to_json() + "\n",
+        "run.json": json.dumps(plain(tables.run), indent=1, allow_nan=False) + "\n",
+        "report.html": render(tables, analysis),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            partial = out / f".{name}.{os.getpid()}.part"
+            partial.write_text(text, encoding="utf-8", newline="")
+            partial.replace(out / name)
+    except OSError as error:
+        raise UserError(str(out), "", f"cannot be written: {error}", "name another folder with --out") from error
+    return analysis
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def plain(value: Any) -> Any:
+    """JSON values: NaN and infinities become null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

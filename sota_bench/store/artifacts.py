@@ -15,7 +15,9 @@ from sota_bench.plan.stage import Stage, StageResult
 from sota_bench.store import files
 
 FORMAT = 1
-LARGE_SUFFIXES = (".safetensors", ".u8")
+_LARGE_SUFFIXES = (".safetensors", ".u8")
+_LARGE_BYTES = 2**20
+_RESULT_KINDS = ("evaluate", "probe")
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -62,8 +64,13 @@ class Record:
 
     @property
     def large(self) -> list[str]:
-        """Names of the files that pruning may remove: checkpoints and pixels."""
-        return [name for name in self.sizes if name.endswith(LARGE_SUFFIXES)]
+        """Names of the files that pruning may remove: checkpoints and pixels of at least 1 MB.
+
+        The files of an evaluation are results themselves (predictions), so they stay.
+        """
+        if self.kind in _RESULT_KINDS:
+            return []
+        return [name for name, size in self.sizes.items() if name.endswith(_LARGE_SUFFIXES) and size >= _LARGE_BYTES]
 
 
 def checked_key(key: str) -> str:

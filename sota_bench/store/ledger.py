@@ -14,6 +14,8 @@ from sota_bench.plan.stage import Stage
 from sota_bench.store.artifacts import Record
 
 SCHEMA_VERSION = 1
+_ID = 0x50A0_0000
+"""Added to the schema version, this is SQLite's ``application_id``: a flipped bit makes no newer version."""
 _TABLES = """
 CREATE TABLE stages (
     key TEXT PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, params TEXT NOT NULL, parents TEXT NOT NULL,
@@ -91,6 +93,8 @@ class Ledger:
 
     def _open(self, writable: bool) -> None:
         version = self.db.execute("PRAGMA user_version").fetchone()[0]
+        if version and self.db.execute("PRAGMA application_id").fetchone()[0] != _ID + version:
+            raise sqlite3.DatabaseError("it is not a ledger")
         if version > SCHEMA_VERSION:
             raise UserError(
                 str(self.path),
@@ -99,16 +103,26 @@ class Ledger:
                 "update sota_bench, or remove this file: it is an index and is made again",
             )
         if not writable:
-            self.db.execute("SELECT count(*) FROM stages").fetchone()
+            self._check_schema()
             return
         self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = NORMAL")
         if version == 0 and not self.db.execute("SELECT name FROM sqlite_master").fetchone():
-            self.db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        findings = [row[0] for row in self.db.execute("PRAGMA quick_check(1)")]
+            numbers = f"PRAGMA user_version = {SCHEMA_VERSION}; PRAGMA application_id = {_ID + SCHEMA_VERSION};"
+            self.db.executescript(f"BEGIN; {_TABLES} {numbers} COMMIT;")
+        findings = [row[0] for row in self.db.execute("PRAGMA integrity_check(1)")]
         if findings != ["ok"]:
             raise sqlite3.DatabaseError(findings[0])
-        self.db.execute("SELECT count(*) FROM stages, runs WHERE stages.used < 0").fetchone()
+        self._check_schema()
+
+    def _check_schema(self) -> None:
+        made = sqlite3.connect(":memory:")
+        made.executescript(_TABLES)
+        question = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+        expected = made.execute(question).fetchall()
+        made.close()
+        if [tuple(row) for row in self.db.execute(question)] != expected:
+            raise sqlite3.DatabaseError("its tables are not those of a ledger")
 
     @classmethod
     def in_memory(cls) -> Ledger:
@@ -179,6 +193,10 @@ class Ledger:
         """Every stage's row, by key."""
         return {row["key"]: _row(row) for row in self.db.execute("SELECT * FROM stages")}
 
+    def done(self) -> set[str]:
+        """Keys of the stages that are entered as done."""
+        return {row[0] for row in self.db.execute("SELECT key FROM stages WHERE status = 'done'")}
+
     def row(self, key: str) -> StageRow | None:
         """One stage's row."""
         found = self.db.execute("SELECT * FROM stages WHERE key = ?", (key,)).fetchone()
@@ -214,6 +232,6 @@ def _row(row: sqlite3.Row) -> StageRow:
     try:
         for name in ("params", "parents", "seconds"):
             values[name] = json.loads(values[name])
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise sqlite3.DatabaseError(f"row {row['key']!r} does not parse") from error
     return StageRow(**values)

@@ -20,6 +20,8 @@ from sota_bench.store.ledger import Ledger, StageRow
 from sota_bench.store.pruning import Sizes, measure, prune
 
 T = TypeVar("T")
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged ledger raises; the second when SQLite quotes the damage in its own message."""
 
 
 class Store:
@@ -354,7 +356,7 @@ class Store:
         files.sync_folder(target.parent)
         shutil.rmtree(trash, ignore_errors=True)
         workspace.with_name(workspace.name + ".lock").unlink(missing_ok=True)
-        self._total = total + sum(record.sizes.values())
+        self._total = total + files.folder_bytes(target)
         if old and old.result.files != record.result.files:
             self._notes.append(
                 f"{record.title}: running it again gave other bytes than before "
@@ -372,6 +374,7 @@ class Store:
         shutil.rmtree(self.root / "trash", ignore_errors=True)
         (self.root / "trash").mkdir()
         self._write(lambda ledger: ledger.interrupt_running())
+        self._write(self._fill)
         for workspace in list((self.root / "work").iterdir()):
             if not (workspace / files.RESULT).is_file():
                 continue
@@ -388,12 +391,11 @@ class Store:
         return next(path for n in range(10**6) if not (path := folder / f"{name}-{n}").exists())
 
     def _open_ledger(self) -> Ledger:
-        path = self.root / "ledger.sqlite"
-        if not path.exists():
-            return self._fill(Ledger(path, writable=True))
+        if (self.root / "ledger.sqlite").is_dir():
+            return self._rebuild("it is a folder")
         try:
-            return Ledger(path, writable=True)
-        except sqlite3.DatabaseError as error:
+            return Ledger(self.root / "ledger.sqlite", writable=True)
+        except DAMAGE as error:
             self._raise_if_disk(error)
             return self._rebuild(str(error))
 
@@ -414,11 +416,12 @@ class Store:
         return ledger
 
     def _fill(self, ledger: Ledger) -> Ledger:
-        ledger.index(self._sound_records())
+        """Enter every artifact that the ledger does not know as done."""
+        ledger.index(self._sound_records(set(artifacts.all_keys(self._artifacts)) - ledger.done()))
         return ledger
 
-    def _sound_records(self) -> Iterator[Record]:
-        for key in artifacts.all_keys(self._artifacts):
+    def _sound_records(self, keys: Iterable[str]) -> Iterator[Record]:
+        for key in sorted(keys):
             with suppress(MissingArtifact, DamagedArtifact):
                 yield artifacts.read_record(self.folder(key), key)
 
@@ -431,7 +434,7 @@ class Store:
                 return question(ledger)
             finally:
                 ledger.close()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             ledger = Ledger.in_memory()
             try:
                 return question(self._fill(ledger))
@@ -441,18 +444,19 @@ class Store:
     def _write(self, action: Callable[[Ledger], T]) -> T:
         if self._ledger is None:
             raise RuntimeError("the store is not held")
+        self._ledger.path.stat()  # SQLite would go on writing to a file that was removed
         try:
             return action(self._ledger)
-        except sqlite3.DatabaseError as error:
+        except DAMAGE as error:
             if self._ledger.db.in_transaction:
                 self._ledger.db.execute("ROLLBACK")
             self._raise_if_disk(error)
-            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
-                raise
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
+                raise  # a mistake in this program, not in the file
             self._ledger = self._rebuild(str(error))
             return action(self._ledger)
 
-    def _raise_if_disk(self, error: sqlite3.DatabaseError) -> None:
+    def _raise_if_disk(self, error: Exception) -> None:
         """Tell a ledger that cannot be written from one that is damaged, in the operating system's words."""
         text = str(error)
         if "is full" in text:

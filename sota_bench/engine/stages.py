@@ -56,27 +56,28 @@ def execute(
         return recipe_type(files)(**settings)
 
     recipe = recipe_of(stage.params["recipe"])
+    params = {**stage.params, "data": {**stage.params["data"], "choice": stage.context["choice"]}}
     if stage.kind == "train":
-        techniques = make(stage.params["techniques"], recipe)
+        techniques = make(params["techniques"], recipe)
         checkpoint_s = float(stage.context.get("checkpoint_s", CHECKPOINT_S))
         weights = str(stage.context.get("weights", ""))
-        return train(stage.params, inputs, workspace, techniques, recipe, on, progress, checkpoint_s, weights)
+        return train(params, inputs, workspace, techniques, recipe, on, progress, checkpoint_s, weights)
     if stage.kind == "evaluate":
-        return evaluate(stage.params, inputs, workspace, make, recipe, recipe_of, on, progress)
-    technique = make([stage.params["technique"]], recipe)[0]
-    return precompute(stage.params, inputs, workspace, technique, make, recipe, recipe_of, on, progress)
+        return evaluate(params, inputs, workspace, make, recipe, recipe_of, on, progress)
+    technique = make([params["technique"]], recipe)[0]
+    return precompute(params, inputs, workspace, technique, make, recipe, recipe_of, on, progress)
 
 
 def _prepare(stage: Stage, workspace: Path, progress: Callable[[Progress], None]) -> Outcome:
     """Decodes the images of a grid into a cache, and writes the manifest beside it."""
-    from sota_bench.data.cache import build_cache
+    from sota_bench.data.build import build_cache
     from sota_bench.data.manifest import Manifest
-    from sota_bench.data.source import source_from_spec
+    from sota_bench.data.source import from_spec
 
     started = time.perf_counter()
     manifest = Manifest.load(Path(stage.context["manifest"]))
     wanted = manifest.items[manifest.items["sha256"].isin(set(_contents(stage, manifest)))]
-    source = source_from_spec(stage.context["source"])
+    source = from_spec(stage.context["source"])
 
     def tell(done: int, total: int) -> None:
         rate = done / max(time.perf_counter() - started, 1e-9)

@@ -15,7 +15,7 @@ DECIDING = ("sota_bench.data", "sota_bench.training", "sota_bench.randomness", "
 """Packages whose code can change a result. The rest (planning, storing, reporting) only moves results about."""
 
 ROOTS = {
-    "prepare": ("sota_bench.data.cache", "sota_bench.data.source"),
+    "prepare": ("sota_bench.data.build", "sota_bench.data.source"),
     "train": ("sota_bench.training.train",),
     "evaluate": ("sota_bench.training.evaluate",),
     "precompute": ("sota_bench.training.precompute",),

@@ -15,7 +15,8 @@ def cost(stage: Stage) -> float:
 
 
 def order(stages: Mapping[str, Stage]) -> dict[str, Stage]:
-    """The stages in depth-first order from their roots; of several children the one with the longest path comes first.
+    """The stages in depth-first order from their roots; of several children the one with the longest path comes first,
+    and of equals the one that was asked for first.
 
     Args:
         stages: key -> stage; parents are among them.
@@ -30,15 +31,20 @@ def order(stages: Mapping[str, Stage]) -> dict[str, Stage]:
     longest: dict[str, float] = {}
     for key in reversed(_topological(stages, children)):
         longest[key] = cost(stages[key]) + max((longest[child] for child in children[key]), default=0.0)
+    place = {key: index for index, key in enumerate(stages)}
+
+    def last_is_next(keys: list[str]) -> list[str]:
+        return sorted(keys, key=lambda key: (longest[key], -place[key]))
+
     found: dict[str, Stage] = {}
     roots = [key for key, stage in stages.items() if not stage.parents]
-    waiting = sorted(roots, key=lambda key: longest[key])
+    waiting = last_is_next(roots)
     while waiting:
         key = waiting.pop()
         if key in found or any(parent not in found for parent in stages[key].parents.values()):
             continue
         found[key] = stages[key]
-        waiting += sorted(children[key], key=lambda child: longest[child])
+        waiting += last_is_next(children[key])
     return found
 
 

@@ -1,0 +1,60 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from sota_bench.errors import UserError
+from sota_bench.grid import Grid, load
+from sota_bench.plan.make import Machine
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def grid_options(command: Command) -> Command:
+    """GRID.toml and the options that change it or say where it runs."""
+    for decorate in reversed([
+        click.argument("grid", type=click.Path(path_type=Path)),
+        click.option("--out", type=click.Path(path_type=Path), help="Folder of the report (default reports/<grid name>)."),
+        click.option(
+            "--store", type=click.Path(path_type=Path), default=Path(".sota_bench"), show_default=True,
+            help="Folder of finished stages; grids share one.",
+        ),
+        click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the grid; repeatable."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:i]."),
+        click.option("--workers", type=click.IntRange(0, 256), default=0, help="Worker processes (default: by the device)."),
+        click.option("--seeds", help="Seeds instead of the grid's, such as 0,1,2."),
+        click.option("--only", metavar="EXPR", help="Trials to look at, such as 'mixup=0.2,seed=0|1'."),
+    ]):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def load_grid(grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Path | None) -> Grid:
+    """The grid with the options applied.
+
+    Raises:
+        UserError: the grid or an option is wrong.
+    """
+    return load(grid, overrides, seeds=parse_seeds(seeds) if seeds is not None else None, out=out)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0,1,2`` as numbers.
+
+    Raises:
+        UserError: a part is not a whole number.
+    """
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise UserError("--seeds", "", f"{text!r} is not a list of whole numbers", "write for example 0,1,2") from None
+
+
+def machine_of(store: Path, device: str, workers: int) -> Machine:
+    """The machine options together."""
+    return Machine(store, device, workers)

@@ -1,0 +1,113 @@
+"""``plan GRID.toml``: a dry run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sota_bench.commands.options import grid_options, load_grid, machine_of
+
+
+@click.command()
+@grid_options
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option("--all", "everything", is_flag=True, help="List every stage, however many there are.")
+def command(
+    grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
+    only: str | None, as_json: bool, everything: bool,
+) -> int:  # fmt: skip
+    """Show what a run would do: cells, stages, what is shared, what is done and why the rest runs."""
+    from sota_bench.plan.make import make_plan
+    from sota_bench.plan.why import Reasons, to_run
+    from sota_bench.store import Store
+
+    question = load_grid(grid, overrides, seeds, out)
+    selected = {trial.id for trial in question.only(only)} if only else None
+    plan, count = make_plan(question, machine_of(store, device, workers))
+    shelf = Store(store)
+    stages = {
+        key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
+    }
+    missing = to_run(stages, shelf.is_done, shelf.has_files)
+    reasons = Reasons(shelf.rows(), shelf.is_done, shelf.has_files)
+    rows = [
+        {
+            "key": key,
+            "kind": stage.kind,
+            "title": stage.title,
+            "trials": list(stage.trials),
+            "epochs": stage.epochs,
+            "runs": key in missing,
+            "why": reasons.why(stage, missing),
+        }
+        for key, stage in stages.items()
+    ]
+    answer = {
+        "grid": question.name,
+        "cells": [{"cell": cell.id, **cell.text, "not_applicable": question.inapplicable(cell)} for cell in question.cells()],
+        "trials": len(plan.trials),
+        "stages": rows,
+        "epochs": {"asked": plan.epochs_asked, "planned": plan.epochs_planned,
+                   "factor": plan.epochs_asked / max(1, plan.epochs_planned),
+                   "left": sum(stages[key].epochs for key in missing)},
+        "images": {"source": plan.images.source.name, "size": plan.images.size, "digest": plan.images.manifest.digest,
+                   **plan.images.subset(plan.images.choice(question.cells()[0].recipe, "main")).sizes()},
+        "device": dict(plan.environment.about),
+        "workers": count,
+    }  # fmt: skip
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        _show(answer, everything)
+    return 0
+
+
+MOST_ROWS = 40
+
+
+def _show(answer: dict[str, Any], everything: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    images, epochs = answer["images"], answer["epochs"]
+    console.print(f"[bold]{answer['grid']}[/bold]: {len(answer['cells'])} cells, {answer['trials']} trials on {images['source']} "
+                  f"({images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test, "
+                  f"stored at {images['size']} px)", highlight=False, soft_wrap=True)  # fmt: skip
+    cells = Table(title="Cells", title_justify="left", box=None, header_style="bold")
+    names = [name for name in answer["cells"][0] if name != "not_applicable"]
+    for name in [*names, ""]:
+        cells.add_column(name)
+    for cell in answer["cells"] if everything else answer["cells"][:MOST_ROWS]:
+        reason = cell["not_applicable"]
+        cells.add_row(*(cell[name] for name in names), f"not applicable: {reason}" if reason else "")
+    console.print(cells)
+    _rest(console, len(answer["cells"]), everything)
+
+    table = Table(title="Stages, in running order", title_justify="left", box=None, header_style="bold")
+    table.add_column("stage", overflow="fold")
+    table.add_column("trials", justify="right")
+    table.add_column("", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for row in answer["stages"] if everything else answer["stages"][:MOST_ROWS]:
+        table.add_row(row["title"], str(len(row["trials"])), "runs" if row["runs"] else "reused", row["why"])
+    console.print(table)
+    _rest(console, len(answer["stages"]), everything)
+
+    kinds = Counter(row["kind"] for row in answer["stages"])
+    left = Counter(row["kind"] for row in answer["stages"] if row["runs"])
+    parts = ", ".join(f"{left[kind]} of {count} {kind}" for kind, count in kinds.items())
+    console.print(f"To run: {parts}.", highlight=False, soft_wrap=True)
+    console.print(f"Epochs: {epochs['asked']} asked for, {epochs['planned']} with shared phases trained once "
+                  f"({epochs['factor']:.1f} times fewer), {epochs['left']} left.", highlight=False, soft_wrap=True)  # fmt: skip
+    device = answer["device"]
+    console.print(f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", highlight=False, soft_wrap=True)
+
+
+def _rest(console: Any, count: int, everything: bool) -> None:
+    if count > MOST_ROWS and not everything:
+        console.print(f"  ... and {count - MOST_ROWS} more (--all shows them)", highlight=False, soft_wrap=True)

@@ -1,0 +1,95 @@
+"""Why a stage runs or is reused, in words: compared with what the store knows of the same work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from sota_bench.plan.stage import Stage
+
+
+class Known(Protocol):
+    """What the ledger knows of a stage."""
+
+    key: str
+    kind: str
+    status: str
+    reason: str
+    params: dict[str, Any]
+    parents: dict[str, str]
+
+
+_MADE_WITH = ("code", "software", "device")
+
+
+def _asked(kind: str, params: Mapping[str, Any]) -> str:
+    return repr((kind, sorted((name, repr(value)) for name, value in params.items() if name not in _MADE_WITH)))
+
+
+class Reasons:
+    """Answers for the stages of one plan.
+
+    Args:
+        rows: what the ledger knows, by key.
+        is_done: whether a stage has its result.
+        has_files: whether a done stage still has its files.
+    """
+
+    def __init__(
+        self, rows: Mapping[str, Known], is_done: Callable[[str], bool], has_files: Callable[[str], bool]
+    ) -> None:
+        self.rows, self.is_done, self.has_files = rows, is_done, has_files
+        self._same: dict[str, list[Known]] = {}
+        for row in rows.values():
+            if row.status == "done":
+                self._same.setdefault(_asked(row.kind, row.params), []).append(row)
+
+    def why(self, stage: Stage, runs: Iterable[str] = ()) -> str:
+        """One phrase.
+
+        Args:
+            stage: of the plan.
+            runs: keys of the stages that will run.
+        """
+        if self.is_done(stage.key) and stage.key not in runs:
+            return "done before"
+        if self.is_done(stage.key):
+            return "its checkpoint was removed to save disk, and a later stage needs it"
+        row = self.rows.get(stage.key)
+        if row is not None and row.status in ("failed", "blocked"):
+            return f"{row.status} before: {row.reason}"
+        if row is not None and row.status in ("interrupted", "running"):
+            return "was interrupted, goes on"
+        for other in self._same.get(_asked(stage.kind, stage.params), []):
+            return self._changed(stage, other)
+        return "new"
+
+    def _changed(self, stage: Stage, other: Known) -> str:
+        for part, word in (("code", "code"), ("software", "software"), ("device", "device")):
+            now, then = stage.params.get(part, {}), other.params.get(part, {})
+            if now != then:
+                names = [name for name in {**now, **then} if now.get(name) != then.get(name)]
+                shown = ", ".join(
+                    name if part == "code" else f"{name} {then.get(name)} -> {now.get(name)}" for name in sorted(names)[:3]
+                )
+                return f"the {word} changed: {shown}"
+        return "a stage before it changed"
+
+
+def to_run(stages: Mapping[str, Stage], is_done: Callable[[str], bool], has_files: Callable[[str], bool]) -> list[str]:
+    """Keys of the stages that must run: those without a result, and those whose files a running child reads.
+
+    Args:
+        stages: in running order, parents first.
+        is_done: whether a stage has its result.
+        has_files: whether a done stage still has its files.
+    """
+    children: dict[str, list[str]] = {}
+    for stage in stages.values():
+        for parent in stage.parents.values():
+            children.setdefault(parent, []).append(stage.key)
+    running: set[str] = set()
+    for key in reversed(list(stages)):
+        if not is_done(key) or (any(child in running for child in children.get(key, ())) and not has_files(key)):
+            running.add(key)
+    return [key for key in stages if key in running]

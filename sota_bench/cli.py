@@ -1,0 +1,178 @@
+"""The command line: finds a command's module, runs it, and turns every failure into one line and an exit code.
+
+Exit codes: 0 done; 1 some trials failed, or an internal error; 2 bad input; 3 a gate or goal is not met; 130
+interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from sota_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS = {
+    "run": "Train what is missing of a grid and render its report.",
+    "plan": "Show cells, stages, what is reused and what the rest will cost; trains nothing.",
+    "report": "Render the report again from the ledger; trains nothing.",
+    "status": "Show what is done, running, failed, blocked and left.",
+    "analyze": "Contrasts, intervals and verdicts for anybody's table.",
+    "timing": "Record, compare and gate the time of an iteration.",
+    "curate": "Choose and check the images of a small data set.",
+    "export": "Write a trained model with its normalization statistics.",
+    "predict": "Classify images with an exported model.",
+    "promote": "Take a winning recipe to the full data set.",
+    "confirm": "Test the winner on images that did not choose it, with fresh seeds.",
+    "verify": "Check a finished run: digests, metrics, and a sample of trials trained again.",
+    "init": "Write a commented grid to start from.",
+    "list": "Show techniques, recipe fields, data sources and small backbones.",
+    "doctor": "Say what this machine has and what would make it faster.",
+}
+"""Every command in the order of the help page; one whose module is not there is not shown and not found."""
+
+DEBUG = "SOTA_BENCH_DEBUG"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are loaded when they are called, so that ``--help`` starts at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands that exist, in the order of the help page."""
+        return [name for name in COMMANDS if importlib.util.find_spec(f"sota_bench.commands.{name}")]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if name not in self.list_commands(ctx):
+            return None
+        found = importlib.import_module(f"sota_bench.commands.{name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of commands without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command, and names the nearest one when there is none.
+
+        Raises:
+            click.UsageError: there is no such command.
+        """
+        from sota_bench.grid.nearest import did_you_mean
+
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-"):
+            remedy = did_you_mean(args[0], names, "the commands are " + ", ".join(names))
+            raise click.UsageError(f"there is no command {args[0][:80]!r}; {remedy}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("sota-bench")
+        except PackageNotFoundError:
+            found = "(not installed)"
+        click.echo(f"sota-bench {found}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with `init`, then `plan`, then `run`. Exit codes: 0 done, 1 some trials failed, 2 bad input, "
+    "3 a gate or goal is not met, 130 interrupted.",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="The version.")
+def cli() -> None:
+    """Which training techniques help on your images, in minutes per iteration, with verdicts that hold."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: the command line without the program's name; ``sys.argv`` by default.
+
+    Returns:
+        The exit code.
+    """
+    args = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _broken_pipe()
+    return code
+
+
+def _run(args: list[str]) -> int:
+    try:
+        answer = cli.main(args=args, prog_name="sota-bench", standalone_mode=False)
+        return answer if isinstance(answer, int) and not isinstance(answer, bool) else 0
+    except UserError as error:
+        return _fail(str(error), 2)
+    except click.UsageError as error:
+        return _fail(_usage_line(error), 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted; the same command goes on from here", 130)
+    except (BrokenPipeError, SystemExit):
+        raise
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        return _internal(error)
+
+
+def _usage_line(error: click.UsageError) -> str:
+    command = error.ctx.command_path if error.ctx is not None else "sota-bench"
+    message = error.format_message().rstrip(".")
+    remedy = "" if "; " in message else f"; `{command} --help` shows how"
+    return f"{command}: {message}{remedy}"
+
+
+def _fail(line: str, code: int) -> int:
+    text = " ".join(line.split())
+    safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    click.echo(safe.encode(sys.stderr.encoding or "utf-8", "backslashreplace"), err=True)
+    return code
+
+
+def _internal(error: Exception) -> int:
+    try:
+        where = f"the traceback is in {_write_traceback(error)}"
+    except OSError:
+        where = f"{DEBUG}=1 shows the traceback"
+    return _fail(f"internal error, please report it: {type(error).__name__}: {str(error)[:300]}; {where}", 1)
+
+
+def _write_traceback(error: Exception) -> Path:
+    import tempfile
+    import traceback
+    from pathlib import Path
+
+    with tempfile.NamedTemporaryFile("w", prefix="sota-bench-", suffix=".log", delete=False, encoding="utf-8") as log:
+        log.write("".join(traceback.format_exception(error)))
+    return Path(log.name)
+
+
+def _broken_pipe() -> int:
+    """The reader of our output went away (``| head``): nothing to say, and nothing left to flush at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

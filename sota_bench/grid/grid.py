@@ -1,0 +1,168 @@
+"""The grid: a question, fully validated and typed, with its cells and trials."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
+
+from sota_bench import registry
+from sota_bench.errors import UserError
+from sota_bench.grid.expand import Cell, Trial, combinations, identifier
+from sota_bench.grid.explain import explain
+from sota_bench.grid.levels import level_text
+from sota_bench.grid.only import parse_only
+from sota_bench.grid.recipe import CoreRecipe
+from sota_bench.grid.schedule import rises
+from sota_bench.grid.tables import DataTable, Design, Match
+from sota_bench.technique import Technique
+
+
+class Grid(BaseModel):
+    """A validated grid. Made by :func:`sota_bench.grid.load` only.
+
+    Attributes:
+        name: names the report's folder.
+        question: free text for the top of the report.
+        notes: free text for the report.
+        seeds: every seed that runs, those added later last.
+        added_seeds: those of ``seeds`` that were added after a look at the first ones.
+        design: which combinations of levels are cells.
+        minutes_per_iteration: the goal in minutes, or None.
+        smallest_effect: the smallest difference that matters, in percentage points, or None.
+        match: what compared trainings have in common.
+        techniques: local technique files, absolute.
+        data: the table ``[data]`` as written.
+        source: ``data.source`` with its path resolved, for ``open_source``.
+        data_path: ``data.path`` resolved, or None.
+        recipe: the baseline: the first level of every factor.
+        factors: recipe field -> its distinct levels, the baseline first.
+        file: the grid file as it was named.
+        text: its content as the user wrote it.
+        overrides: the ``--set`` options.
+        out: the folder of the report.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    question: str
+    notes: str
+    seeds: tuple[int, ...]
+    added_seeds: tuple[int, ...]
+    design: Design
+    minutes_per_iteration: float | None
+    smallest_effect: float | None
+    match: Match
+    techniques: tuple[Path, ...]
+    data: DataTable
+    source: str
+    data_path: Path | None
+    recipe: SerializeAsAny[CoreRecipe]
+    factors: dict[str, tuple[Any, ...]]
+    file: Path
+    text: str
+    overrides: tuple[str, ...]
+    out: Path
+
+    @cached_property
+    def _cells(self) -> tuple[Cell, ...]:
+        model = type(self.recipe)
+        baseline = {field: getattr(self.recipe, field) for field in model.model_fields}
+        found = list(combinations(self.design, self.factors))
+        cells = []
+        for number, levels in enumerate(found):
+            try:
+                recipe = model.model_validate(baseline | levels)
+            except ValidationError as error:
+                name, (problem, remedy) = explain(model, error)
+                raise self._cell_error(levels, name, problem, remedy) from error
+            for technique in self._techniques:
+                if technique.active(recipe) and (said := technique.problem(recipe)):
+                    problem, _, remedy = said.partition("; ")
+                    raise self._cell_error(levels, technique.field, problem, remedy)
+            cells.append(Cell(identifier("c", number, len(found)), levels, recipe))
+        return tuple(cells)
+
+    @cached_property
+    def _techniques(self) -> tuple[type[Technique], ...]:
+        return tuple(registry.techniques(self.techniques).values())
+
+    def _cell_error(self, levels: dict[str, Any], field: str, problem: str, remedy: str) -> UserError:
+        key = f"factors.{field}" if field in levels else f"recipe.{field}" if field else "factors"
+        where = ", ".join(f"{factor} = {level_text(level)}" for factor, level in levels.items() if factor != field)
+        return UserError(str(self.file), key, problem + (f" (in the cell {where})" if where else ""), remedy)
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell of the design, in a stable order; two cells never have the same recipe."""
+        return self._cells
+
+    def trials(self) -> tuple[Trial, ...]:
+        """Every cell with every seed: the cells in order, the seeds of a cell together."""
+        return tuple(Trial(f"{cell.id}-s{seed}", cell, seed) for cell in self.cells() for seed in self.seeds)
+
+    def inapplicable(self, cell: Cell) -> str | None:
+        """Why this cell is not data, or None: a technique for the rise of resolution is on and nothing rises.
+
+        Fine-tuning a base model counts as a rise.
+        """
+        recipe = cell.recipe
+        active = [technique for technique in self._techniques if technique.active(recipe)]
+        if rises(recipe.phases) or any(technique.fine_tunes(recipe) for technique in active):
+            return None
+        for technique in active:
+            if technique.applies_to == "rise":
+                level = level_text(getattr(recipe, technique.field))
+                return f"{technique.field} = '{level}' needs a rise of resolution"
+        return None
+
+    def only(self, expression: str) -> tuple[Trial, ...]:
+        """The trials that an ``--only`` expression selects (see :func:`sota_bench.grid.parse_only`).
+
+        Raises:
+            UserError: the expression names a factor, level or seed that the grid does not have, or selects nothing.
+        """
+        known = {factor: [level_text(level) for level in levels] for factor, levels in self.factors.items()}
+        known["seed"] = [str(seed) for seed in self.seeds]
+        selected = parse_only(expression, known, self._same_level)
+        trials = tuple(trial for trial in self.trials() if selected(trial.cell.text | {"seed": str(trial.seed)}))
+        if not trials:
+            raise UserError("--only", "", f"{expression[:80]!r} selects no trial", "loosen it")
+        return trials
+
+    def _same_level(self, factor: str, written: str) -> str:
+        """A level as somebody writes it (``0``, ``false``, ``64x3,128x2``) in its canonical text where it is valid."""
+        if factor not in self.factors:
+            return written
+        model = type(self.recipe)
+        baseline = {field: getattr(self.recipe, field) for field in model.model_fields}
+        candidates: list[Any] = [written]
+        if written in ("true", "false"):
+            candidates.append(written == "true")
+        for candidate in candidates:
+            try:
+                return level_text(getattr(model.model_validate(baseline | {factor: candidate}), factor))
+            except ValidationError:
+                continue
+        return written
+
+    def resolved(self) -> dict[str, Any]:
+        """The grid as JSON values, for ``run.json`` and the report."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "notes": self.notes,
+            "seeds": list(self.seeds),
+            "added_seeds": list(self.added_seeds),
+            "design": self.design,
+            "minutes_per_iteration": self.minutes_per_iteration,
+            "smallest_effect": self.smallest_effect,
+            "match": self.match,
+            "techniques": [file.name for file in self.techniques],
+            "data": self.data.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(mode="json"),
+            "factors": {factor: [level_text(level) for level in levels] for factor, levels in self.factors.items()},
+            "overrides": list(self.overrides),
+        }

@@ -1,0 +1,244 @@
+"""``load``: from a grid file and options to a :class:`Grid` in which every value has been checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from sota_bench import registry
+from sota_bench.errors import UserError
+from sota_bench.grid.expand import MAX_TRIALS, count
+from sota_bench.grid.explain import explain, kind_problem, shown
+from sota_bench.grid.grid import Grid
+from sota_bench.grid.levels import level_text
+from sota_bench.grid.nearest import did_you_mean
+from sota_bench.grid.read import apply_overrides, parse, read_text
+from sota_bench.grid.recipe import CoreRecipe, recipe_type, scope_of
+from sota_bench.grid.tables import PATH_SOURCES, DataTable, GridTable
+
+Model = TypeVar("Model", bound=BaseModel)
+TABLES = ("grid", "data", "recipe", "factors")
+
+
+def load(
+    path: Path, overrides: Sequence[str] = (), *, seeds: Sequence[int] | None = None, out: Path | None = None
+) -> Grid:
+    """Reads and validates a grid completely; nothing is written, and nothing but named technique files is run.
+
+    Args:
+        path: the grid file.
+        overrides: ``table.key=value`` options, applied before validation.
+        seeds: replaces the grid's seeds (``--seeds``); those named in ``added_seeds`` stay marked.
+        out: the folder of the report; ``reports/<name>`` by default.
+
+    Raises:
+        UserError: anything is wrong; its one line names the file, the key and the remedy.
+    """
+    path = Path(path)
+    text = read_text(path)
+    tables = parse(text, str(path))
+    written = apply_overrides(tables, overrides)
+    return _Reading(path, text, tables, written, tuple(overrides)).grid(seeds, out)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One grid file on its way to a grid."""
+
+    path: Path
+    text: str
+    tables: dict[str, Any]
+    written: set[tuple[str, str]]
+    overrides: tuple[str, ...]
+
+    def error(self, table: str, key: str, problem: str, remedy: str) -> UserError:
+        place = "--set" if (table, key) in self.written else str(self.path)
+        return UserError(place, f"{table}.{key}" if key else table, problem, remedy)
+
+    def grid(self, seeds: Sequence[int] | None, out: Path | None) -> Grid:
+        self.check_tables()
+        head = self.check("grid", GridTable, {"name": self.path.stem} | self.tables.get("grid", {}))
+        first, added = self.seeds(head, seeds)
+        files = self.technique_files(head)
+        model = recipe_type(files)
+        fields = self.tables.get("data", {})
+        own = {key: value for key, value in fields.items() if key in DataTable.model_fields}
+        data = self.check("data", DataTable, own)
+        written = self.recipe_values(model, files)
+        factors = self.tables.get("factors", {})
+        self.check_factors(model, factors)
+        recipe, levels = self.levels(model, written, factors)
+        self.check_size(head, levels, len(first) + len(added))
+        grid = Grid(
+            **head.model_dump(exclude={"seeds", "added_seeds", "techniques"}),
+            seeds=first + added,
+            added_seeds=added,
+            techniques=files,
+            data=data,
+            source=self.resolve_source(data.source),
+            data_path=self.resolve(data.path) if data.path else None,
+            recipe=recipe,
+            factors=levels,
+            file=self.path,
+            text=self.text,
+            overrides=self.overrides,
+            out=Path(out) if out is not None else Path("reports") / head.name,
+        )
+        grid.cells()
+        return grid
+
+    def check_tables(self) -> None:
+        for name, value in self.tables.items():
+            if name not in TABLES:
+                remedy = did_you_mean(name, TABLES, "the tables are " + ", ".join(f"[{table}]" for table in TABLES))
+                what = "table" if isinstance(value, dict) else "table, and keys stand inside one"
+                raise self.error(_key(name), "", f"there is no such {what}", remedy)
+            if not isinstance(value, dict):
+                raise self.error(name, "", f"{shown(value)} is not a table", f"write [{name}] on a line of its own")
+
+    def check(self, table: str, model: type[Model], values: dict[str, Any]) -> Model:
+        self.check_keys(table, values, model.model_fields)
+        return self.validate(model, values, dict.fromkeys(values, table))
+
+    def check_keys(self, table: str, values: Iterable[str], valid: Iterable[str]) -> None:
+        valid = list(valid)
+        for key in values:
+            if key not in valid:
+                raise self.error(table, _key(key), "there is no such key", self.meant(table, key, valid))
+
+    def meant(self, table: str, key: str, valid: list[str]) -> str:
+        homes = {"grid": GridTable.model_fields, "data": DataTable.model_fields, "recipe": recipe_type().model_fields}
+        for home, names in homes.items():
+            if key in names and home != table:
+                return f"it belongs in [{home}]" + (" or [factors]" if home == "recipe" else "")
+        listed = ", ".join(valid) if len(valid) <= 12 else "`python -m sota_bench list fields` shows all of them"
+        return did_you_mean(key, valid, f"the keys are {listed}" if len(valid) <= 12 else listed)
+
+    def validate(self, model: type[Model], values: dict[str, Any], home: dict[str, str]) -> Model:
+        """The validated table; ``home`` says in which table each key was written."""
+        for key, value in values.items():
+            if problem := kind_problem(model, key, value):
+                raise self.error(home.get(key, "recipe"), key, *problem)
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            name, problem = explain(model, error)
+            raise self.error(home.get(name, "recipe"), name, *problem) from error
+
+    def seeds(self, head: GridTable, asked: Sequence[int] | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The seeds and the added seeds."""
+        both = [seed for seed in head.added_seeds if seed in set(head.seeds)]
+        if both:
+            raise self.error("grid", "added_seeds", f"seed {both[0]} is in grid.seeds too", "name it in one of them")
+        if asked is None:
+            return head.seeds, head.added_seeds
+        if not asked:
+            raise UserError("--seeds", "", "no seed is named", "write --seeds 0,1,2")
+        values = {"seeds": list(asked)}
+        if problem := kind_problem(GridTable, "seeds", values["seeds"]):
+            raise UserError("--seeds", "", *problem)
+        try:
+            chosen = GridTable.model_validate({"name": "seeds"} | values).seeds
+        except ValidationError as error:
+            raise UserError("--seeds", "", *explain(GridTable, error)[1]) from error
+        marked = set(head.added_seeds)
+        return (
+            tuple(seed for seed in chosen if seed not in marked),
+            tuple(seed for seed in chosen if seed in marked),
+        )
+
+    def technique_files(self, head: GridTable) -> tuple[Path, ...]:
+        files = []
+        for name in head.techniques:
+            file = (self.path.parent / name).resolve()
+            if not file.is_file():
+                raise self.error("grid", "techniques", f"there is no file {name[:80]!r}", "paths start at the grid")
+            files.append(file)
+        return tuple(files)
+
+    def recipe_values(self, model: type[CoreRecipe], files: tuple[Path, ...]) -> dict[str, tuple[str, Any]]:
+        """Recipe field -> (the table it is written in, the value): ``[recipe]``, and ``[data]`` but for its own keys."""
+        choosing: set[str] = set()
+        for technique in registry.techniques(files).values():
+            if technique.applies_to == "data":
+                choosing |= set(technique.settings.model_fields)
+        choosing |= {field for field in model.model_fields if scope_of(model, field) == "data"}
+        data, recipe = self.tables.get("data", {}), self.tables.get("recipe", {})
+        self.check_keys("data", data, [*DataTable.model_fields, *sorted(choosing)])
+        self.check_keys("recipe", recipe, model.model_fields)
+        values = {key: ("data", value) for key, value in data.items() if key not in DataTable.model_fields}
+        for key, value in recipe.items():
+            if key in values:
+                raise self.error("recipe", key, "it is in [data] too", "name it in one of them")
+            values[key] = ("recipe", value)
+        return values
+
+    def check_factors(self, model: type[CoreRecipe], factors: dict[str, Any]) -> None:
+        if not factors:
+            raise self.error("factors", "", "there is nothing to compare", "name a factor, such as lr = [0.003, 0.001]")
+        self.check_keys("factors", factors, model.model_fields)
+        for key, levels in factors.items():
+            if not isinstance(levels, list):
+                raise self.error("factors", key, f"{shown(levels)} is not a list of levels", f"write {key} = [...]")
+            if not levels:
+                raise self.error("factors", key, "the factor has no levels", "name two or more, the baseline first")
+
+    def levels(
+        self, model: type[CoreRecipe], written: dict[str, tuple[str, Any]], factors: dict[str, list[Any]]
+    ) -> tuple[CoreRecipe, dict[str, tuple[Any, ...]]]:
+        """The baseline recipe, and for each factor its resolved levels."""
+        raw = {key: value for key, (_, value) in written.items()}
+        home = {key: table for key, (table, _) in written.items()}
+        stated = self.validate(model, raw, home)
+        first = {key: levels[0] for key, levels in factors.items()}
+        home |= dict.fromkeys(factors, "factors")
+        baseline = self.validate(model, raw | first, home)
+        found: dict[str, tuple[Any, ...]] = {}
+        for key, levels in factors.items():
+            values = [getattr(self.validate(model, raw | first | {key: level}, home), key) for level in levels]
+            seen: dict[str, int] = {}
+            for position, value in enumerate(values, 1):
+                name = level_text(value)
+                if name in seen:
+                    what = f"levels {seen[name]} and {position} are both {name}"
+                    raise self.error("factors", key, what, "name each level once")
+                seen[name] = position
+            if key in raw and getattr(stated, key) != values[0]:
+                table, of = written[key][0], level_text(getattr(stated, key))
+                what = f"the first level is the baseline, and {table}.{key} says {of}"
+                raise self.error("factors", key, what, f"put {of} first, or leave {key} out of [{table}]")
+            found[key] = tuple(values)
+        return baseline, found
+
+    def check_size(self, head: GridTable, levels: dict[str, tuple[Any, ...]], seeds: int) -> None:
+        trials = count(head.design, levels) * seeds
+        if trials > MAX_TRIALS:
+            shown_count = f"{trials:,}" if trials < 10**15 else "far too many"
+            what = f"the grid has {shown_count} trials, and {MAX_TRIALS:,} is the limit"
+            raise self.error("factors", "", what, 'name fewer levels, or write grid.design = "one-at-a-time"')
+
+    def resolve(self, written: str) -> Path:
+        """A path as written in a grid: relative to the grid, or failing that to the working folder."""
+        path = Path(written)
+        if written.startswith("~"):
+            try:
+                path = path.expanduser()
+            except RuntimeError as error:
+                raise self.error("data", "path", f"{written[:80]!r} names no home", "write the path in full") from error
+        beside = self.path.parent / path
+        try:
+            return (beside if beside.exists() or not path.exists() else path).absolute()
+        except OSError as error:
+            raise self.error("data", "path", f"{written[:80]!r} is not a path", "write a shorter one") from error
+
+    def resolve_source(self, source: str) -> str:
+        kind, colon, path = source.partition(":")
+        return f"{kind}:{self.resolve(path.strip())}" if colon and kind in PATH_SOURCES else source
+
+
+def _key(name: str) -> str:
+    return name if name and name.isprintable() and len(name) <= 60 else cast(str, repr(name[:60]))

@@ -1,0 +1,146 @@
+"""The tables ``[grid]`` and ``[data]``: their keys, documented and validated where they are defined."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from sota_bench.grid.durations import minutes
+from sota_bench.grid.names import safe_name
+from sota_bench.grid.nearest import did_you_mean
+
+Design = Literal["full", "one-at-a-time", "leave-one-out"]
+Match = Literal["epochs", "minutes", "flops"]
+
+MATCHED: tuple[Match, ...] = ("epochs",)
+"""The matchings that this version can make."""
+
+NAMED_SOURCES = ("known-effects", "imagenette", "imagewoof", "imagenet")
+PATH_SOURCES = ("folder", "archive")
+MAX_SEED = 2**32 - 1
+
+
+class Table(BaseModel):
+    """Base of the grid's own tables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class GridTable(Table):
+    """``[grid]``: the question, how often it is asked, and what would count as an answer."""
+
+    name: str = Field("", description="names the report's folder; the file's own name when it is not given")
+    question: str = Field("", max_length=2000, description="what you want to know; shown at the top of the report")
+    notes: str = Field("", max_length=20000, description="anything else the report should say")
+    seeds: tuple[int, ...] = Field(
+        (0, 1, 2),
+        min_length=1,
+        description="one training per cell and seed; trials of one seed are paired, so 3 or more give an interval",
+    )
+    added_seeds: tuple[int, ...] = Field(
+        (), description="more seeds, run after you looked at the first ones; the report marks them"
+    )
+    design: Design = Field(
+        "full",
+        description="full: every combination; one-at-a-time: the baseline and each other level alone; "
+        "leave-one-out: the last level of every factor, then each one back at its first",
+    )
+    minutes_per_iteration: float | None = Field(
+        None, gt=0, le=100_000, description='the goal for one training and its evaluation, in minutes or as "90 s"'
+    )
+    smallest_effect: float | None = Field(
+        None, gt=0, le=100, description="the smallest difference that matters to you, in percentage points of accuracy"
+    )
+    match: Match = Field("epochs", description="what compared trainings have in common: epochs")
+    techniques: tuple[str, ...] = Field(
+        (), description="local technique files, relative to the grid; they are code, and run when the grid is read"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _stays_inside(cls, name: str) -> str:
+        return safe_name(name)
+
+    @field_validator("minutes_per_iteration", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> object:
+        return minutes(value)
+
+    @field_validator("seeds", "added_seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        return distinct_seeds(seeds)
+
+    @field_validator("match")
+    @classmethod
+    def _available(cls, match: Match) -> Match:
+        if match not in MATCHED:
+            raise ValueError(f"{match!r} is not available in this version; write {' or '.join(map(repr, MATCHED))}")
+        return match
+
+    @field_validator("techniques")
+    @classmethod
+    def _files(cls, files: tuple[str, ...]) -> tuple[str, ...]:
+        for file in files:
+            if not file.endswith(".py") or "\0" in file:
+                raise ValueError(f"{file[:80]!r} is not a Python file; write paths that end in .py")
+        if len(set(files)) != len(files):
+            raise ValueError("a file is named twice; name each one once")
+        return files
+
+
+class DataTable(Table):
+    """``[data]``: which images, and at which size they are kept."""
+
+    source: str = Field(
+        "known-effects",
+        description="known-effects (rendered by the project itself: a control, not photographs), imagenette, "
+        "imagewoof, imagenet, folder:PATH or archive:PATH",
+    )
+    path: str = Field("", description="where the source lies, if it is not found by itself; relative to the grid")
+    size: int = Field(
+        0, ge=0, le=2048, description="pixels of the shorter side of the stored images; 0 is what the grid needs"
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known(cls, source: str) -> str:
+        kind, colon, path = source.partition(":")
+        if source in NAMED_SOURCES or (kind in PATH_SOURCES and path.strip() and "\0" not in path):
+            return source
+        if colon and kind in PATH_SOURCES:
+            raise ValueError(f"{source[:80]!r} names no path; write {kind}:PATH")
+        known = [*NAMED_SOURCES, *(f"{name}:PATH" for name in PATH_SOURCES)]
+        remedy = did_you_mean(source, known, "write one of " + ", ".join(known))
+        raise ValueError(f"{source[:80]!r} is not a data source; {remedy}")
+
+    @field_validator("path")
+    @classmethod
+    def _path(cls, path: str) -> str:
+        if "\0" in path:
+            raise ValueError("a path cannot hold a NUL; write the path of a folder or an archive")
+        return path
+
+    @field_validator("size")
+    @classmethod
+    def _large_enough(cls, size: int) -> int:
+        if 0 < size < 8:
+            raise ValueError(f"{size} px is too small; write 8 or more, or 0 for what the grid needs")
+        return size
+
+
+def distinct_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    """The seeds as they are.
+
+    Raises:
+        ValueError: one is negative or too large, or stands there twice.
+    """
+    for seed in seeds:
+        if not 0 <= seed <= MAX_SEED:
+            shown = str(seed) if abs(seed) < 10**12 else "a seed"
+            raise ValueError(f"{shown} is out of range; write whole numbers from 0 to {MAX_SEED}")
+    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1}) if len(set(seeds)) < len(seeds) else []
+    if repeated:
+        raise ValueError(f"seed {repeated[0]} stands there twice; write each seed once")
+    return seeds

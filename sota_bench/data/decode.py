@@ -55,8 +55,8 @@ def check_header(data: bytes) -> tuple[int, int]:
 def decode_image(data: bytes, size: int) -> np.ndarray:
     """Decode an image file and scale it down.
 
-    A JPEG is first scaled by its own discrete cosine transform (Pillow's draft mode: 1/2, 1/4 or 1/8) while that stays at
-    least twice as large as asked, and then resampled with an antialiasing triangle filter, as torchvision does with
+    A JPEG is first scaled by its own discrete cosine transform (Pillow's draft mode: 1/2, 1/4 or 1/8) while that stays
+    at least twice as large as asked, and then resampled with an antialiasing triangle filter, as torchvision does with
     ``antialias=True``. EXIF orientation is applied, animations give their first frame, 16-bit samples are scaled to 8
     bits, transparency is laid on black, and grayscale, palette and CMYK become RGB.
 
@@ -78,7 +78,7 @@ def decode_image(data: bytes, size: int) -> np.ndarray:
     try:
         shorter = min(image.size)
         if shorter > 2 * size:
-            image.draft(image.mode, tuple(side * 2 * size // shorter for side in image.size))
+            image.draft(image.mode, (image.width * 2 * size // shorter, image.height * 2 * size // shorter))
         if image.width * image.height > MAX_PIXELS:
             raise BadImage(f"too large: {image.width} x {image.height} pixels to decode, the limit is {MAX_PIXELS:,}")
         image.load()
@@ -91,7 +91,7 @@ def decode_image(data: bytes, size: int) -> np.ndarray:
 
 
 def scale_down(image: PIL.Image, size: int) -> np.ndarray:
-    """Cut an RGB image's longer side centrally at twice the shorter, and make the shorter side ``size`` if it is longer.
+    """Cut an RGB image's longer side centrally at twice the shorter, and shrink the shorter side to ``size``.
 
     Args:
         image: a PIL image in mode RGB.

@@ -49,12 +49,16 @@ def download_archive(archive: Archive, folder: Path) -> Path:
         lock = FileLock(folder / f".{target.name}.lock")
         lock.acquire()
     except OSError as error:
-        raise UserError(str(folder), "", f"cannot be written: {error.strerror or error}", "make the user's cache writable") from None
+        raise UserError(
+            str(folder), "", f"cannot be written: {error.strerror or error}", "make the user's cache writable"
+        ) from None
     partial = target.with_name(target.name + ".part")
     try:
         if not target.exists():
             if shutil.disk_usage(folder).free < archive.bytes:
-                raise UserError(str(folder), "", f"has no room for {archive.bytes:,} bytes", "make room, or set data.path")
+                raise UserError(
+                    str(folder), "", f"has no room for {archive.bytes:,} bytes", "make room, or set data.path"
+                )
             problem = _fetch(archive, partial)
             if problem:
                 raise UserError(archive.url, "", problem, "try again, or download it yourself and set data.path")
@@ -71,7 +75,13 @@ def _fetch(archive: Archive, partial: Path) -> str:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     whole, start, received = hashlib.sha256(), b"", 0
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     request = urllib.request.Request(archive.url, headers={"User-Agent": "sota-bench"})
     try:
         with (

@@ -1,8 +1,8 @@
-"""Finds a data set by its source string, in the order that the documentation promises, and downloads what is published.
+"""Finds a data set by its source string, in the order that the documentation promises; downloads what is published.
 
-Order for ``imagenette``, ``imagewoof`` and ``imagenet``: the path given in the grid; ``$SOTA_BENCH_DATA`` (the data set's
-folder, a folder that holds it or its archive, or the archive); the user's cache; a download with a checked digest (not for
-ImageNet, which is not published freely).
+Order for ``imagenette``, ``imagewoof`` and ``imagenet``: the path given in the grid; ``$SOTA_BENCH_DATA`` (the data
+set's folder, a folder that holds it or its archive, or the archive); the user's cache; a download with a checked digest
+(not for ImageNet, which is not published freely).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Known:
     archive: Archive | None
 
 
-# Sizes and digests: Imagenette from tensorflow/datasets (imagenette/checksums.tsv), where MD5 agrees with torchvision's;
-# Imagewoof from fastai (data/checks.txt: the length, and the MD5 of the first mebibyte).
+# Lengths and digests: Imagenette from tensorflow/datasets (imagenette/checksums.tsv); Imagewoof, for which nobody
+# states a SHA-256, from fastai (data/checks.txt: the length, and the MD5 of the first mebibyte).
 KNOWN: Mapping[str, Known] = {
     "imagenette": Known(
         ("imagenette2*", "imagenette"),
@@ -91,7 +91,10 @@ def open_source(
     if source not in KNOWN:
         valid = ["known-effects", *KNOWN, "folder:PATH", "archive:PATH"]
         raise UserError(
-            "data", "source", f"unknown source {source!r}", did_you_mean(source, valid, f"choose among {', '.join(valid)}")
+            "data",
+            "source",
+            f"unknown source {source!r}",
+            did_you_mean(source, valid, f"choose among {', '.join(valid)}"),
         )
     return _find(source, KNOWN[source], path, environ, download)
 
@@ -140,7 +143,7 @@ def _find(name: str, known: Known, path: Path | None, environ: Mapping[str, str]
 
 def _layout_remedy(known: Known) -> str:
     names = f"{known.folders[0].rstrip('*')}.tgz or .tar" if known.archive else "train/<class>/ and val/<class>/"
-    return f"set data.path or {VARIABLE} to its folder or archive ({names}), or use source = \"known-effects\""
+    return f'set data.path or {VARIABLE} to its folder or archive ({names}), or use source = "known-effects"'
 
 
 def _within(place: Path, known: Known) -> Path | None:

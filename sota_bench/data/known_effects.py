@@ -138,11 +138,12 @@ def render(index: int) -> np.ndarray:
     brightness = reach + max(_below(word, 256 - 2 * reach) for word in (int(words[30]), int(words[31])))
     picture = (picture >> 4) * gain >> 16
     picture += brightness
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    pixels: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def fingerprint() -> str:
-    """SHA-256 over the pixels of four images of each class and over all labels: changes with what is drawn, nothing else."""
+    """SHA-256 over the pixels of four images of each class and over all labels: changes only with what is drawn."""
     total = hashlib.sha256()
     for index in (start + k for start in (0, 1000, 2000, 3000) for k in range(len(CLASSES))):
         total.update(render(index).tobytes())
@@ -170,7 +171,8 @@ def path_of(index: int) -> str:
 
 
 def _bits(index: int, words: int) -> np.ndarray:
-    return np.random.Philox(key=_KEY + (index << 72)).random_raw(words)
+    raw: np.ndarray = np.random.Philox(key=_KEY + (index << 72)).random_raw(words)
+    return raw
 
 
 def _below(word: int, bound: int) -> int:
@@ -179,7 +181,8 @@ def _below(word: int, bound: int) -> int:
 
 
 def _wave(angle: np.ndarray) -> np.ndarray:
-    return _WAVE[(angle & (_TURN - 1)) >> 6]
+    heights: np.ndarray = _WAVE[(angle & (_TURN - 1)) >> 6]
+    return heights
 
 
 @lru_cache(maxsize=1)
@@ -195,13 +198,16 @@ def _hues(angle: int) -> np.ndarray:
 def _mask(shape: str, across: np.ndarray, down: np.ndarray, radius: int) -> np.ndarray:
     """Where an object is, bool [128, 128]; each shape is its own mirror image about its vertical axis."""
     wide, tall = np.abs(across), np.abs(down)
+    inside: np.ndarray
     if shape == "square":
-        return (wide * 8 <= radius * 7) & (tall * 8 <= radius * 7)
-    if shape == "cross":
-        return ((wide * 8 <= radius * 3) & (tall <= radius)) | ((tall * 8 <= radius * 3) & (wide <= radius))
-    if shape == "triangle":
-        return (wide * 2 <= down + radius) & (down * 8 <= radius * 7)
-    away = across * across + down * down
-    if shape == "ring":
-        return (away <= radius * radius) & (away * 5 >= radius * radius)
-    return away <= radius * radius
+        inside = (wide * 8 <= radius * 7) & (tall * 8 <= radius * 7)
+    elif shape == "cross":
+        inside = ((wide * 8 <= radius * 3) & (tall <= radius)) | ((tall * 8 <= radius * 3) & (wide <= radius))
+    elif shape == "triangle":
+        inside = (wide * 2 <= down + radius) & (down * 8 <= radius * 7)
+    else:
+        away = across * across + down * down
+        inside = away <= radius * radius
+        if shape == "ring":
+            inside &= away * 5 >= radius * radius
+    return inside

@@ -31,8 +31,8 @@ class Layout:
 def read_layout(paths: Iterable[str], place: str) -> Layout:
     """Find splits and classes.
 
-    Folders around the data set (``imagenette2-160/train/...``) are skipped where all files lie inside them. A test folder
-    without class folders, as ImageNet has it, is left out: its labels are not known.
+    Folders around the data set (``imagenette2-160/train/...``) are skipped where all files lie inside them. A test
+    folder without class folders, as ImageNet has it, is left out: its labels are not known.
 
     Args:
         paths: of all files, with ``/``.
@@ -62,7 +62,9 @@ def read_layout(paths: Iterable[str], place: str) -> Layout:
             continue
         raw[path] = (split, steps[0])
     if not raw:
-        raise UserError(place, "", "there are no images in class folders", "use train/<class>/*.jpg and val/<class>/*.jpg")
+        raise UserError(
+            place, "", "there are no images in class folders", "use train/<class>/*.jpg and val/<class>/*.jpg"
+        )
     shown = readable({label for _, label in raw.values()})
     layout.members = {path: (split, shown[label]) for path, (split, label) in raw.items()}
     _drop_classes_without_training(layout)

@@ -39,7 +39,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the sorted contents, splits and labels: the same wherever the files lie, whatever they are called."""
+        """SHA-256 over the sorted contents, splits and labels: the same wherever the files lie."""
         items = self.items
         rows = sorted(zip(items["sha256"], items["split"], items["label"], strict=True))
         total = hashlib.sha256()
@@ -82,7 +82,9 @@ class Manifest:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(str(path), "", f"cannot be read: {error}", "name a manifest that curate or run wrote") from None
+            raise UserError(
+                str(path), "", f"cannot be read: {error}", "name a manifest that curate or run wrote"
+            ) from None
         return cls.parse(text, str(path))
 
     @classmethod
@@ -99,7 +101,9 @@ class Manifest:
         if not header.startswith(_HEADER + " "):
             raise UserError(place, "", f"is not a manifest: it does not start with {_HEADER!r}", remedy)
         try:
-            table = pd.read_csv(io.StringIO(body), dtype=str, keep_default_na=False, na_filter=False, on_bad_lines="error")
+            table = pd.read_csv(
+                io.StringIO(body), dtype=str, keep_default_na=False, na_filter=False, on_bad_lines="error"
+            )
         except (ValueError, OverflowError) as error:  # ParserError and EmptyDataError are ValueErrors
             raise UserError(place, "", f"is not valid CSV: {error}", remedy) from None
         if list(table.columns) != [*COLUMNS, "left_out"]:
@@ -183,7 +187,9 @@ def _without_copies(items: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, 
     ranked = items.assign(_order=order).sort_values(["_order", "path"], kind="stable")
     first = ranked.drop_duplicates("sha256").set_index("sha256")["path"]
     copies = ranked[ranked.duplicated("sha256") & (ranked["split"] != "train")]
-    reasons = [(path, f"the same content as {first[sha]}") for path, sha in zip(copies["path"], copies["sha256"], strict=True)]
+    reasons = [
+        (path, f"the same content as {first[sha]}") for path, sha in zip(copies["path"], copies["sha256"], strict=True)
+    ]
     return items.drop(index=copies.index).reset_index(drop=True), reasons
 
 

@@ -1,4 +1,4 @@
-"""The classes of Imagenette and Imagewoof by names that people read (WordNet 3.0 identifiers, as fast.ai lists them)."""
+"""The classes of Imagenette and Imagewoof by names that people read (by WordNet 3.0 identifier)."""
 
 from __future__ import annotations
 

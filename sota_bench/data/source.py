@@ -41,7 +41,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def spec(self) -> dict[str, Any]:
-        """What ``from_spec`` makes the same source from, as JSON values."""
+        """What ``source_from_spec`` makes the same source from, as JSON values."""
 
     @abstractmethod
     def scan(self, progress: Progress | None = None) -> Manifest:
@@ -67,7 +67,7 @@ class Source(ABC):
         """
 
 
-def from_spec(spec: Mapping[str, Any]) -> Source:
+def source_from_spec(spec: Mapping[str, Any]) -> Source:
     """Open the source that a ``spec`` describes."""
     kind = spec["kind"]
     cache = Path(spec["cache"]) if spec.get("cache") else None
@@ -96,9 +96,8 @@ class FileSource(Source):
 
     @property
     def spec(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind, "name": self.name, "path": str(self.root), "cache": str(self.cache) if self.cache else None,
-        }  # fmt: skip
+        cache = str(self.cache) if self.cache else None
+        return {"kind": self.kind, "name": self.name, "path": str(self.root), "cache": cache}
 
     @abstractmethod
     def files(self) -> tuple[list[tuple[str, int, int]], list[tuple[str, str]]]:

@@ -24,8 +24,8 @@ def rank_key(sha256: str, purpose: str) -> str:
 def halve(items: pd.DataFrame) -> np.ndarray:
     """Divide images into ``select`` and ``test``, each with half of every class.
 
-    Within a class images are sorted by a hash of their content; the first half chooses. Of an odd number the extra image
-    goes to ``select`` and ``test`` in turn from class to class, so that the halves of the whole differ by at most one.
+    Within a class images are sorted by a hash of their content; the first half chooses. Of an odd number the extra
+    image goes to ``select`` and ``test`` in turn from class to class, so that the whole halves differ by at most one.
 
     Args:
         items: columns ``label`` and ``sha256``.

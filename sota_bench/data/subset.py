@@ -1,4 +1,4 @@
-"""Smaller data: classes, fractions and images per class, each a prefix of one fixed order, so that subsets are nested."""
+"""Smaller data: classes, fractions and images per class, each a prefix of one fixed order, so they are nested."""
 
 from __future__ import annotations
 
@@ -32,14 +32,8 @@ class Subset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the classes and, per split, the sorted contents and labels."""
-        items = self.manifest.items
-        total = hashlib.sha256("\0".join(self.classes).encode())
-        for split in SPLITS:
-            part = items.iloc[self.rows[split]]
-            for sha, label in sorted(zip(part["sha256"], part["label"], strict=True)):
-                total.update(f"\n{split}\0{sha}\0{label}".encode())
-        return total.hexdigest()
+        """SHA-256 over the classes and the digests of all splits."""
+        return hashlib.sha256("\n".join(self.split_digest(split) for split in SPLITS).encode()).hexdigest()
 
     def split_digest(self, split: str) -> str:
         """SHA-256 over the classes and one split's contents and labels, whatever the other splits hold."""
@@ -61,7 +55,7 @@ class Subset:
 
     def contents(self, split: str) -> list[str]:
         """Content digests of a split's images, in the order of ``rows``."""
-        return self.manifest.items["sha256"].to_numpy(dtype=object)[self.rows[split]].tolist()
+        return [str(sha) for sha in self.manifest.items["sha256"].to_numpy(dtype=object)[self.rows[split]]]
 
 
 def choose(
@@ -105,7 +99,9 @@ def choose(
         else:
             rows[split] += ranked[:each]
     if not rows["train"]:
-        raise UserError("data", "", "no training image is left", "ask for more classes, a larger fraction or another list")
+        raise UserError(
+            "data", "", "no training image is left", "ask for more classes, a larger fraction or another list"
+        )
     return Subset(manifest, chosen, {split: np.array(sorted(rows[split]), dtype=np.int64) for split in SPLITS})
 
 
@@ -119,8 +115,12 @@ def class_split(manifest: Manifest, parts: int = 2) -> list[list[str]]:
     """
     names = manifest.classes
     if parts < 1 or len(names) < 2 * parts:
-        raise UserError("data", "classes", f"{len(names)} classes cannot be divided into {parts} parts of 2 or more",
-                        "use data with more classes")
+        raise UserError(
+            "data",
+            "classes",
+            f"{len(names)} classes cannot be divided into {parts} parts of 2 or more",
+            "use data with more classes",
+        )
     small, larger = divmod(len(names), parts)
     ends = np.cumsum([small + (part < larger) for part in range(parts)])
     return [list(part) for part in np.split(np.array(names, dtype=object), ends[:-1])]
@@ -144,7 +144,9 @@ def _classes(manifest: Manifest, classes: int | Sequence[str] | None) -> list[st
         return names
     if isinstance(classes, int):
         if not 2 <= classes <= len(names):
-            raise UserError("data", "classes", f"{classes} is not between 2 and {len(names)}", "ask for a number in that range")
+            raise UserError(
+                "data", "classes", f"{classes} is not between 2 and {len(names)}", "ask for a number in that range"
+            )
         return names[:classes]
     unknown = [name for name in classes if name not in names]
     if unknown:

@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -18,6 +18,9 @@ from sota_bench.errors import UserError
 
 MAX_FILES = 20_000_000
 _SPARE_BYTES = 1 << 28
+
+Members = Generator[tuple[str, IO[bytes]], None, None]
+"""Name and content of each regular file."""
 
 
 def unpack(archive: Path, folder: Path) -> Path:
@@ -46,7 +49,9 @@ def unpack(archive: Path, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         working = Path(tempfile.mkdtemp(prefix=f".{stem}-", dir=folder))
     except OSError as error:
-        raise UserError(str(folder), "", f"cannot be written: {error.strerror}", "make room in the user's cache") from None
+        raise UserError(
+            str(folder), "", f"cannot be written: {error.strerror}", "make room in the user's cache"
+        ) from None
     try:
         budget = shutil.disk_usage(folder).free - _SPARE_BYTES
         _write(archive, working, budget)
@@ -55,7 +60,15 @@ def unpack(archive: Path, folder: Path) -> Path:
         except OSError:
             if not target.is_dir():  # else another process was first
                 raise
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         problem = f"is not a readable archive: {' '.join(str(error).split()) or type(error).__name__}"
         raise UserError(str(archive), "", problem, "download it again") from None
     except OSError as error:
@@ -89,7 +102,7 @@ def _write(archive: Path, working: Path, budget: int) -> None:
                     out.write(block)
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar_members(archive: Path) -> Members:
     with tarfile.open(archive, "r:gz") as tar:
         for member in tar:
             tar.members.clear()  # type: ignore[attr-defined]  # a million headers need not be kept
@@ -102,7 +115,7 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             yield member.name, content
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip_members(archive: Path) -> Members:
     with zipfile.ZipFile(archive) as packed:
         for entry in packed.infolist():
             if not entry.is_dir():

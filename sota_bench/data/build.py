@@ -1,0 +1,194 @@
+"""Makes a cache of decoded pixels with several processes, all at once or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sota_bench.data.cache import FORMAT, file_digest
+from sota_bench.data.decode import BadImage
+from sota_bench.data.source import Source, source_from_spec
+from sota_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CHUNK = 64
+
+
+def build_cache(
+    folder: Path,
+    source: Source,
+    items: pd.DataFrame,
+    size: int,
+    processes: int,
+    progress: Callable[[int, int], None] | None = None,
+    limit_bytes: int | None = None,
+) -> dict[str, Any]:
+    """Decode images with several processes and write them as a cache, all at once or not at all.
+
+    Args:
+        folder: to be made; what is there is replaced when the new one is complete.
+        source: decodes; sent to the processes as its ``spec``.
+        items: columns ``path`` and ``sha256``; a content that occurs twice is decoded once.
+        size: the shorter side, in pixels; smaller images keep theirs.
+        processes: how many decode; 1 decodes here.
+        progress: called with (done, total).
+        limit_bytes: the most that the cache may take.
+
+    Returns:
+        What ``cache.json`` holds, and ``left_out``: (path, reason) of images that did not decode.
+
+    Raises:
+        UserError: the disk is full, the limit is too small, or the folder cannot be written.
+    """
+    unique = items.drop_duplicates("sha256")
+    paths, contents = unique["path"].tolist(), unique["sha256"].tolist()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        working = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise _disk_error(folder, error) from None
+    try:
+        header, left_out = _write(working, source, paths, contents, size, processes, progress, limit_bytes, folder)
+        _replace(working, folder)
+    except OSError as error:
+        raise _disk_error(folder, error) from None
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+    return {**header, "left_out": left_out}
+
+
+def _write(
+    working: Path, source: Source, paths: list[str], contents: list[str], size: int, processes: int,
+    progress: Callable[[int, int], None] | None, limit_bytes: int | None, folder: Path,
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:  # fmt: skip
+    offsets, heights, widths, kept = [], [], [], []
+    left_out: list[tuple[str, str]] = []
+    total, digest = 0, hashlib.sha256()
+    with (working / "pixels.u8").open("wb") as out:
+        for done, (path, sha, image) in enumerate(_decoded(source, paths, contents, size, processes), start=1):
+            if isinstance(image, str):
+                left_out.append((path, image))
+            else:
+                data = image.tobytes()
+                if limit_bytes is not None and total + len(data) > limit_bytes:
+                    problem = f"{len(paths):,} images at {size} px do not fit into {limit_bytes / 2**20:,.0f} MiB"
+                    remedy = "raise the limit of the cache, or use a smaller size or fewer images"
+                    raise UserError(str(folder), "", problem, remedy)
+                out.write(data)
+                digest.update(data)
+                offsets.append(total)
+                heights.append(image.shape[0])
+                widths.append(image.shape[1])
+                kept.append(sha)
+                total += len(data)
+            if progress and (done % _CHUNK == 0 or done == len(paths)):
+                progress(done, len(paths))
+        _sync(out)
+    with (working / "index.npz").open("wb") as out:
+        np.savez(
+            out,
+            offset=np.array(offsets, np.int64),
+            height=np.array(heights, np.int32),
+            width=np.array(widths, np.int32),
+            sha256=np.array(kept, dtype="U64"),
+        )
+        _sync(out)
+    header = {
+        "format": FORMAT, "size": size, "count": len(kept), "bytes": total, "pixels_sha256": digest.hexdigest(),
+        "index_sha256": file_digest(working / "index.npz"),
+    }  # fmt: skip
+    with (working / "cache.json").open("w", encoding="utf-8") as text:
+        json.dump(header, text, indent=1)
+        _sync(text)
+    return header, left_out
+
+
+def _decoded(
+    source: Source, paths: list[str], contents: list[str], size: int, processes: int
+) -> Iterator[tuple[str, str, np.ndarray | str]]:
+    """(path, sha256, pixels or the reason why there are none), in order; memory is bounded by the chunks under way."""
+    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+    shas = iter(contents)
+    if processes <= 1 or len(chunks) < 2:
+        for path in paths:
+            yield path, next(shas), _decode(source, path, size)
+        return
+    workers = min(processes, len(chunks))
+    # Spawned, not forked: the caller may run threads.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (source.spec, size)) as pool:
+        ahead = 4 * workers
+        under_way = [pool.submit(_decode_all, chunk) for chunk in chunks[:ahead]]
+        try:
+            for position, chunk in enumerate(chunks):
+                images = under_way[position].result()
+                under_way[position] = None  # type: ignore[call-overload]  # its pixels are not needed again
+                if position + ahead < len(chunks):
+                    under_way.append(pool.submit(_decode_all, chunks[position + ahead]))
+                for path, image in zip(chunk, images, strict=True):
+                    yield path, next(shas), image
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_source: Source | None = None
+_size = 0
+
+
+def _start(spec: dict[str, Any], size: int) -> None:
+    global _source, _size
+    _source, _size = source_from_spec(spec), size
+
+
+def _decode_all(paths: list[str]) -> list[np.ndarray | str]:
+    assert _source is not None
+    return [_decode(_source, path, _size) for path in paths]
+
+
+def _decode(source: Source, path: str, size: int) -> np.ndarray | str:
+    try:
+        return source.decode(path, size)
+    except BadImage as error:
+        return str(error)
+    except MemoryError:
+        return "too large for the memory of this machine"
+
+
+def _replace(working: Path, folder: Path) -> None:
+    """Put a finished folder in the place of the old one."""
+    if folder.exists():
+        old = working.with_name(working.name + ".old")
+        folder.rename(old)
+        working.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        working.rename(folder)
+    if hasattr(os, "O_DIRECTORY"):
+        parent = os.open(folder.parent, os.O_RDONLY)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _disk_error(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        str(folder), "", f"the cache of decoded images cannot be written: {error.strerror or error}",
+        "free some space, or put the store on another disk with --store",
+    )  # fmt: skip

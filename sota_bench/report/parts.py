@@ -127,9 +127,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of one group under one heading."""
+    """Pictures that belong beside each other."""
 
-    title: str
     pictures: Sequence[Picture]
     kind: ClassVar[str] = "pictures"
 

@@ -105,8 +105,11 @@ def as_effect(row: Mapping[str, Any], delta: float | None) -> Effect:
 
 
 def digits(row: Mapping[str, Any]) -> int:
-    """Decimals of a percentage point that a contrast's precision supports."""
-    return 2 if finite(row["low"]) and row["high"] - row["low"] < 0.5 else 1
+    """Decimals of a percentage point: what the precision supports, and enough to see on which side of zero a limit lies."""
+    if not finite(row["low"]):
+        return 1
+    nearest = min(abs(row["low"]), abs(row["high"]))
+    return max(2 if row["high"] - row["low"] < 0.5 else 1, next((places for places in (1, 2) if round(nearest, places)), 3))
 
 
 def interval(row: Mapping[str, Any]) -> str:

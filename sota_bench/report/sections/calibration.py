@@ -102,7 +102,7 @@ def _contrasts(view: View, claims: list[str]) -> Table | None:
     for response, title in (("nll", "NLL, nats"), ("ece", "ECE")):
         for row in (row for row in of_response(view, response) if row["factor"] in claims):
             tone, _, head = HEADS[row["verdict"]]
-            rows.append([f"{row['factor']} {level_text(row['level'])} against {level_text(row['baseline'])}", title,
+            rows.append([f"{row['factor']} {level_text(row['level'])} vs {level_text(row['baseline'])}", title,
                          signed(row["estimate"], 3), f"{number(row['low'], 3)} to {number(row['high'], 3)}",
                          Cell(head, tone=tone)])
     if not rows:

@@ -71,7 +71,7 @@ def _finding(found: list[Effect]) -> str:
 
 def _draw(found: list[Effect], delta: float | None, images: dict[str, tuple[float, float]], width: int) -> Figure:
     narrow = width < 500
-    step = 50 if narrow else 38
+    step = 60 if narrow else 38
     figure, axes = sheet(width, step * len(found) + 58)
     # On a narrow drawing a contrast's name stands above its marks, so band and zero line leave room for it.
     spans = [(y - 0.2, y + 0.5) for y in range(len(found))] if narrow else [(-0.6, len(found) - 0.35)]
@@ -93,7 +93,7 @@ def _draw(found: list[Effect], delta: float | None, images: dict[str, tuple[floa
         axes.plot(dots, [y + 0.3] * len(dots), linestyle="", marker="o", markersize=4.5, color=str(Ink.SOFT),
                   markeredgecolor=str(Ink.PAPER), markeredgewidth=0.6)
         if narrow:
-            axes.annotate(f"{effect.name}: {signed(effect.estimate)}", (0, y - 0.4), xycoords=("axes fraction", "data"),
+            axes.annotate(f"{effect.name}: {signed(effect.estimate)}", (0, y - 0.41), xycoords=("axes fraction", "data"),
                           va="center", fontsize=11.5)
     axes.set_ylim(len(found) - 0.35, -0.7 if narrow else -0.6)
     names = [effect.name for effect in found]

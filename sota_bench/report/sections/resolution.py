@@ -64,12 +64,14 @@ def _finding(means: pd.DataFrame) -> str:
 def _draw(means: pd.DataFrame, schedules: list[str], width: int) -> Figure:
     figure, axes = sheet(width, 340)
     flat = means.reset_index()
-    for schedule, (colour, marker, _) in zip(schedules, styles(len(schedules)), strict=True):
+    reach = float(flat["size"].max() - flat["size"].min())
+    for place, (schedule, (colour, marker, _)) in enumerate(zip(schedules, styles(len(schedules)), strict=True)):
         for tta, part in flat[flat["schedule"] == schedule].groupby("tta"):
             part = part.sort_values("size")
-            axes.fill_between(part["size"], part["low"].astype(float), part["high"].astype(float), color=str(colour),
-                              alpha=0.0 if tta else 0.12, linewidth=0)
-            axes.plot(part["size"], part["mean"], color=str(colour), marker=marker, linestyle=(0, (4, 2)) if tta else "-",
+            # Shifted a little, so that intervals stand beside each other.
+            x = part["size"] + reach * 0.008 * (2 * place + bool(tta) - len(schedules) + 0.5)
+            axes.vlines(x, part["low"], part["high"], color=str(colour), linewidth=1.1, linestyle=(0, (3, 2)) if tta else "-")
+            axes.plot(x, part["mean"], color=str(colour), marker=marker, linestyle=(0, (4, 2)) if tta else "-",
                       markerfacecolor=str(Ink.PAPER) if tta else str(colour), linewidth=1.8,
                       label=f"{schedule}{', TTA' if tta else ''}")
     axes.set_xticks(sorted(flat["size"].unique()))

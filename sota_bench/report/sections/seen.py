@@ -18,7 +18,7 @@ def section(view: View) -> Section | None:
     if not groups:
         return None
     return Section("seen", "What the network saw", "Decoded from what the first layer received, so that a wrong setting "
-                   "shows.", [Pictures(group, pictures) for group, pictures in groups.items()])
+                   "shows.", [Pictures(pictures) for pictures in groups.values()])
 
 
 def _picture(sample: Sample) -> Picture:
@@ -26,4 +26,4 @@ def _picture(sample: Sample) -> Picture:
     title = f"{sample.group} {level_text(sample.level)}"
     targets = [" + ".join(f"{number(share, 2)} {name}" for name, share in sorted(target.items(), key=lambda kv: (-kv[1], kv[0])))
                for target in sample.targets]
-    return Picture(level_text(sample.level), sample.caption, address, f"Sample images, {title}: {sample.caption}", targets)
+    return Picture(title, sample.caption, address, f"Sample images, {title}: {sample.caption}", targets)

@@ -82,6 +82,7 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
     axes.plot(front["minutes"], front["accuracy"], linestyle="", marker="D", markersize=8, color=str(Ink.C1),
               markeredgecolor=str(Ink.PAPER), label="on the front")
     axes.margins(0.08)
+    figure.draw_without_rendering()
     for index, (row, shift) in enumerate(zip(front.itertuples(), _apart(axes, front), strict=True), 1):
         axes.annotate(str(index), (row.minutes, row.accuracy), xytext=(-9, shift), textcoords="offset points", ha="right",
                       va="center", fontweight="bold", color=str(Ink.C1))

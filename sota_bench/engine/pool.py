@@ -36,6 +36,7 @@ from sota_bench.store.ledger import StageRow
 TICK_S = 0.5
 _MEMORY_EVERY_S = 1.0
 _START_S = 300.0
+_SILENT_S = 10.0
 _MOST_REPAIRS = 2
 _MOST_FAILED_STARTS = 3
 
@@ -245,8 +246,8 @@ class _Pool:
             if not worker.ready and now - worker.born > _START_S:
                 self._bury(worker)
             elif stage and now - worker.last_progress > self.limits.stall_s:
-                alive = "answers" if now - worker.last_message < 10.0 else "does not answer"
-                self._end(worker, "timeout", f"no progress for {self.limits.stall_s:g} s (its process still {alive})")
+                alive = "answers" if now - worker.last_message < _SILENT_S else "does not answer"
+                self._end(worker, "timeout", f"no progress for {self.limits.stall_s:g} s (its process {alive})")
             elif stage and weigh and (used := worker.memory_mb()) > (self.limits.memory_mb or 0.0):
                 self._end(worker, "out of memory", f"used {used:.0f} MB, the limit is {self.limits.memory_mb:g} MB")
 

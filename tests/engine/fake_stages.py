@@ -97,6 +97,8 @@ def misbehave(does: str, progress: Callable[[Progress], None]) -> None:
             sys.exit(4)
         case "hang":
             time.sleep(600)
+        case "grip":
+            ctypes.PyDLL(None).sleep(600)  # keeps the interpreter lock: no Python thread runs
         case "freeze":
             os.kill(os.getpid(), signal.SIGSTOP)
             time.sleep(600)

@@ -1,0 +1,40 @@
+"""A run in a process of its own, to be killed: ``drive.py STORE SPEC`` with the stages as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sota_bench.engine.events import StageProgress, StageStarted
+from sota_bench.engine.pool import run_stages
+from sota_bench.errors import UserError
+from sota_bench.plan.stage import Stage
+from sota_bench.store import Store
+
+
+def main() -> int:
+    """Run the stages; prints ``started`` and ``progress`` lines, and the summary."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    spec = json.loads(Path(sys.argv[2]).read_text())
+    stages = [Stage(**one) for one in spec["stages"]]
+    store = Store(Path(sys.argv[1]))
+
+    def tell(event: object) -> None:
+        if isinstance(event, StageStarted):
+            print("started", event.stage.title, event.pid, flush=True)
+        if isinstance(event, StageProgress):
+            print("progress", event.stage.title, event.progress.done, flush=True)
+
+    try:
+        with store.hold("drive"):
+            summary = run_stages(stages, store, execute="fake_stages:execute", on_event=tell, **spec["settings"])
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print("summary", json.dumps({"ran": summary.ran, "failed": list(summary.failed), "left": summary.left}))
+    return 130 if summary.interrupted else int(not summary.complete)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -99,6 +99,13 @@ def open_source(
     return _find(source, KNOWN[source], path, environ, download)
 
 
+def locate(source: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Where a data set known by name lies on this machine, without opening, unpacking or downloading anything."""
+    places = [Path(environ[VARIABLE]).expanduser()] if environ.get(VARIABLE) else []
+    found = (_within(place, KNOWN[source]) for place in [*places, user_cache()])
+    return next((place for place in found if place is not None), None)
+
+
 def user_cache() -> Path:
     """The folder in which downloads, unpacked archives and scans are kept."""
     from platformdirs import user_cache_path

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
-
+from sota_bench.data import facts
 from sota_bench.data.decode import BadImage, check_header
 
 Reader = Callable[[str], bytes]
@@ -24,57 +20,17 @@ _FEW = 256
 
 _CHUNK = 256
 
+_KEY = "scan 1"
+"""Changes when ``check_header`` judges files in another way."""
 
-@dataclass
-class ScanCache:
-    """What earlier scans of one source found, keyed by path, size and modification time.
 
-    Attributes:
-        file: where it is kept; None keeps nothing.
-        known: path -> (bytes, modification time in ns, sha256, problem or "").
-    """
-
-    file: Path | None
-    known: dict[str, tuple[int, int, str, str]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, folder: Path | None, kind: str, root: str) -> ScanCache:
-        """Read what is kept for a source; a missing or damaged file is no more than an empty cache."""
-        if folder is None:
-            return cls(None)
-        file = folder / f"scan-{hashlib.sha256(f'{kind}:{root}'.encode()).hexdigest()[:20]}.npz"
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                if stored["root"].item() != root:
-                    return cls(file)
-                columns = [stored[name].tolist() for name in ("path", "bytes", "mtime", "sha256", "problem")]
-        except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
-            return cls(file)
-        return cls(file, {row[0]: row[1:] for row in zip(*columns, strict=True)})
-
-    def save(self, root: str, rows: Mapping[str, tuple[int, int, str, str]]) -> None:
-        """Replace what is kept; a read-only or full disk only costs the next scan its speed."""
-        if self.file is None or not rows:
-            return
-        partial = self.file.with_name(f"{self.file.name}.{os.getpid()}.part")
-        sizes, times, shas, problems = zip(*rows.values(), strict=True)
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as out:
-                np.savez(
-                    out, root=np.array(root), path=np.array(list(rows)), bytes=np.array(sizes, dtype=np.int64),
-                    mtime=np.array(times, dtype=np.int64), sha256=np.array(shas), problem=np.array(problems),
-                )  # fmt: skip
-            partial.replace(self.file)
-        except OSError:
-            partial.unlink(missing_ok=True)
+_COLUMNS = ("path", "bytes", "mtime", "sha256", "problem")
 
 
 def scan_files(
     reader: Reader,
     wanted: Sequence[tuple[str, int, int]],
-    cache: ScanCache,
-    root: str,
+    cache: Path | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, tuple[str, str]]:
     """Digest and check files, except those that are unchanged since the last scan.
@@ -82,19 +38,20 @@ def scan_files(
     Args:
         reader: reads a file's bytes.
         wanted: (path, bytes, modification time in ns) per file.
-        cache: what earlier scans found; updated on disk.
-        root: the source, as the cache is named for it.
+        cache: file that remembers what earlier scans found; None remembers nothing.
         progress: called with (done, total).
 
     Returns:
         path -> (sha256, problem), one of them "".
     """
+    known = facts.load(cache, _KEY, _COLUMNS) if cache else None
+    earlier = {path: tuple(row) for path, *row in zip(*known, strict=True)} if known else {}
     results: dict[str, tuple[str, str]] = {}
     rest: list[str] = []
     for path, size, mtime in wanted:
-        entry = cache.known.get(path)
+        entry = earlier.get(path)
         if entry is not None and entry[:2] == (size, mtime):
-            results[path] = entry[2:]
+            results[path] = (entry[2], entry[3])
         else:
             rest.append(path)
     if not rest:
@@ -107,7 +64,9 @@ def scan_files(
         done += len(chunk)
         if progress:
             progress(done, len(wanted))
-    cache.save(root, {path: (size, mtime, *results[path]) for path, size, mtime in wanted})
+    if cache:
+        rows = [(*file, *results[file[0]]) for file in wanted]
+        facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
     return results
 
 

@@ -15,7 +15,7 @@ from sota_bench.data import known_effects, tarindex
 from sota_bench.data.decode import BadImage, decode_image, scale_down
 from sota_bench.data.layout import Layout, read_layout
 from sota_bench.data.manifest import Manifest, assemble
-from sota_bench.data.scan import Reader, ScanCache, scan_files
+from sota_bench.data.scan import Reader, scan_files
 from sota_bench.errors import UserError
 
 Progress = Callable[[int, int], None]
@@ -107,6 +107,13 @@ class FileSource(Source):
     def reader(self) -> Reader:
         """What reads one file's bytes by its path; picklable."""
 
+    def remembered(self, what: str) -> Path | None:
+        """The file in the cache folder for one kind of facts about this source."""
+        if self.cache is None:
+            return None
+        identity = f"{self.kind}:{self.root}".encode(errors="surrogateescape")
+        return self.cache / f"{what}-{hashlib.sha256(identity).hexdigest()[:20]}.npz"
+
     def scan(self, progress: Progress | None = None) -> Manifest:
         files, left_out = self.files()
         layout: Layout = read_layout([path for path, _, _ in files], str(self.root))
@@ -118,8 +125,7 @@ class FileSource(Source):
                 left_out.append((path, f"too large: {sizes[path][0]:,} bytes, the limit is {MAX_FILE_BYTES:,}"))
             else:
                 wanted.append((path, *sizes[path]))
-        known = ScanCache.of(self.cache, self.kind, str(self.root))
-        results = scan_files(self.reader(), wanted, known, str(self.root), progress)
+        results = scan_files(self.reader(), wanted, self.remembered("scan"), progress)
         found = []
         for path, size, _ in wanted:
             sha, problem = results[path]
@@ -183,7 +189,7 @@ class TarSource(FileSource):
     def index(self) -> tarindex.TarIndex:
         """Where each member lies; read once per process."""
         if self._index is None:
-            self._index = tarindex.read(self.root)
+            self._index = tarindex.read(self.root, self.remembered("index"))
         return self._index
 
     def files(self) -> tuple[list[tuple[str, int, int]], list[tuple[str, str]]]:

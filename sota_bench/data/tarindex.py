@@ -6,6 +6,7 @@ import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from sota_bench.data import facts
 from sota_bench.errors import UserError
 
 
@@ -22,8 +23,15 @@ class TarIndex:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def read(path: Path) -> TarIndex:
+_COLUMNS = ("path", "offset", "bytes", "reason")
+
+
+def read(path: Path, cache: Path | None = None) -> TarIndex:
     """List an archive's regular files.
+
+    Args:
+        path: the archive.
+        cache: file that remembers the list for this length and modification time; None remembers nothing.
 
     Members that point outside (absolute, or with ``..``), links, devices and sparse files are left out by name; so is
     an earlier member that a later one of the same name replaces.
@@ -33,7 +41,14 @@ def read(path: Path) -> TarIndex:
     """
     index = TarIndex()
     try:
-        whole = path.stat().st_size
+        status = path.stat()
+        key, whole = f"index 1 {status.st_size} {status.st_mtime_ns}", status.st_size
+        known = facts.load(cache, key, _COLUMNS) if cache else None
+        if known is not None:
+            rows = list(zip(*known, strict=True))
+            index.members = {name: (offset, size) for name, offset, size, reason in rows if not reason}
+            index.left_out = [(name, reason) for name, _, _, reason in rows if reason]
+            return index
         with tarfile.open(path, "r:") as archive:
             for member in archive:
                 archive.members.clear()  # type: ignore[attr-defined]  # a million headers need not be kept
@@ -43,6 +58,10 @@ def read(path: Path) -> TarIndex:
     except (OSError, tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError) as error:
         problem = f"is not a readable .tar: {' '.join(str(error).split()) or type(error).__name__}"
         raise UserError(str(path), "", problem, "download it again, or unpack it and name the folder") from None
+    if cache and index.members:
+        found = [(name, *place, "") for name, place in index.members.items()]
+        found += [(name, 0, 0, reason) for name, reason in index.left_out]
+        facts.save(cache, key, dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)))
     return index
 
 

@@ -24,6 +24,7 @@ from sota_bench.engine.events import (
     Summary,
     Tick,
 )
+from sota_bench.engine.guardian import Guardian
 from sota_bench.engine.messages import RunStage, WorkerSettings
 from sota_bench.engine.process import WorkerProcess, last_lines
 from sota_bench.engine.schedule import Schedule
@@ -123,6 +124,8 @@ class _Pool:
     memory_checked: float = 0.0
     told_disk: bool = False
     ticked: float = 0.0
+    prune_above: float = 0.0
+    guardian: Guardian | None = None
 
     def run(self, retry: frozenset[str], fail_fast: bool) -> Summary:
         """Run until nothing is left, nothing more can run, or somebody stops it."""
@@ -145,8 +148,10 @@ class _Pool:
         except OSError as error:
             raise self.store.trouble(error) from error
         finally:
-            for worker in self.live.values():
-                worker.kill()
+            for worker in list(self.live.values()):
+                self._retire(worker)
+            if self.guardian:
+                self.guardian.close()
             self.summary.left = self.schedule.left()
             self.summary.wall_s = time.monotonic() - began
         return self.summary
@@ -160,7 +165,7 @@ class _Pool:
         self.store.reused(stage.key for stage in done)
         for stage in done:
             self.summary.reused.append(stage.key)
-            self.on_event(StageDone(stage, -1, self.store.result(stage.key), reused=True))
+            self._tell(StageDone(stage, -1, self.store.result(stage.key), reused=True))
         self._notes()
         for key, stage in self.schedule.stages.items():
             row = self.earlier.get(key)
@@ -175,7 +180,9 @@ class _Pool:
             worker = self.live.get(index)
             if worker is None:
                 log = self.store.root / "logs" / f"worker-{index}.log"
-                self.live[index] = WorkerProcess(index, self.settings[index], log)
+                self.guardian = self.guardian or Guardian()
+                worker = self.live[index] = WorkerProcess(index, self.settings[index], log)
+                self.guardian.watch(worker.pid)
             elif worker.ready and worker.stage is None:
                 stage = self.schedule.next_for(worker.finished)
                 if stage is not None:
@@ -194,7 +201,7 @@ class _Pool:
         busy = [other for other in self.live.values() if other.stage]
         for other in busy:
             other.concurrent = max(other.concurrent, len(busy))
-        self.on_event(StageStarted(stage, worker.index, worker.pid))
+        self._tell(StageStarted(stage, worker.index, worker.pid))
 
     def _listen(self, timeout: float = TICK_S) -> None:
         """Wait for anything that a worker says, and act on it."""
@@ -217,7 +224,7 @@ class _Pool:
                 raise UserError("worker", "", f"cannot start: {reason}", f"see {worker.log}")
             case messages.Advanced(progress) if stage:
                 worker.last_progress = time.monotonic()
-                self.on_event(StageProgress(stage, worker.index, progress))
+                self._tell(StageProgress(stage, worker.index, progress))
             case messages.Finished(outcome, digests) if stage:
                 worker.stage, worker.finished = None, stage.key
                 self._commit(worker, stage, outcome, digests)
@@ -254,7 +261,7 @@ class _Pool:
     def _tick(self, elapsed_s: float) -> None:
         if elapsed_s - self.ticked >= TICK_S:
             self.ticked = elapsed_s
-            self.on_event(Tick(elapsed_s))
+            self._tell(Tick(elapsed_s))
 
     # What becomes of a stage
 
@@ -271,7 +278,7 @@ class _Pool:
         self.schedule.finish(stage.key)
         self.summary.ran.append(stage.key)
         wall_s = time.monotonic() - worker.began
-        self.on_event(StageDone(stage, worker.index, result, reused=False, wall_s=wall_s))
+        self._tell(StageDone(stage, worker.index, result, reused=False, wall_s=wall_s))
         self._keep_limit()
         self._notes()
 
@@ -279,17 +286,17 @@ class _Pool:
         self.summary.failed[stage.key] = Failure(kind, reason, log)
         if not earlier:
             self.store.fail(stage, reason, log, kind)
-        self.on_event(StageFailed(stage, kind, reason, log, earlier))
+        self._tell(StageFailed(stage, kind, reason, log, earlier))
         for child in self.schedule.fail(stage.key):
             line = f"needs {stage.title!r}, which failed: {reason}"
             self.summary.blocked[child.key] = Failure("blocked", line, log)
             self.store.fail(child, line, log, "blocked")
-            self.on_event(StageBlocked(child, stage.key, line))
+            self._tell(StageBlocked(child, stage.key, line))
 
     def _interrupt(self, stage: Stage) -> None:
         self.schedule.give_back(stage.key)
         self.store.interrupted(stage)
-        self.on_event(StageInterrupted(stage))
+        self._tell(StageInterrupted(stage))
 
     def _repair(self, stage: Stage, key: str, reason: str) -> None:
         """Run a parent again whose files are damaged, and then the stage that noticed."""
@@ -307,17 +314,23 @@ class _Pool:
         freed = self.store.prune(self.schedule.needed(), 0) if error.errno in (errno.ENOSPC, errno.EDQUOT) else 0
         if not freed:
             raise error
-        self.on_event(Note(f"the disk is full; removed {freed / 2**20:.0f} MB that no later stage needs"))
+        self._tell(Note(f"the disk is full; removed {freed / 2**20:.0f} MB that no later stage needs"))
 
     def _keep_limit(self) -> None:
         limit = self.limits.disk_bytes
-        if limit is None or self.store.total_bytes() <= limit:
+        if limit is None or self.store.total_bytes() <= max(limit, self.prune_above):
             return
         self.store.prune(self.schedule.needed(), limit)
-        if self.store.total_bytes() > limit and not self.told_disk:
+        used = self.store.total_bytes()
+        self.prune_above = 1.02 * used if used > limit else 0.0  # looking again at every stage would find nothing
+        if used > limit and not self.told_disk:
             self.told_disk = True
-            used = self.store.total_bytes() / 2**20
-            self.on_event(Note(f"the store holds {used:.0f} MB, above --disk-limit; later stages need the rest"))
+            line = f"the store holds {used / 2**20:.0f} MB, above --disk-limit; later stages need the rest"
+            self._tell(Note(line))
+
+    def _tell(self, event: Event) -> None:
+        with suppress(OSError):  # the terminal may be gone; the work is not
+            self.on_event(event)
 
     # What becomes of a worker
 
@@ -343,6 +356,8 @@ class _Pool:
     def _retire(self, worker: WorkerProcess) -> None:
         worker.kill()
         del self.live[worker.index]
+        if self.guardian:
+            self.guardian.forget(worker.pid)
 
     def _stop_running(self, stopper: Stopper) -> None:
         """Have running stages save themselves; end those that take too long, or all at once at a second signal."""
@@ -367,4 +382,4 @@ class _Pool:
 
     def _notes(self) -> None:
         for line in self.store.take_notes():
-            self.on_event(Note(line))
+            self._tell(Note(line))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench.engine.messages import RunStage, StopStage, WorkerSettings
+from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 
 _THREAD_VARIABLES = (
@@ -48,16 +49,22 @@ class WorkerProcess:
             "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),
             **settings.environment,
         }
+        module, end = "sota_bench.engine.worker", theirs.fileno()
         with theirs, log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-X", "faulthandler", "-m", "sota_bench.engine.worker", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # the terminal's Ctrl-C reaches the driver alone; children die as one group
-            )
+            try:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-P", "-X", "faulthandler", "-m", module, str(end)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    pass_fds=[end],
+                    start_new_session=True,  # Ctrl-C reaches the driver alone; its children die as one group
+                )
+            except OSError as error:
+                self.connection.close()
+                remedy = "free memory or processes, or use fewer --workers"
+                raise UserError("worker", "", f"cannot start ({error.strerror})", remedy) from error
         with suppress(OSError):
             self.connection.send(settings)
 

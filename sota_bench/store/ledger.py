@@ -197,6 +197,10 @@ class Ledger:
         """Keys of the stages that are entered as done."""
         return {row[0] for row in self.db.execute("SELECT key FROM stages WHERE status = 'done'")}
 
+    def last_used(self) -> dict[str, int]:
+        """``used`` of every stage, by key."""
+        return dict(self.db.execute("SELECT key, used FROM stages").fetchall())
+
     def row(self, key: str) -> StageRow | None:
         """One stage's row."""
         found = self.db.execute("SELECT * FROM stages WHERE key = ?", (key,)).fetchone()

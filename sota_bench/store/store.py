@@ -335,8 +335,7 @@ class Store:
         excess = self.total_bytes() + files.folder_bytes(self.root / "work") - limit_bytes
         if excess <= 0:
             return 0
-        order = {key: row.used for key, row in self.rows().items()}
-        freed = prune(self.root, keys_needed, excess, order)
+        freed = prune(self.root, keys_needed, excess, self._read(lambda ledger: ledger.last_used()))
         self._total = None
         return freed
 

@@ -24,7 +24,7 @@ def main() -> int:
         if isinstance(event, StageStarted):
             print("started", event.stage.title, event.pid, flush=True)
         if isinstance(event, StageProgress):
-            print("progress", event.stage.title, event.progress.done, flush=True)
+            print("progress", event.stage.title, event.progress.done, event.progress.note, flush=True)
 
     try:
         with store.hold("drive"):

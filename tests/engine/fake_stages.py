@@ -9,6 +9,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
@@ -97,6 +99,14 @@ def misbehave(does: str, progress: Callable[[Progress], None]) -> None:
             sys.exit(4)
         case "hang":
             time.sleep(600)
+        case "children":
+            with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+                waiting = [pool.submit(time.sleep, 600) for _ in range(2)]
+                time.sleep(1.0)
+                children = " ".join(str(pid) for pid in pool._processes)
+                progress(Progress(1, 2, note=children))
+                time.sleep(0.3)
+                waiting[0].result()
         case "grip":
             ctypes.PyDLL(None).sleep(600)  # keeps the interpreter lock: no Python thread runs
         case "freeze":

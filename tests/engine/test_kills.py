@@ -44,14 +44,14 @@ class Driver:
         )
         self.workers: list[int] = []
 
-    def until(self, words: str) -> None:
+    def until(self, words: str) -> str:
         """Read its lines up to one that begins with ``words``."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.startswith("started"):
                 self.workers.append(int(line.split()[-1]))
             if line.startswith(words):
-                return
+                return line
         raise AssertionError(f"it ended without {words!r}: {self.process.communicate()}")
 
     def end(self, timeout: float = 10.0) -> tuple[int, str, str]:
@@ -114,6 +114,19 @@ def test_workers_end_with_their_driver_whatever_they_do(store: Store, does: str)
     assert row.status == "running"
     with store.hold("next"):
         assert store.rows()[row.key].status == "interrupted", "nothing stays running"
+
+
+@pytest.mark.parametrize("victim", ["driver", "worker", "both"])
+def test_children_of_a_worker_end_too(store: Store, victim: str) -> None:
+    driver = Driver(store, [make("a", does="children")])
+    children = [int(pid) for pid in driver.until("progress").split()[3:]]
+    assert len(children) == 2 and not any(map(gone, children))
+    if victim != "driver":
+        os.kill(driver.workers[0], signal.SIGKILL)
+    if victim != "worker":
+        driver.process.kill()
+    driver.end()
+    assert soon(lambda: all(map(gone, [*driver.workers, *children])))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -72,12 +72,12 @@ def _prepare(stage: Stage, workspace: Path, progress: Callable[[Progress], None]
     """Decodes the images of a grid into a cache, and writes the manifest beside it."""
     from sota_bench.data.build import build_cache
     from sota_bench.data.manifest import Manifest
-    from sota_bench.data.source import from_spec
+    from sota_bench.data.source import source_from_spec
 
     started = time.perf_counter()
     manifest = Manifest.load(Path(stage.context["manifest"]))
     wanted = manifest.items[manifest.items["sha256"].isin(set(_contents(stage, manifest)))]
-    source = from_spec(stage.context["source"])
+    source = source_from_spec(stage.context["source"])
 
     def tell(done: int, total: int) -> None:
         rate = done / max(time.perf_counter() - started, 1e-9)

@@ -47,15 +47,20 @@ def _file_digest(path: Path, mtime_ns: int) -> str:
     return source_digest(path.read_text(encoding="utf-8"))
 
 
+@lru_cache(maxsize=4096)
 def _path_of(module: str) -> Path | None:
+    """The source file of a module, found without importing it; None for what is no module of Python source."""
     loaded = sys.modules.get(module)
     if loaded is not None and getattr(loaded, "__file__", None):
         return Path(str(loaded.__file__))
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        place = Path(folder, *rest)
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
 
 
 def _deciding(module: str) -> bool:

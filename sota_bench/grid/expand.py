@@ -72,7 +72,7 @@ def combinations(design: Design, factors: Mapping[str, Sequence[Any]]) -> Iterat
     middle = {factor: levels[start] for factor, levels in factors.items()}
     yield middle
     for factor, levels in factors.items():
-        others = levels[1:] if design == "one-at-a-time" else levels[:1] if len(levels) > 1 else ()
+        others: Sequence[Any] = levels[1:] if design == "one-at-a-time" else levels[: len(levels) > 1]
         for level in others:
             yield middle | {factor: level}
 

@@ -79,8 +79,8 @@ def _range(field: FieldInfo) -> str:
         "le": "to" if both else "of at most",
         "lt": "below",
     }
-    text = [f"{words[name]} {limits[name]:g}" for name in (low[0], up_to[0]) if name in limits]
-    if both and low[0] == "gt":
+    text = [f"{words[name]} {limits[name]:,.12g}" for name in (low[0], up_to[0]) if name in limits]
+    if both and (low[0], up_to[0]) != ("ge", "le"):
         text.insert(1, "and up" if up_to[0] == "le" else "and")
     return " " + " ".join(text) if text else ""
 

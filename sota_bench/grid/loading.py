@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -161,7 +161,7 @@ class _Reading:
         return tuple(files)
 
     def recipe_values(self, model: type[CoreRecipe], files: tuple[Path, ...]) -> dict[str, tuple[str, Any]]:
-        """Recipe field -> (the table it is written in, the value): ``[recipe]``, and ``[data]`` but for its own keys."""
+        """Recipe field -> (the table it is written in, the value): ``[recipe]``, and ``[data]`` but its own keys."""
         choosing: set[str] = set()
         for technique in registry.techniques(files).values():
             if technique.applies_to == "data":
@@ -241,4 +241,4 @@ class _Reading:
 
 
 def _key(name: str) -> str:
-    return name if name and name.isprintable() and len(name) <= 60 else cast(str, repr(name[:60]))
+    return name if name and name.isprintable() and len(name) <= 60 else repr(name[:60])

@@ -189,8 +189,8 @@ def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
                 raise UserError(base.__module__, field, f"this recipe field belongs to {owners[field]}", "rename it")
             owners[field] = base.__module__
     choices = {field: choice for field, choice in _choice_fields(found).items() if field not in owners}
-    parts = (*bases, CoreRecipe)
-    model = create_model(
+    parts: tuple[type[Settings], ...] = (*bases, CoreRecipe)
+    model: Any = create_model(
         "Recipe", __base__=parts, __validators__=_shadowed_validators(parts), **cast(dict[str, Any], choices)
     )
     return cast(type[CoreRecipe], model)

@@ -375,6 +375,8 @@ class Store:
         self._write(lambda ledger: ledger.interrupt_running())
         self._write(self._fill)
         for workspace in list((self.root / "work").iterdir()):
+            if workspace.suffix == ".lock" and not workspace.with_suffix("").exists():
+                workspace.unlink()
             if not (workspace / files.RESULT).is_file():
                 continue
             try:

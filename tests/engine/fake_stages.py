@@ -43,8 +43,10 @@ def execute(
     stage: Stage, inputs: Mapping[str, Path], workspace: Path, device: str, progress: Callable[[Progress], None]
 ) -> Outcome:
     """Do what ``stage.params['does']`` says, once for as many attempts as ``times`` says, and then work."""
+    (workspace / "partial").mkdir(exist_ok=True)
     attempts = workspace / "partial" / "attempts"
-    attempts.parent.mkdir(exist_ok=True)
+    if stage.params.get("remembers"):  # also when its workspace is discarded
+        attempts = workspace.parent.parent / f"attempts-{stage.key}"
     attempt = len(attempts.read_text()) if attempts.exists() else 0
     attempts.write_text("x" * (attempt + 1))
     print(f"attempt {attempt}", flush=True)

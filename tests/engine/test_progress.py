@@ -1,0 +1,176 @@
+"""Counts, time left, plain lines and bars, from events that are made up."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+
+import pytest
+from fake_stages import make
+from rich.console import Console
+
+from sota_bench.engine import events
+from sota_bench.engine.events import Event
+from sota_bench.engine.messages import Progress
+from sota_bench.engine.progress import ProgressView
+from sota_bench.engine.tally import Tally, duration
+from sota_bench.plan.stage import Stage, StageResult
+
+RESULT = StageResult({}, {}, 0.0, 1, {})
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def needs(stage: Stage, *trials: str, epochs: int = 1) -> Stage:
+    return dataclasses.replace(stage, trials=trials, epochs=epochs)
+
+
+def plan() -> list[Stage]:
+    data = make("data", kind="prepare")
+    shared = make("shared", data)
+    return [
+        needs(data, "t0", "t1", "t2"),
+        needs(shared, "t0", "t1"),
+        needs(make("e0", shared, kind="evaluate"), "t0"),
+        needs(make("e1", shared, kind="evaluate"), "t1"),
+        needs(make("own", data), "t2", epochs=3),
+    ]
+
+
+def done(stage: Stage, wall_s: float = 1.0, *, reused: bool = False) -> events.StageDone:
+    return events.StageDone(stage, -1 if reused else 0, RESULT, reused, wall_s)
+
+
+def test_a_trial_is_done_with_its_last_stage_and_failed_with_its_first() -> None:
+    data, shared, e0, e1, own = plan()
+    tally = Tally(plan())
+    assert (tally.trials, tally.stages) == (3, 5)
+    seen = []
+    for event in [
+        done(data, reused=True),
+        done(shared),
+        done(e0),
+        events.StageFailed(e1, "error", "x", ""),
+        events.StageFailed(own, "error", "x", ""),
+    ]:
+        tally.count(event)
+        seen.append((tally.trials_done, tally.trials_failed))
+    assert seen == [(0, 0), (0, 0), (1, 0), (1, 1), (1, 2)]
+    assert (tally.done, tally.reused, tally.failed) == (3, 1, 2)
+
+
+def test_the_time_left_is_unknown_until_each_kind_was_seen() -> None:
+    data, shared, e0, e1, own = plan()
+    tally = Tally(plan(), clock=Clock())
+    assert tally.left_s() is None
+    tally.count(done(data, 5.0))
+    tally.count(done(shared, 10.0))
+    assert tally.left_s() is None, "no evaluation was seen"
+    tally.count(done(e0, 2.0))
+    assert tally.left_s() == pytest.approx(2.0 + 3 * 10.0)
+    tally.count(events.StageBlocked(e1, own.key, "x"))
+    assert tally.left_s() == pytest.approx(30.0)
+
+
+def test_estimates_are_corrected_by_what_was_measured_and_by_progress() -> None:
+    data, shared, _, _, own = plan()
+    clock = Clock()
+    tally = Tally(plan(), {stage.key: 10.0 for stage in plan()}, workers=2, clock=clock)
+    assert tally.left_s() == pytest.approx(25.0)
+    tally.count(done(data, 20.0))
+    assert tally.left_s() == pytest.approx(4 * 20.0 / 2)
+    tally.count(events.StageStarted(shared, 0, 1))
+    tally.count(events.StageStarted(own, 1, 2))
+    clock.now += 4.0
+    assert tally.left_s() == pytest.approx((16 + 16 + 20 + 20) / 2)
+    tally.count(events.StageProgress(own, 1, Progress(1, 21)))
+    assert tally.left_s() == pytest.approx(80.0), "not sooner than the longest stage"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.0 s"),
+        (9.949, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.7, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (3599.6, "1 h 00 min"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def story() -> list[Event]:
+    data, shared, e0, e1, own = plan()
+    return [
+        done(data, reused=True),
+        events.StageStarted(shared, 0, 1),
+        events.StageProgress(shared, 0, Progress(500, 1000, images_per_s=410.4, note="epoch 1 of 2")),
+        events.Tick(1.0),
+        done(shared, 12.3),
+        done(e0),
+        events.StageFailed(own, "diverged", "loss is nan [bold]\x1b[31m", "logs/own.log"),
+        events.StageBlocked(e1, own.key, "needs 'own'"),
+        events.StageInterrupted(e1),
+        events.Note("the disk is full"),
+    ]
+
+
+def show(console: Console, log: Path, every_s: float = 10.0) -> str:
+    clock = Clock()
+    with ProgressView(plan(), log, console=console, every_s=every_s, clock=clock) as view:
+        for event in story():
+            clock.now += 3.0
+            view(event)
+            if view._bars:
+                view._bars.bars.refresh()
+    return log.read_text()
+
+
+def test_plain_lines_and_the_log_say_the_same(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=False, width=40)
+    log = show(console, tmp_path / "out" / "run.log", every_s=2.0)
+    assert isinstance(console.file, io.StringIO) and console.file.getvalue() == log
+    lines = [line[10:] for line in log.splitlines()]
+    assert lines[0] == "reused       1 stages from the store; trials 0/3, stages 1/5"
+    assert any("shared, 50%, 410 images/s, epoch 1 of 2" in line for line in lines)
+    assert "done         shared (12 s); trials 0/3, stages 2/5" in lines
+    assert "FAILED       own (diverged): loss is nan [bold]?[31m; log: logs/own.log" in lines
+    assert "blocked      e1: needs 'own'" in lines and "note         the disk is full" in lines
+    assert "\x1b" not in log
+
+
+def test_lines_on_what_is_going_on_come_only_now_and_then(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=False)
+    assert "running" not in show(console, tmp_path / "run.log", every_s=1000.0)
+
+
+def test_a_terminal_gets_bars_and_the_same_log(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    log = show(console, tmp_path / "run.log")
+    assert isinstance(console.file, io.StringIO)
+    screen = console.file.getvalue()
+    assert "trials" in screen and "worker 0" in screen and "images/s" in screen and "about" not in log.splitlines()[0]
+    assert "FAILED       own (diverged)" in log and "\x1b[31m; log" not in screen
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    console = Console(file=io.StringIO(), force_terminal=False)
+    with ProgressView(plan(), tmp_path / "file" / "run.log", console=console) as view:
+        for event in story():
+            view(event)
+    assert "done         shared" in console.file.getvalue()  # type: ignore[attr-defined]

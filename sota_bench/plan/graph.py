@@ -31,8 +31,8 @@ _FOR_EVALUATION = ("precision", "layout", "crop_scale", "in_chans")
 
 
 class _Builder:
-    def __init__(self, grid: Grid, environment: Environment, images: GridImages) -> None:
-        self.grid, self.environment, self.images = grid, environment, images
+    def __init__(self, grid: Grid, environment: Environment, images: GridImages, split: str) -> None:
+        self.grid, self.environment, self.images, self.split = grid, environment, images, split
         self.known = list(techniques(grid.techniques).values())
         self.core = tuple(CoreRecipe.model_fields)
         self.stages: dict[str, Stage] = {}
@@ -222,9 +222,9 @@ class _Builder:
                 "recipe": settings,
                 "techniques": [technique.name for technique in using],
                 "size": size,
-                "split": "select",
+                "split": self.split,
                 "task": task,
-                "data": self.data(choice, "select"),
+                "data": self.data(choice, self.split),
                 "seed": trial.seed,
             }
             parents = {"data": self.prepare, "checkpoint": checkpoint}
@@ -245,7 +245,15 @@ class _Builder:
         ]
 
 
-def build(grid: Grid, environment: Environment, images: GridImages, manifest_file: Path, processes: int) -> Plan:
+def build(
+    grid: Grid,
+    environment: Environment,
+    images: GridImages,
+    manifest_file: Path,
+    processes: int,
+    trials: Sequence[Trial] | None = None,
+    split: str = "select",
+) -> Plan:
     """The plan of a grid.
 
     Args:
@@ -254,13 +262,15 @@ def build(grid: Grid, environment: Environment, images: GridImages, manifest_fil
         images: what it runs on.
         manifest_file: where workers will find the manifest.
         processes: how many decode images.
+        trials: those that are planned; all of the grid by default.
+        split: the images that judge, ``select`` or ``test``.
     """
-    builder = _Builder(grid, environment, images)
-    trials = grid.trials()
+    builder = _Builder(grid, environment, images, split)
+    trials = grid.trials() if trials is None else trials
     choices: dict[str, dict[str, Any]] = {}
-    for trial in trials[:: max(1, len(grid.seeds))]:
-        if grid.inapplicable(trial.cell) is None:
-            recipe = trial.cell.recipe
+    for cell in {trial.cell.id: trial.cell for trial in trials}.values():
+        if grid.inapplicable(cell) is None:
+            recipe = cell.recipe
             for task in {phase.task for phase in phases_of(recipe, builder.known)}:
                 choice = images.choice(recipe, task)
                 choices[repr(sorted(choice.items()))] = choice

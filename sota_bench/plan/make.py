@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sota_bench.data.find import open_source
+from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.plan.environment import Environment, cores, detect
 from sota_bench.plan.graph import build
@@ -39,7 +40,11 @@ class Machine:
 
 
 def make_plan(
-    grid: Grid, machine: Machine, progress: Callable[[int, int], None] | None = None
+    grid: Grid,
+    machine: Machine,
+    progress: Callable[[int, int], None] | None = None,
+    trials: Sequence[Trial] | None = None,
+    split: str = "select",
 ) -> tuple[Plan, int]:
     """The plan of a grid on a machine, and the number of workers. Nothing is written into the store.
 
@@ -47,6 +52,8 @@ def make_plan(
         grid: the question.
         machine: where it runs.
         progress: told (done, total) while the source is listed.
+        trials: those that are planned; all of the grid by default.
+        split: the images that judge, ``select`` or ``test``.
 
     Raises:
         UserError: the data cannot be found or used, or a phase is above the stored resolution.
@@ -56,4 +63,4 @@ def make_plan(
     manifest = source.scan(progress)
     images = grid_images(grid, source, manifest)
     file = machine.store.absolute() / "manifests" / f"{manifest.digest}.csv"
-    return build(grid, environment, images, file, cores()), workers
+    return build(grid, environment, images, file, cores(), trials, split), workers

@@ -1,0 +1,129 @@
+"""Runs a plan on the engine and enters it in the ledger; what ``run`` and ``confirm`` have in common."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sota_bench.plan.plan import Plan
+from sota_bench.store import Store
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a plan is run.
+
+    Attributes:
+        workers: worker processes.
+        retry: whether failed stages are tried once more.
+        fail_fast: stop at the first failure.
+        disk_limit: bytes above which checkpoints that nothing needs are removed, or None.
+        stall_s: seconds without progress after which a stage is stopped.
+        checkpoint_s: seconds between checkpoints inside a phase.
+    """
+
+    workers: int
+    retry: bool = False
+    fail_fast: bool = False
+    disk_limit: int | None = None
+    stall_s: float = 900.0
+    checkpoint_s: float = 300.0
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What a run left.
+
+    Attributes:
+        about: its record in the ledger: minutes, command, commit, workers, start, reused keys, and why each stage ran.
+        interrupted: whether a signal ended it.
+    """
+
+    about: dict[str, Any]
+    interrupted: bool
+
+
+def command_line() -> str:
+    """This command, as it can be given again."""
+    return shlex.join(["python", "-m", "sota_bench", *sys.argv[1:]])
+
+
+def execute(
+    plan: Plan,
+    shelf: Store,
+    options: EngineOptions,
+    selected: set[str] | None = None,
+    predicted: Mapping[str, float] | None = None,
+    name: str = "",
+) -> Execution:
+    """Runs what is missing of a plan. The store is held by the caller.
+
+    Args:
+        plan: what is asked for.
+        shelf: the store.
+        options: how.
+        selected: ids of the trials to run; all by default.
+        predicted: seconds by stage key, for the time left.
+        name: under which the ledger remembers the run; the grid's by default.
+    """
+    from sota_bench.engine.pool import run_stages
+    from sota_bench.engine.progress import ProgressView
+    from sota_bench.plan.why import Reasons, to_run
+
+    started, grid = time.monotonic(), plan.grid
+    stages = [
+        replace(stage, context={**stage.context, "checkpoint_s": options.checkpoint_s})
+        for stage in plan.stages.values()
+        if selected is None or selected.intersection(stage.trials)
+    ]
+    prepare = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
+    plan.images.manifest.save(Path(prepare.context["manifest"]))
+    missing = set(to_run(plan.stages, shelf.is_done, shelf.has_files))
+    reasons = Reasons(shelf.rows(), shelf.is_done, shelf.has_files)
+    why = {key: reasons.why(stage, missing) for key, stage in plan.stages.items()}
+    run = shelf.begin_run(name or grid.name, str(grid.out), command_line())
+    again = [key for key in shelf.failed() if key in plan.stages] if options.retry else []
+    with ProgressView(stages, grid.out / "run.log", predicted=predicted, workers=options.workers) as view:
+        summary = run_stages(
+            stages,
+            shelf,
+            workers=min(options.workers, max(1, len(missing))),
+            device=plan.environment.device,
+            threads=int(plan.environment.about.get("threads", 1)),
+            fail_fast=options.fail_fast,
+            retry=again,
+            stall_s=options.stall_s,
+            disk_limit=options.disk_limit,
+            on_event=view,
+        )
+    about = {
+        "run_minutes": (time.monotonic() - started) / 60,
+        "git_commit": git_commit(),
+        "command": command_line(),
+        "workers": options.workers,
+        "started": shelf.runs()[-1]["started"],
+        "reused": sorted(set(plan.stages) - missing),
+        "why": why,
+    }
+    shelf.end_run(run, about)
+    return Execution(about, summary.interrupted)
+
+
+def git_commit() -> str:
+    """The commit of the checkout that this code runs from, with ``+`` where it is changed; "" outside one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        ask = ["git", "-C", str(root)]
+        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        changed = subprocess.run([*ask, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return commit.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")

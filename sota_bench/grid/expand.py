@@ -68,11 +68,11 @@ def combinations(design: Design, factors: Mapping[str, Sequence[Any]]) -> Iterat
         for levels in itertools.product(*factors.values()):
             yield dict(zip(factors, levels, strict=True))
         return
-    start = 0 if design == "one-at-a-time" else -1
-    middle = {factor: levels[start] for factor, levels in factors.items()}
+    alone = design == "one-at-a-time"
+    middle = {factor: levels[0 if alone else -1] for factor, levels in factors.items()}
     yield middle
     for factor, levels in factors.items():
-        others: Sequence[Any] = levels[1:] if design == "one-at-a-time" else levels[: len(levels) > 1]
+        others = list(levels)[1:] if alone else list(levels)[:1] if len(levels) > 1 else []
         for level in others:
             yield middle | {factor: level}
 

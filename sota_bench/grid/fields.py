@@ -1,4 +1,4 @@
-"""Every recipe field with its documentation, from where it is defined: what ``list``, ``init`` and the reference show."""
+"""Every recipe field with its documentation, from where it is defined: what ``list`` and ``init`` show."""
 
 from __future__ import annotations
 

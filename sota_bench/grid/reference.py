@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from pydantic.fields import FieldInfo
 
@@ -33,7 +33,7 @@ def _page() -> Iterator[str]:
         "",
         "## `[recipe]` and `[factors]`",
         "",
-        "Each field may stand in `[recipe]` with one value, or in `[factors]` with a list of levels, the baseline first.",
+        "Each field stands in `[recipe]` with one value, or in `[factors]` with a list of levels, the baseline first.",
         "",
     )
     yield from _fields([field for field in fields if not field.technique])

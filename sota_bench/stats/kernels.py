@@ -152,7 +152,7 @@ def pooled_least_squares(
     df = np.full(len(weights), float(fit.df_resid))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        se = np.sqrt(np.einsum("kp,pq,kq->k", wide, fit.cov_params(), wide)) if fit.df_resid >= 1 else np.nan * value
+        se = np.sqrt(((wide @ fit.cov_params()) * wide).sum(axis=1)) if fit.df_resid >= 1 else np.nan * value
     # A contrast outside the row space of the design is not estimable (cells that share no seed).
     row_space = np.linalg.pinv(design) @ design
     outside = np.abs(wide @ row_space - wide).max(axis=1) > 1e-6

@@ -61,7 +61,7 @@ def best_set(
     values = direction * rows[response].to_numpy(dtype=float)
     blocks = pd.factorize(rows[block])[0] if block else None
     found = pooled_least_squares(values, codes, blocks, np.eye(cells))
-    result: pd.DataFrame = rows[columns].drop_duplicates().reset_index(drop=True)
+    result = rows[columns].drop_duplicates().reset_index(drop=True)
     first, second = np.triu_indices(cells, k=1)
     p = np.ones((cells, cells))
     if cells > 1:
@@ -75,8 +75,7 @@ def best_set(
     result["mean"], result["n"] = direction * found.value, np.bincount(codes)
     result["behind"] = np.nanmax(found.value) - found.value
     result["p"], result["in_best_set"] = worst, worst >= alpha
-    result = result.sort_values("behind", kind="stable").reset_index(drop=True)
-    return result
+    return pd.DataFrame(result.sort_values("behind", kind="stable", ignore_index=True))
 
 
 def pareto(minutes: ArrayLike, accuracy: ArrayLike) -> NDArray[np.bool_]:

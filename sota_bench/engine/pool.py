@@ -232,6 +232,7 @@ class _Pool:
                 worker.stage = None
                 self._retire(worker)  # a fresh process, so that nothing that it left can reach the next stage
                 if kind == "disk full":
+                    self._tell(Note(f"{stage.title}: {reason}"))
                     self._make_room(stage, OSError(errno.ENOSPC, reason, str(self.store.root)))
                 else:
                     self._fail(stage, kind, reason, self._log(stage))
@@ -274,6 +275,9 @@ class _Pool:
             if not self.store.root.is_dir():
                 raise
             self._make_room(stage, error)
+            return
+        except (ValueError, TypeError) as error:
+            self._fail(stage, "error", f"its result cannot be stored: {error}", self._log(stage))
             return
         self.schedule.finish(stage.key)
         self.summary.ran.append(stage.key)

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -92,3 +92,9 @@ def exclusive(root: Path, command: str) -> Iterator[None]:
     finally:
         (root / "holder.json").unlink(missing_ok=True)
         lock.release()
+
+
+def remove_if_free(path: Path) -> None:
+    """Remove a lock file unless some process still holds it."""
+    with suppress(Timeout), FileLock(path, timeout=0):
+        path.unlink()

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -186,12 +187,19 @@ class Store:
         return list(artifacts.all_keys(self._artifacts))
 
     def rows(self) -> dict[str, StageRow]:
-        """What the ledger knows of every stage, by key; without a readable ledger, what the artifacts say."""
-        return self._read(lambda ledger: ledger.rows())
+        """What the ledger knows of every stage, by key; without a readable ledger, what the artifacts say.
+
+        A stage that a killed process left ``running`` is told as ``interrupted``.
+        """
+        rows = self._read(lambda ledger: ledger.rows())
+        running = [key for key, row in rows.items() if row.status == "running"]
+        if running and not self.is_held and self.holder() is None:
+            rows |= {key: replace(rows[key], status="interrupted") for key in running}
+        return rows
 
     def row(self, key: str) -> StageRow | None:
-        """What the ledger knows of one stage."""
-        return self._read(lambda ledger: ledger.row(key))
+        """What ``rows`` says of one stage."""
+        return self.rows().get(key) if not self.is_held else self._read(lambda ledger: ledger.row(key))
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run of this store, oldest first."""
@@ -371,12 +379,12 @@ class Store:
     def _recover(self) -> None:
         """Finish or forget what a killed writer left: half-moved artifacts, rows that say ``running``."""
         shutil.rmtree(self.root / "trash", ignore_errors=True)
-        (self.root / "trash").mkdir()
+        (self.root / "trash").mkdir(exist_ok=True)
         self._write(lambda ledger: ledger.interrupt_running())
         self._write(self._fill)
         for workspace in list((self.root / "work").iterdir()):
             if workspace.suffix == ".lock" and not workspace.with_suffix("").exists():
-                workspace.unlink()
+                holding.remove_if_free(workspace)
             if not (workspace / files.RESULT).is_file():
                 continue
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -267,6 +269,23 @@ def test_a_worker_that_cannot_start_is_one_line(store: Store) -> None:
 def test_the_store_must_be_held(store: Store) -> None:
     with pytest.raises(RuntimeError, match="held"):
         run_stages([make("a")], store)
+
+
+def test_the_drivers_side_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, sota_bench.store, sota_bench.engine.pool, sota_bench.engine.worker, sota_bench.engine.tally\n"
+        "print([name for name in ('torch', 'numpy', 'pandas', 'rich', 'psutil') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_terminal_that_is_gone_does_not_stop_the_run(store: Store) -> None:
+    def broken(event: Event) -> None:
+        raise BrokenPipeError
+
+    with store.hold("test"):
+        assert run_stages([make("a")], store, execute=FAKE, on_event=broken).complete
 
 
 def test_random_graphs_give_the_numbers_that_follow_from_their_inputs(store: Store) -> None:

@@ -58,7 +58,7 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(str(path), "", f"the technique file fails to load ({error!r})", "mend the file") from error
     return module

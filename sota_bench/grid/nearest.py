@@ -20,6 +20,8 @@ def nearest(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
     for candidate in valid:
         folded.setdefault(_fold(candidate), candidate)
     wanted = _fold(name[:_LONGEST])
+    if wanted in folded:
+        return [folded[wanted]]
     close = difflib.get_close_matches(wanted, folded, n=count, cutoff=0.6)
     if len(wanted) >= 3:
         close += [key for key in sorted(folded, key=len) if key.startswith(wanted) and key not in close]

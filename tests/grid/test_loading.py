@@ -94,7 +94,7 @@ def test_out_option(read, tmp_path: Path) -> None:
 
 def test_bom_crlf_and_any_script_are_read(tmp_path: Path) -> None:
     path = tmp_path / "сетка.toml"
-    path.write_bytes("\ufeff[grid]\r\nname = \"größe-大小\"\r\n[factors]\r\nlr = [0.1, 0.2]\r\n".encode())
+    path.write_bytes('\ufeff[grid]\r\nname = "größe-大小"\r\n[factors]\r\nlr = [0.1, 0.2]\r\n'.encode())
     assert load(path).name == "größe-大小"
 
 

@@ -7,7 +7,9 @@ import pytest
 from sota_bench.errors import UserError
 from sota_bench.grid import parse_only
 
-GRID = '[grid]\nseeds = [0, 1]\n[factors]\nresize = ["64x2", "32x1 64x1"]\ncompile = ["off", "on"]\ndropout = [0.0, 0.2]\n'
+GRID = (
+    '[grid]\nseeds = [0, 1]\n[factors]\nresize = ["64x2", "32x1 64x1"]\ncompile = ["off", "on"]\ndropout = [0.0, 0.2]\n'
+)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ CREATE TABLE stages (
     started TEXT NOT NULL DEFAULT '', ended TEXT NOT NULL DEFAULT '', seconds TEXT NOT NULL DEFAULT '{}',
     peak_memory_mb REAL NOT NULL DEFAULT 0, concurrent INTEGER NOT NULL DEFAULT 0,
     reused INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX stages_used ON stages (used);
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, grid TEXT NOT NULL, out TEXT NOT NULL, command TEXT NOT NULL, pid INTEGER NOT NULL,
     host TEXT NOT NULL, started TEXT NOT NULL, ended TEXT NOT NULL DEFAULT '', summary TEXT NOT NULL DEFAULT '{}');
@@ -177,10 +178,12 @@ class Ledger:
         self.db.execute("COMMIT")
 
     def touch(self, keys: Iterable[str]) -> None:
-        """Make ``keys`` the most recently used ones."""
-        self.db.executemany(
-            "UPDATE stages SET used = (SELECT max(used) FROM stages) + 1 WHERE key = ?", [(key,) for key in keys]
-        )
+        """Make ``keys`` the most recently used ones, the last of them the latest."""
+        self.db.execute("BEGIN")
+        latest = self.db.execute("SELECT coalesce(max(used), 0) FROM stages").fetchone()[0]
+        numbered = [(latest + place, key) for place, key in enumerate(keys, start=1)]
+        self.db.executemany("UPDATE stages SET used = ? WHERE key = ?", numbered)
+        self.db.execute("COMMIT")
 
     def interrupt_running(self) -> list[str]:
         """Turn rows left ``running`` by a process that is gone into ``interrupted``; their keys."""

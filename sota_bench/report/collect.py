@@ -55,13 +55,17 @@ class Collector:
                 found[key] = self.store.result(key)
         return found
 
+    def trial_table(self) -> pd.DataFrame:
+        """One row per trial; see ``RunTables.trials``."""
+        return pd.DataFrame([self._trial(trial) for trial in self.plan.trials])
+
     def tables(self, run: dict[str, Any]) -> RunTables:
         """Everything that the report shows.
 
         Args:
             run: what is known of the run itself (started, command, workers ...), completed here.
         """
-        trials = pd.DataFrame([self._trial(trial) for trial in self.plan.trials])
+        trials = self.trial_table()
         grid = self.plan.grid
         fields = {technique.field: technique.card.model_dump() for technique in self._techniques if self._used(technique)}
         return RunTables(

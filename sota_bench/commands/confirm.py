@@ -1,0 +1,132 @@
+"""``confirm GRID.toml``: the winner and the baseline again, with fresh seeds, judged by images that chose nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sota_bench.commands.options import grid_options, load_grid, machine_of, parse_seeds
+
+
+@click.command()
+@grid_options
+@click.option("--cell", help="The cell to confirm (default: the best on the select split).")
+@click.option("--fresh-seeds", help="Seeds to train with, none of them the grid's (default: as many as the grid has).")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def command(
+    grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
+    only: str | None, cell: str | None, fresh_seeds: str | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Train the winner and the baseline with fresh seeds and judge them on the test split."""
+    from sota_bench.commands.execution import EngineOptions, command_line, execute
+    from sota_bench.errors import UserError
+    from sota_bench.grid.expand import Trial
+    from sota_bench.plan.make import make_plan
+    from sota_bench.report.collect import Collector
+    from sota_bench.store import Store
+
+    question = load_grid(grid, overrides, seeds, out)
+    fresh = parse_seeds(fresh_seeds) if fresh_seeds else _fresh(question.seeds)
+    used = sorted(set(fresh) & set(question.seeds))
+    if used or len(set(fresh)) < 2:
+        problem = f"{used[0]} took part in choosing" if used else "fewer than two seeds give no interval"
+        raise UserError("--fresh-seeds", "", problem, f"write for example {','.join(map(str, _fresh(question.seeds)))}")
+    machine = machine_of(store, device, workers)
+    chosen_plan, count = make_plan(question, machine)
+    shelf = Store(store)
+    selected = Collector(chosen_plan, shelf).trial_table()
+    if only:
+        selected = selected[selected["trial"].isin([trial.id for trial in question.only(only)])]
+    baseline, winner = _pair(question, selected, cell, grid)
+    if winner == baseline:
+        click.echo(f"{baseline}, the baseline, is the best cell: there is no gain to confirm")
+        return 0
+    cells = [found for found in question.cells() if found.id in (baseline, winner)]
+    trials = [Trial(f"{found.id}-s{seed}", found, seed) for found in cells for seed in fresh]
+    plan, count = make_plan(question, machine, trials=trials, split="test")
+    with shelf.hold(command_line()):
+        done = execute(plan, shelf, EngineOptions(count), name=f"{question.name}, confirmed")
+        if done.interrupted:
+            click.echo(f"interrupted; go on with: {command_line()}", err=True)
+            return 130
+        tested = Collector(plan, shelf).trial_table()
+    answer = _answer(question, selected, tested, baseline, winner)
+    _write(question.out, tested, answer)
+    click.echo(json.dumps(answer) if as_json else "\n".join(answer["words"]))
+    return 1 if (tested["status"] != "done").any() else 0
+
+
+def _fresh(seeds: tuple[int, ...]) -> list[int]:
+    """As many seeds as the grid has, three at least, all above its own."""
+    first = max(seeds) + 1
+    return list(range(first, first + max(3, len(seeds))))
+
+
+def _pair(question: Any, trials: Any, cell: str | None, place: Path) -> tuple[str, str]:
+    """The baseline's and the winner's cell."""
+    from sota_bench.errors import UserError
+
+    baselines = [
+        found.id for found in question.cells() if all(found.levels[name] == levels[0] for name, levels in question.factors.items())
+    ]  # fmt: skip
+    done = trials[trials["status"] == "done"]
+    means = done.groupby("cell")["accuracy"].mean()
+    if not baselines or baselines[0] not in means.index:
+        raise UserError(str(place), "", "its baseline cell has no result yet", "start with run")
+    if cell is not None and cell not in means.index:
+        raise UserError("--cell", "", f"there is no finished cell {cell!r}", f"choose among {', '.join(means.index[:12])}")
+    return baselines[0], cell or str(means.idxmax())
+
+
+def _answer(question: Any, selected: Any, tested: Any, baseline: str, winner: str) -> dict[str, Any]:
+    """Both differences, on the images that chose and on those that confirm, and how much of the gain survived."""
+    from sota_bench.stats import analyze
+
+    def contrast(table: Any) -> dict[str, Any]:
+        rows = table[table["cell"].isin([baseline, winner])]
+        found = analyze(
+            rows, response="accuracy", factors={"cell": [baseline, winner]}, delta=question.smallest_effect, unit="pp"
+        )
+        row = next(row for row in found.contrasts if row["error"] == "paired")
+        return {name: row[name] for name in ("estimate", "se", "df", "low", "high", "p", "verdict", "n")}
+
+    chosen, confirmed = contrast(selected), contrast(tested)
+    levels = next(cell.text for cell in question.cells() if cell.id == winner)
+    changed = {name: level for name, level in levels.items() if level != _text(question, name)}
+    survived = confirmed["estimate"] / chosen["estimate"] if confirmed["estimate"] is not None and chosen["estimate"] else None
+    words = [
+        f"winner {winner} ({', '.join(f'{name} {level}' for name, level in changed.items())}) against baseline {baseline}",
+        f"on the images that chose:  {_said(chosen)}",
+        f"on the test images, with fresh seeds:  {_said(confirmed)}",
+    ]
+    if survived is not None:
+        words.append(
+            f"{100 * survived:.0f}% of the gain survived" if math.isfinite(survived) and chosen["estimate"] > 0
+            else "there was no gain to survive"
+        )  # fmt: skip
+    return {"baseline": baseline, "winner": winner, "levels": changed, "select": chosen, "test": confirmed,
+            "survived": survived, "words": words}  # fmt: skip
+
+
+def _text(question: Any, name: str) -> str:
+    from sota_bench.grid import level_text
+
+    return level_text(question.factors[name][0])
+
+
+def _said(row: dict[str, Any]) -> str:
+    if row["estimate"] is None:
+        return str(row["verdict"])
+    if row["low"] is None:
+        return f"{row['estimate']:+.2f} pp ({row['verdict']})"
+    return f"{row['estimate']:+.2f} pp, 95% interval {row['low']:.2f} to {row['high']:.2f} ({row['verdict']}, {row['n']:.0f} seeds)"
+
+
+def _write(out: Path, tested: Any, answer: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    tested.to_csv(out / "confirmation.csv", index=False, lineterminator="\n")
+    (out / "confirmation.json").write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")

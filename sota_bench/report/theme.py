@@ -127,8 +127,13 @@ def name_y(axes: Axes, text: str) -> None:
 
 def to_svg(figure: Figure, key: str, title: str, finding: str, css: str = "") -> str:
     """The figure as inline SVG: themed, small, with a title and a description, and ids that start with ``key``."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    # Lay out once and keep it: savefig would do so at every pass, which is most of its time.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     root = ElementTree.fromstring(buffer.getvalue())
     names = _names(root, key)
     box = root.get("viewBox", "0 0 1 1")

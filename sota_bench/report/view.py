@@ -87,6 +87,13 @@ class View:
         frame["label"] = [self.label(row) for row in frame[list(self.factors)].to_dict("records")]
         return frame.sort_values("accuracy", ascending=False, kind="stable")
 
+    @cached_property
+    def best(self) -> list[str]:
+        """Cells that cannot be told apart from the most accurate one, the best first; empty with one seed."""
+        from sota_bench.report.verdicts import best_cells
+
+        return best_cells(self) if self.seeds > 1 else []
+
     def label(self, levels: dict[str, str], skip: tuple[str, ...] = ()) -> str:
         """A cell in words: the factors that leave their baseline; ``baseline`` where none does."""
         parts = [

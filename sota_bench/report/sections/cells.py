@@ -8,7 +8,6 @@ import pandas as pd
 
 from sota_bench.report.parts import Block, Cell, Prose, Section, Table
 from sota_bench.report.text import compact, join, level_text, number, plural, signed
-from sota_bench.report.verdicts import best_cells
 from sota_bench.report.view import View
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
@@ -21,7 +20,7 @@ def section(view: View) -> Section | None:
     cells = view.cells
     if cells.empty:
         return None
-    best = set(best_cells(view)) if view.seeds > 1 else set()
+    best = set(view.best)
     varied = [name for name, levels in view.factors.items() if len(levels) > 1]
     costs = {name: title for name, title in COSTS.items() if cells[name].nunique() > 1}
     head = ["Cell", *varied, "Accuracy, %#", "\u00b1#", "Best", "Minutes#", "vs baseline#", "NLL#", "ECE#", "Images/s#",

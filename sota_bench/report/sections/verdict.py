@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sota_bench.report.parts import Block, Facts, Listing, Prose, Section, Verdicts
 from sota_bench.report.text import finite, join, minutes, number, plural
-from sota_bench.report.verdicts import best_cells, effects
+from sota_bench.report.verdicts import effects
 from sota_bench.report.view import View
 
 
@@ -34,7 +34,7 @@ def _lead(view: View) -> str:
     text = f"Most accurate: {best['label']} at {number(best['accuracy'])}%, {minutes(best['minutes'])} per iteration."
     if view.seeds < 2:
         return text
-    group = [cell for cell in best_cells(view) if cell in view.cells.index]
+    group = view.best
     if len(group) < 2:
         return text + " No other cell is indistinguishable from it."
     quickest = view.cells.loc[group].sort_values("minutes").iloc[0]

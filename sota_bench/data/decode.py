@@ -41,6 +41,7 @@ def check_header(data: bytes) -> tuple[int, int]:
     if not data:
         raise BadImage("the file is empty")
     image = _open(data)
+    shape = image.height, image.width
     try:
         if image.format == "PNG":
             image.verify()  # walks the chunks and their checksums: cheap, and finds a cut-off file
@@ -49,7 +50,7 @@ def check_header(data: bytes) -> tuple[int, int]:
             image.load()  # no end marker: cut off, unless the pixels are all there
     except Exception as error:  # a decoder may raise anything on damaged input
         raise BadImage(f"damaged: {_reason(error)}") from None
-    return image.height, image.width
+    return shape
 
 
 def decode_image(data: bytes, size: int) -> np.ndarray:
@@ -121,6 +122,8 @@ def _open(data: bytes) -> PIL.Image:
     Image.MAX_IMAGE_PIXELS = MAX_DECLARED_PIXELS
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadImage(f"too large: {_reason(error)}") from None
     except Exception as error:
         raise BadImage(f"not a readable image: {_reason(error)}") from None
     declared = image.width * image.height

@@ -6,7 +6,8 @@ import hashlib
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def choose(
     classes: int | Sequence[str] | None = None,
     per_class: int | None = None,
     eval_images: int | None = None,
-    keep: Collection[str] | None = None,
+    keep: Collection[str] | str | None = None,
 ) -> Subset:
     """Choose a stratified subset; a smaller request is contained in a larger one.
 
@@ -75,7 +76,8 @@ def choose(
         classes: how many (the first by name) or which; all by default.
         per_class: at most this many training images per class; applied after ``fraction``.
         eval_images: at most about this many images in select and in test each: the same number per class, rounded up.
-        keep: content digests (sha256) to which the training images are limited first, such as a curated list.
+        keep: content digests (sha256) to which the training images are limited first, or the file of a manifest that
+            lists them, such as a curated one.
 
     Returns:
         The subset. Select and test are whole unless ``classes`` or ``eval_images`` limits them.
@@ -87,7 +89,7 @@ def choose(
     chosen = _classes(manifest, classes)
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
     each = None if eval_images is None else math.ceil(eval_images / len(chosen))
-    kept = None if keep is None else frozenset(keep)
+    kept = _contents_of(keep) if isinstance(keep, str) else None if keep is None else frozenset(keep)
     for (split, _), ranked in _ranked_rows(manifest, chosen).items():
         if split == "train":
             if kept is not None:
@@ -105,15 +107,22 @@ def choose(
     return Subset(manifest, chosen, {split: np.array(sorted(rows[split]), dtype=np.int64) for split in SPLITS})
 
 
-def class_split(manifest: Manifest, parts: int = 2) -> list[list[str]]:
+def class_split(
+    manifest: Manifest, parts: int = 2, classes: int | Sequence[str] | None = None
+) -> list[list[str]]:
     """Divide the classes, sorted by name, into consecutive parts of as equal size as can be (the first are larger).
 
     Used to train a base model on one part and fine-tune it on another.
 
+    Args:
+        manifest: what there is.
+        parts: how many.
+        classes: how many (the first by name) or which are divided; all by default.
+
     Raises:
-        UserError: fewer than two classes per part.
+        UserError: fewer than two classes per part, or an unknown class.
     """
-    names = manifest.classes
+    names = _classes(manifest, classes)
     if parts < 1 or len(names) < 2 * parts:
         raise UserError(
             "data",
@@ -124,6 +133,18 @@ def class_split(manifest: Manifest, parts: int = 2) -> list[list[str]]:
     small, larger = divmod(len(names), parts)
     ends = np.cumsum([small + (part < larger) for part in range(parts)])
     return [list(part) for part in np.split(np.array(names, dtype=object), ends[:-1])]
+
+
+def _contents_of(file: str) -> frozenset[str]:
+    """Content digests of the training images of a manifest file."""
+    path = Path(file)
+    return _read_contents(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+@lru_cache(maxsize=8)
+def _read_contents(path: Path, mtime_ns: int) -> frozenset[str]:
+    items = Manifest.load(path).items
+    return frozenset(items.loc[items["split"] == "train", "sha256"])
 
 
 def _ranked_rows(manifest: Manifest, classes: Sequence[str]) -> dict[tuple[str, str], list[int]]:

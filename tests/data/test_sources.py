@@ -1,0 +1,329 @@
+"""Sources: layouts, bad files by name, archives read in place or unpacked safely, and nothing that points outside."""
+
+import io
+import os
+import pickle
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sota_bench.data import scan, tarindex
+from sota_bench.data.decode import BadImage
+from sota_bench.data.find import open_source
+from sota_bench.data.layout import read_layout
+from sota_bench.data.source import FolderSource, TarSource, source_from_spec
+from sota_bench.data.unpack import unpack
+from sota_bench.errors import UserError
+
+
+def photo(seed, side=12, kind="PNG"):
+    out = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, kind)
+    return out.getvalue()
+
+
+def files(train=4, val=4, classes=("a", "b")):
+    found, seed = {}, 0
+    for label in classes:
+        for split, count in (("train", train), ("val", val)):
+            for n in range(count):
+                found[f"{split}/{label}/{n}.png"] = photo(seed := seed + 1)
+    return found
+
+
+def fill(folder, contents):
+    for path, data in contents.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return folder
+
+
+def tar(path, contents, mode="w", prefix=""):
+    with tarfile.open(path, mode) as archive:
+        for name, data in contents.items():
+            member = tarfile.TarInfo(prefix + name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("sota_bench.data.find.user_cache", lambda: tmp_path / "user-cache")
+
+
+def test_folder_tar_tgz_and_zip_are_the_same_data(tmp_path):
+    contents = files()
+    folder = fill(tmp_path / "folder", contents)
+    plain = tar(tmp_path / "d.tar", contents, prefix="./data-160/")
+    packed = tar(tmp_path / "d.tgz", contents, "w:gz", prefix="data-160/")
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        for name, data in contents.items():
+            archive.writestr(name, data)
+    sources = [open_source(f"folder:{folder}"), *(open_source(f"archive:{p}") for p in (plain, packed, tmp_path / "d.zip"))]
+    manifests = [source.scan() for source in sources]
+    assert len({manifest.digest for manifest in manifests}) == 1
+    assert manifests[0].sizes() == {"train": 8, "select": 4, "test": 4}
+    first = manifests[0].items["sha256"][0]
+    pixels = []
+    for source, manifest in zip(sources, manifests, strict=True):
+        path = manifest.items.set_index("sha256")["path"][first]
+        clone = source_from_spec(pickle.loads(pickle.dumps(source)).spec)
+        pixels.append(clone.decode(path, 8))
+    assert all(np.array_equal(pixels[0], other) for other in pixels)
+
+
+def test_every_file_that_cannot_be_used_is_named(tmp_path):
+    jpeg = photo(900, 40, "JPEG")
+    bad = {
+        "train/a/empty.jpg": b"",
+        "train/a/cut.jpg": jpeg[: len(jpeg) // 2],
+        "train/b/text.png": b"hello",
+        "train/b/notes.txt": b"notes",
+        "train/loose.png": photo(901),
+        "val/only-here/1.png": photo(902),
+        "val/a/copy.png": files()["train/a/0.png"],
+        "extra/a/1.png": photo(903),
+    }
+    folder = fill(tmp_path / "d", {**files(), **bad})
+    os.symlink(folder / "train", folder / "train" / "a" / "loop")
+    os.symlink(folder / "nowhere", folder / "train" / "a" / "broken.png")
+    (folder / "train" / "empty-class").mkdir()
+    manifest = FolderSource("d", folder).scan()
+    reasons = dict(manifest.left_out.values.tolist())
+    assert set(reasons) == {*bad, "train/a/loop", "train/a/broken.png"}
+    assert "empty" in reasons["train/a/empty.jpg"]
+    assert "damaged" in reasons["train/a/cut.jpg"]
+    assert "link" in reasons["train/a/loop"]
+    assert "same content" in reasons["val/a/copy.png"]
+    assert manifest.classes == ["a", "b"]
+    assert manifest.sizes() == {"train": 8, "select": 4, "test": 4}
+
+
+def test_links_to_classes_elsewhere_are_followed(tmp_path):
+    elsewhere = fill(tmp_path / "elsewhere", {f"{n}.png": photo(n + 50) for n in range(3)})
+    folder = fill(tmp_path / "d", files())
+    os.symlink(elsewhere, folder / "train" / "c", target_is_directory=True)
+    assert FolderSource("d", folder).scan().sizes()["train"] == 11
+
+
+@pytest.mark.parametrize("name", ["猫 🐈", "é\u0301t\u00e9", "عربي", "a'b\"c,d", "x" * 200, "#1 & <b>"])
+def test_names_in_any_script_work(tmp_path, name):
+    contents = {**files(), f"train/{name}/{name[:60]}.png": photo(1), f"val/{name}/1.png": photo(2), f"val/{name}/2.png": photo(3)}
+    contents.pop("train/a/0.png")
+    for source in (FolderSource("d", fill(tmp_path / "d", contents)), TarSource("d", tar(tmp_path / "d.tar", contents))):
+        manifest = source.scan()
+        assert name in manifest.classes
+        path = f"train/{name}/{name[:60]}.png"
+        assert source.decode(path, 8).shape == (8, 8, 3)
+
+
+def test_names_that_are_not_text_are_left_out(tmp_path):
+    folder = fill(tmp_path / "d", files())
+    try:
+        (folder / "train" / "a" / os.fsdecode(b"\xff\xfe.png")).write_bytes(photo(1))
+    except OSError:
+        pytest.skip("this file system takes only text as names")
+    assert "not valid UTF-8" in FolderSource("d", folder).scan().left_out["reason"].iloc[0]
+
+
+def test_layouts():
+    divided = read_layout(["x/train/n01440764/1.JPEG", "x/val/n01440764/2.JPEG", "x/train/n02979186/3.jpg"], "x")
+    assert divided.members["x/train/n01440764/1.JPEG"] == ("train", "tench")
+    assert divided.members["x/train/n02979186/3.jpg"] == ("train", "cassette player")
+    flat = read_layout(["top/cat/1.png", "top/cat/sub/2.png", "top/dog/1.png"], "x")
+    assert flat.members == {"top/cat/1.png": ("", "cat"), "top/cat/sub/2.png": ("", "cat"), "top/dog/1.png": ("", "dog")}
+    mixed = read_layout(["train/n01440764/1.jpg", "train/n99999999/1.jpg", "test/1.jpg"], "x")
+    assert mixed.members["train/n01440764/1.jpg"] == ("train", "n01440764"), "ImageNet keeps its own names"
+    assert mixed.left_out == [("test/1.jpg", "in no class folder")]
+    with pytest.raises(UserError, match="no images in class folders"):
+        read_layout(["1.jpg", "2.jpg", "readme.md"], "x")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["train", "val", "test", "a", "b", "x.png", ".png", "é.jpg", "t.txt"]), min_size=1, max_size=5)))
+def test_any_set_of_paths_has_a_layout_or_a_user_error(steps):
+    paths = list(dict.fromkeys("/".join(parts) for parts in steps))
+    try:
+        layout = read_layout(paths, "x")
+    except UserError:
+        return
+    named = [path for path, _ in layout.left_out]
+    assert sorted([*layout.members, *named]) == sorted(paths), "each path is a member or left out, once"
+
+
+def test_a_second_scan_reads_no_file_that_is_unchanged(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "d", files())
+    source = FolderSource("d", folder, tmp_path / "scans")
+    first, seen = source.scan(), []
+    real = scan._look
+    monkeypatch.setattr(scan, "_look", lambda reader, path: seen.append(path) or real(reader, path))
+    assert source.scan().digest == first.digest
+    assert seen == []
+    (folder / "train/a/0.png").write_bytes(photo(77))
+    os.utime(folder / "train/a/1.png", ns=(1, 1))
+    assert source.scan().digest != first.digest
+    assert sorted(seen) == ["train/a/0.png", "train/a/1.png"]
+
+
+def test_a_damaged_scan_memory_costs_only_time(tmp_path):
+    source = FolderSource("d", fill(tmp_path / "d", files()), tmp_path / "scans")
+    first = source.scan()
+    [kept] = (tmp_path / "scans").iterdir()
+    whole = kept.read_bytes()
+    for damage in (b"", b"junk", whole[: len(whole) // 2], whole[:200] + b"\xff" * 50 + whole[250:]):
+        kept.write_bytes(damage)
+        assert source.scan().digest == first.digest
+
+
+def test_many_files_are_scanned_by_processes(tmp_path):
+    contents = {f"train/{c}/{n}.png": photo(1000 * ord(c) + n, 2) for c in "ab" for n in range(scan._FEW // 2 + 20)}
+    contents["train/a/bad.png"] = b"x"
+    calls = []
+    manifest = FolderSource("d", fill(tmp_path / "d", contents)).scan(lambda done, total: calls.append((done, total)))
+    assert len(manifest.items) == len(contents) - 1
+    assert manifest.left_out["path"].tolist() == ["train/a/bad.png"]
+    assert calls[-1] == (len(contents), len(contents))
+    assert calls == sorted(calls)
+
+
+def test_tar_members_that_point_outside_are_left_out_by_name(tmp_path):
+    path = tar(tmp_path / "d.tar", {**files(), "../evil.png": photo(1), "/abs/evil.png": photo(2), "train/../../e.png": photo(3)})
+    with tarfile.open(path, "a") as archive:
+        for kind, name in ((tarfile.SYMTYPE, "train/a/link.png"), (tarfile.LNKTYPE, "train/a/hard.png"), (tarfile.CHRTYPE, "dev")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    source = TarSource("d", path, tmp_path / "scans")
+    for _ in range(2):  # as read, and as remembered
+        manifest = source.scan()
+        reasons = dict(manifest.left_out.values.tolist())
+        assert {"../evil.png", "/abs/evil.png", "train/../../e.png", "train/a/link.png", "train/a/hard.png", "dev"} == set(reasons)
+        assert manifest.sizes() == {"train": 8, "select": 4, "test": 4}
+        source = TarSource("d", path, tmp_path / "scans")
+
+
+def test_folder_readers_do_not_leave_their_folder(tmp_path):
+    source = FolderSource("d", fill(tmp_path / "d", files()))
+    (tmp_path / "secret.png").write_bytes(photo(5))
+    for path in ("../secret.png", str(tmp_path / "secret.png"), "train/../../secret.png", "train/a/none.png"):
+        with pytest.raises(BadImage, match="cannot be read"):
+            source.decode(path, 8)
+
+
+def test_a_tar_that_shrinks_after_its_scan_is_found(tmp_path):
+    path = tar(tmp_path / "d.tar", files())
+    source = TarSource("d", path)
+    last = source.scan().items["path"].iloc[-1]
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(BadImage):
+        source.decode(last, 8)
+
+
+@pytest.mark.parametrize("data", [b"", b"junk" * 400, b"\x1f\x8b" + bytes(50)])
+def test_no_archives_are_one_line(tmp_path, data):
+    for name in ("d.tar", "d.tgz", "d.zip"):
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(UserError) as caught:
+            open_source(f"archive:{path}").scan()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png", "C:/evil.png", "a\\..\\..\\evil.png"])
+def test_archives_that_point_outside_are_not_unpacked(tmp_path, name):
+    where = tmp_path / "cache"
+    packed = tar(tmp_path / "d.tgz", {"train/a/1.png": photo(1), name: photo(2)}, "w:gz")
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        archive.writestr("train/a/1.png", photo(1))
+        archive.writestr(name, photo(2))
+    for path in (packed, tmp_path / "d.zip"):
+        with pytest.raises(UserError, match="points outside"):
+            unpack(path, where)
+    assert list(where.iterdir()) == []
+    assert not list(tmp_path.glob("**/evil.png"))
+
+
+def test_links_in_archives_are_not_unpacked(tmp_path):
+    path = tmp_path / "d.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo("train")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc"
+        archive.addfile(member)
+    with pytest.raises(UserError, match="link or a special file"):
+        unpack(path, tmp_path / "cache")
+
+
+def test_archives_larger_than_the_disk_are_refused(tmp_path, monkeypatch):
+    bomb = tar(tmp_path / "d.tgz", {"train/a/1.png": bytes(3 << 20)}, "w:gz")
+    assert bomb.stat().st_size < 10_000
+    usage = type("usage", (), {"free": (1 << 28) + (1 << 20)})
+    monkeypatch.setattr("sota_bench.data.unpack.shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(UserError, match="does not fit"):
+        unpack(bomb, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_unpacking_happens_once(tmp_path):
+    path = tar(tmp_path / "d.tgz", files(), "w:gz")
+    first = unpack(path, tmp_path / "cache")
+    before = (first / "train/a/0.png").stat().st_mtime_ns
+    assert unpack(path, tmp_path / "cache") == first
+    assert (first / "train/a/0.png").stat().st_mtime_ns == before
+    os.utime(path, ns=(1, 1))
+    assert unpack(path, tmp_path / "cache") != first
+
+
+def small_tar():
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in (("train/a/1.png", photo(1, 4)), ("train/b/é.png", photo(2, 4))):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+SMALL_TAR = small_tar()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(SMALL_TAR) - 1), st.binary(min_size=1, max_size=20)), max_size=4), st.integers(0, len(SMALL_TAR)))
+def test_any_change_to_a_tar_is_an_index_or_a_user_error(tmp_path_factory, changes, length):
+    data = bytearray(SMALL_TAR)
+    for start, patch in changes:
+        data[start : start + len(patch)] = patch
+    path = tmp_path_factory.getbasetemp() / "fuzz.tar"
+    path.write_bytes(bytes(data[: length or None]))
+    try:
+        index = tarindex.read(path)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    whole = path.stat().st_size
+    for name, (offset, size) in index.members.items():
+        assert 0 <= offset <= offset + size <= whole
+        assert not name.startswith("/")
+        assert ".." not in name.split("/")
+
+
+@pytest.mark.real_data
+def test_real_imagenette():
+    if "SOTA_BENCH_DATA" not in os.environ:
+        pytest.skip("SOTA_BENCH_DATA is not set")
+    source = open_source("imagenette")
+    manifest = source.scan()
+    assert len(manifest.classes) == 10
+    assert "golf ball" in manifest.classes
+    sizes = manifest.sizes()
+    assert sizes["train"] > 9_000
+    assert abs(sizes["select"] - sizes["test"]) <= 1
+    assert sizes["train"] + sizes["select"] + sizes["test"] + len(manifest.left_out) >= 13_394
+    assert source.decode(manifest.items["path"][0], 96).shape[2] == 3

@@ -122,8 +122,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: list[str]) -> int:
     try:
-        answer = cli.main(args=args, prog_name="sota-bench", standalone_mode=False)
+        # Not click's own main(): it prints a line of its own when interrupted, and ends the process on a broken pipe.
+        with cli.make_context("sota-bench", args) as context:
+            answer = cli.invoke(context)
         return answer if isinstance(answer, int) and not isinstance(answer, bool) else 0
+    except click.exceptions.Exit as left:
+        return left.exit_code
     except UserError as error:
         return _fail(str(error), 2)
     except click.UsageError as error:

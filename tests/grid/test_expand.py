@@ -83,8 +83,9 @@ def test_what_settings_cannot_say_alone_is_said_before_anything_starts(read, tec
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (True, "true"), (False, "false"), (0.2, "0.2"), (0.0, "0.0"), (1e-05, "1e-05"), (3, "3"), ("64x3 128x2", "64x3 128x2"),
-        ("", '""'), (None, "none"), ((), "none"), (("a", "b"), "a+b"), ({64: 128, 32: 1}, "64:128,32:1"), ([1, 2], "1+2"),
+        (True, "true"), (False, "false"), (0.2, "0.2"), (0.0, "0.0"), (1e-05, "1e-05"), (3, "3"),
+        ("64x3 128x2", "64x3 128x2"),         ("", '""'), (None, "none"), ((), "none"), (("a", "b"), "a+b"),
+        ({64: 128, 32: 1}, "64:128,32:1"), ([1, 2], "1+2"),
     ],
 )  # fmt: skip
 def test_level_text(value: object, text: str) -> None:

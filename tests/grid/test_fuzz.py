@@ -21,8 +21,9 @@ from sota_bench.grid.template import toml_value
 
 FIELDS = [field.name for field in recipe_fields()]
 ODD = st.sampled_from(
-    [0, -1, 1, 2**31, 2**64, 0.0, -0.0, 1.5, math.nan, math.inf, -math.inf, True, False, "", " ", "..", "a/b", "nan", "0.1",
-     "64x3", "64x3 128x2", "off", "none", "resnet18", "imagenette", "folder:x", "full", "a\nb", "\x1b[2J", "\x00", "é" * 300]
+    [0, -1, 1, 2**31, 2**64, 0.0, -0.0, 1.5, math.nan, math.inf, -math.inf, True, False, "", " ", "..",
+     "a/b", "nan", "0.1", "64x3", "64x3 128x2", "off", "none", "resnet18", "imagenette", "folder:x", "full",
+     "a\nb", "\x1b[2J", "\x00", "é" * 300]
 )  # fmt: skip
 SCALARS = ODD | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 VALUES: st.SearchStrategy[Any] = st.recursive(

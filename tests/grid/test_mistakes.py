@@ -1,5 +1,7 @@
 """Every mistake in a grid is exactly one line that names the file, the key, the value and the remedy."""
 
+# ruff: noqa: E501 (a mistake and its line read best side by side)
+
 from __future__ import annotations
 
 from pathlib import Path

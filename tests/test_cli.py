@@ -1,0 +1,188 @@
+"""The command line: one line for every failure, the exit codes of the contract, and a start that imports little."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+from sota_bench import cli
+from sota_bench.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+THERE = [name for name in cli.COMMANDS if importlib.util.find_spec(f"sota_bench.commands.{name}")]
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch):
+    """Makes every command raise what the test says."""
+
+    def install(error: BaseException | None, answer: object = None) -> None:
+        @click.command("fake")
+        def fake() -> object:
+            if error is not None:
+                raise error
+            return answer
+
+        monkeypatch.setattr(cli.LazyGroup, "list_commands", lambda self, ctx: ["fake"])
+        monkeypatch.setattr(cli.LazyGroup, "get_command", lambda self, ctx, name: fake)
+
+    return install
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sota_bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_help_lists_the_commands_whose_modules_are_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert cli.main([]) == 0 and capsys.readouterr().out == shown
+    for name, about in cli.COMMANDS.items():
+        there = importlib.util.find_spec(f"sota_bench.commands.{name}") is not None
+        assert (f"\n  {name} " in shown) == there, name
+        if there:
+            assert about[:30] in shown
+
+
+@pytest.mark.parametrize("name", THERE)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: sota-bench {name}")
+
+
+def test_every_command_module_is_in_the_table() -> None:
+    texts = {path.stem: path.read_text() for path in (ROOT / "sota_bench" / "commands").glob("*.py")}
+    assert {name for name, text in texts.items() if re.search(r"^(command =|def command\()", text, re.M)} == set(THERE)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("sota-bench ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["lisst"], "sota-bench: there is no command 'lisst'; did you mean list?"),
+        (["--colour"], "sota-bench: No such option '--colour'; `sota-bench --help` shows how"),
+        (["init", "a", "b"], "sota-bench init: Got unexpected extra argument (b); `sota-bench init --help` shows how"),
+        (["list", "--jsn"], "sota-bench list: "),
+        (["init", "--data"], "sota-bench: Option '--data' requires an argument; "),
+        (["a\nb\x1b[2J"], "sota-bench: there is no command 'a\\nb\\x1b[2J'; "),
+    ],
+)  # fmt: skip
+def test_usage_errors_are_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1 and captured.err.rstrip("\n").isprintable()
+    assert captured.err.replace(": --colour", " '--colour'").startswith(line)
+
+
+def test_what_a_user_can_cause_is_one_line_and_2(failing, capsys: pytest.CaptureFixture[str]) -> None:
+    failing(UserError("grid.toml", "factors.mixup", "1.5x is\nnot \x1b[31m a number", "write 1.5"))
+    assert cli.main(["fake"]) == 2
+    assert capsys.readouterr().err == "grid.toml: factors.mixup: 1.5x is not \\x1b[31m a number; write 1.5\n"
+
+
+@pytest.mark.parametrize(("answer", "code"), [(None, 0), (0, 0), (1, 1), (3, 3), (True, 0)])
+def test_the_answer_of_a_command_is_the_exit_code(failing, answer: object, code: int) -> None:
+    failing(None, answer)
+    assert cli.main(["fake"]) == code
+
+
+def test_click_exits_are_kept(failing) -> None:
+    failing(click.exceptions.Exit(3))
+    assert cli.main(["fake"]) == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def test_interrupted(failing, error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    failing(error)
+    assert cli.main(["fake"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+
+
+def test_an_internal_error_is_one_line_with_a_log(
+    failing, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv(cli.DEBUG, raising=False)
+    failing(RuntimeError("two\nlines"))
+    assert cli.main(["fake"]) == 1
+    line = capsys.readouterr().err
+    (log,) = tmp_path.iterdir()
+    assert line == f"internal error, please report it: RuntimeError: two lines; the traceback is in {log}\n"
+    assert "Traceback (most recent call last)" in log.read_text() and "RuntimeError: two" in log.read_text()
+    monkeypatch.setenv(cli.DEBUG, "1")
+    with pytest.raises(RuntimeError):
+        cli.main(["fake"])
+
+
+def test_nowhere_to_write_the_log(failing, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
+    monkeypatch.delenv(cli.DEBUG, raising=False)
+    failing(RuntimeError("x"))
+    assert cli.main(["fake"]) == 1
+    assert (
+        capsys.readouterr().err
+        == "internal error, please report it: RuntimeError: x; SOTA_BENCH_DEBUG=1 shows the traceback\n"
+    )
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    read, written = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "sota_bench", "list", "fields"]
+    done = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    os.close(written)
+    assert done.returncode == 0 and done.stderr == b""
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "report", "status"])
+def test_a_wrong_grid_leaves_nothing_behind(command: str, tmp_path: Path) -> None:
+    if not importlib.util.find_spec(f"sota_bench.commands.{command}"):
+        pytest.skip(f"there is no command {command} yet")
+    (tmp_path / "grid.toml").write_text("[factors]\nmixup = [nan]\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sota_bench", command, "grid.toml"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "grid.toml: factors.mixup: nan is not a finite number; write a number from 0 to 100\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.toml"]
+
+
+def test_help_starts_at_once() -> None:
+    """User time, so that a busy machine does not decide; the best of three, so that a cold disk does not."""
+    best = min(_cpu_seconds(["--help"]) for _ in range(3))
+    assert best < 0.3
+
+
+def _cpu_seconds(arguments: list[str]) -> float:
+    before = os.times()
+    start = time.monotonic()
+    program(*arguments)
+    after = os.times()
+    used = (after.children_user - before.children_user) + (after.children_system - before.children_system)
+    return used or time.monotonic() - start
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from sota_bench.cli import main; main(['--help'])\n"
+        "heavy = {'torch', 'timm', 'numpy', 'pandas', 'scipy', 'matplotlib', 'pydantic', 'rich', 'jinja2'}\n"
+        "sys.stderr.write(repr(sorted(heavy & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr == "[]"

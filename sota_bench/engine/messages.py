@@ -64,7 +64,8 @@ class WorkerSettings:
     Attributes:
         device: ``cpu``, ``cuda:0`` ...
         threads: size of every thread pool in the worker (OpenMP, MKL, OpenBLAS, torch).
-        execute: dotted name ``package.module:function`` of what runs a stage.
+        execute: dotted name ``package.module:function`` of what runs a stage. Modules named in its module's
+            ``PRELOAD`` are imported while the worker has nothing else to do.
         setup: dotted name of a function called once with ``device`` before the first stage, "" for none.
         environment: further environment variables, set before anything is imported.
     """

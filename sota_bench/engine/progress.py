@@ -131,9 +131,11 @@ class ProgressView:
 
 
 def time_left(tally: Tally) -> str:
-    """``about 3 min 20 s left``, or that it is not known yet."""
-    seconds = tally.left_s()
-    return "time left not known yet" if seconds is None else f"about {duration(seconds)} left"
+    """``about 3 min 20 s left``, ``more than ...`` while some kind of stage is unknown, or that nothing is known."""
+    seconds, whole = tally.left()
+    if not whole and not seconds:
+        return "time left not known yet"
+    return f"{'about' if whole else 'more than'} {duration(seconds)} left"
 
 
 def job_line(job: Running) -> str:

@@ -13,6 +13,8 @@ from sota_bench.grid.recipe import recipe_type
 from sota_bench.plan.stage import Stage
 from sota_bench.technique import Technique
 
+PRELOAD = ("sota_bench.training.train", "sota_bench.training.evaluate")
+"""Imported by a worker that waits for its first stage."""
 CHECKPOINT_S = 300.0
 """Seconds between two checkpoints inside a phase, where the grid does not say."""
 

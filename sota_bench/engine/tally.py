@@ -88,28 +88,42 @@ class Tally:
             case StageInterrupted(stage):
                 self._drop(stage)
 
-    def left_s(self) -> float | None:
-        """Seconds until the run ends, estimated; ``None`` while nothing is known about some kind of stage.
+    def left(self) -> tuple[float, bool]:
+        """Seconds until the run ends, and whether that covers all that is left.
 
         Stages that have an estimate use it, corrected by how the finished ones compared with theirs; the others take
-        the mean of finished stages of their kind, per epoch.
+        the mean of finished stages of their kind, per epoch, or how far a running one of their kind has come. A kind
+        of which nothing is known yet counts as nothing, and the sum is then a lower bound.
         """
-        now, total, longest = self.clock(), 0.0, 0.0
-        running = {job.stage.key: job for job in self.running.values()}
+        total = longest = 0.0
+        whole = True
+        ongoing = {job.stage.key: self._job_s(job) for job in self.running.values()}
+        by_kind = {job.stage.kind: self._pace(job) for job in self.running.values()}
         for key, stage in self._left.items():
-            estimate = self._estimate(stage)
-            if key in running:
-                job = running[key]
-                spent, progress = now - job.began, job.progress
-                if progress.done and progress.total:
-                    estimate = spent * max(0, progress.total - progress.done) / progress.done
-                elif estimate is not None:
-                    estimate = max(0.0, estimate - spent)
+            estimate = ongoing.get(key)
             if estimate is None:
-                return None
+                estimate = self._estimate(stage)
+            if estimate is None and (pace := by_kind.get(stage.kind)) is not None:
+                estimate = pace * max(1, stage.epochs)
+            if estimate is None:
+                whole = False
+                continue
             total += estimate
             longest = max(longest, estimate)
-        return max(total / self.workers, longest)
+        return max(total / self.workers, longest), whole
+
+    def _job_s(self, job: Running) -> float | None:
+        """Seconds that a running stage still takes."""
+        pace = self._pace(job)
+        whole = self._estimate(job.stage) if pace is None else pace * max(1, job.stage.epochs)
+        return None if whole is None else max(0.0, whole - (self.clock() - job.began))
+
+    def _pace(self, job: Running) -> float | None:
+        """Seconds per epoch of a running stage, from how far it has come."""
+        progress = job.progress
+        if not (progress.done and progress.total):
+            return None
+        return (self.clock() - job.began) * progress.total / progress.done / max(1, job.stage.epochs)
 
     def _learn(self, stage: Stage, wall_s: float) -> None:
         totals = self._seconds[stage.kind]

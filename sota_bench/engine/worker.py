@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -32,6 +32,7 @@ from sota_bench.store import artifacts, files
 HEARTBEAT_S = 1.0
 _SEND_EVERY_S = 0.2
 _WORKSPACE_WAIT_S = 60.0
+_IDLE_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -100,16 +101,28 @@ class Worker:
             execute = load(settings.execute)
             if settings.setup:
                 load(settings.setup)(settings.device)
-            if (torch := sys.modules.get("torch")) is not None:
-                torch.set_num_threads(settings.threads)
+            _limit_threads(settings.threads)
         except Exception as error:
             traceback.print_exc()
             self._send(messages.StageError(*classify(error), traceback.format_exc()))
             _leave()
         self._send(messages.Ready())
+        job = self._first_job(getattr(sys.modules[execute.__module__], "PRELOAD", ()), settings.threads)
         while True:
-            answer = self._run(self.jobs.get(), execute, settings.device)
+            answer = self._run(job, execute, settings.device)
             self._send(answer)
+            del answer
+            job = self.jobs.get()
+
+    def _first_job(self, preload: Sequence[str], threads: int) -> RunStage:
+        """The first stage; while there is none, the time goes into the imports that later stages need."""
+        with suppress(queue.Empty):
+            return self.jobs.get(timeout=_IDLE_S)
+        for module in preload:
+            with suppress(Exception):  # a stage that needs it will say what is wrong
+                importlib.import_module(module)
+        _limit_threads(threads)
+        return self.jobs.get()
 
     def _run(self, job: RunStage, execute: Callable[..., Outcome], device: str) -> Any:
         """Run one stage and say how it ended."""
@@ -155,7 +168,7 @@ class Worker:
             raise Stopped
 
     def _alive(self) -> None:
-        self._progress(Progress(0, 0, note="checking files"))
+        self._progress(Progress(0, 0, note="starting"))
 
     def _send(self, message: Any) -> None:
         try:
@@ -180,6 +193,12 @@ class Worker:
         while True:
             time.sleep(HEARTBEAT_S)
             self._send(messages.Heartbeat())
+
+
+def _limit_threads(threads: int) -> None:
+    """Hold torch, once it is imported, to its share; it may have read another number than OMP_NUM_THREADS."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(threads)
 
 
 def _leave() -> NoReturn:

@@ -16,6 +16,8 @@ from pathlib import Path
 from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
 from sota_bench.plan.stage import Stage
 
+PRELOAD = ("wave", "no_such_module")
+
 
 def make(name: str, *parents: Stage, kind: str = "train", **params: object) -> Stage:
     """A stage with a key as the planner would make it: over its parameters and its parents' keys."""
@@ -72,6 +74,7 @@ def execute(
     (workspace / "numbers.json").write_text("{}")
     environment = {name: os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "MARK")}
     values = {"value": text, "resumed_at": first, "device": device, "pid": os.getpid(), **environment}
+    values["preloaded"] = "wave" in sys.modules
     return Outcome(values, {"train": seconds * (steps - first)}, 12.5)
 
 

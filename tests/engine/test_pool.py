@@ -85,6 +85,16 @@ def test_workers_stay_and_follow_what_they_finished(store: Store) -> None:
     assert store.result(data.key).concurrent == 1
 
 
+def test_a_worker_without_work_imports_what_later_stages_need(store: Store) -> None:
+    data = make("data", step_s=0.6)
+    trains = [make(f"train {n}", data, step_s=0.1) for n in range(2)]
+    Run(store, [data, *trains], workers=2)
+    first = store.result(data.key).values
+    assert not first["preloaded"]
+    for values in (store.result(stage.key).values for stage in trains):
+        assert values["preloaded"] == (values["pid"] != first["pid"])
+
+
 FAILURES = {
     "raise": ("error", "ValueError: this technique is broken"),
     "memory": ("out of memory", "MemoryError"),

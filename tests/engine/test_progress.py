@@ -68,32 +68,43 @@ def test_a_trial_is_done_with_its_last_stage_and_failed_with_its_first() -> None
     assert (tally.done, tally.reused, tally.failed) == (3, 1, 2)
 
 
-def test_the_time_left_is_unknown_until_each_kind_was_seen() -> None:
+def test_the_time_left_is_a_lower_bound_until_each_kind_was_seen() -> None:
     data, shared, e0, e1, own = plan()
     tally = Tally(plan(), clock=Clock())
-    assert tally.left_s() is None
+    assert tally.left() == (0.0, False)
     tally.count(done(data, 5.0))
     tally.count(done(shared, 10.0))
-    assert tally.left_s() is None, "no evaluation was seen"
+    assert tally.left() == (pytest.approx(3 * 10.0), False), "no evaluation was seen"
     tally.count(done(e0, 2.0))
-    assert tally.left_s() == pytest.approx(2.0 + 3 * 10.0)
+    assert tally.left() == (pytest.approx(2.0 + 3 * 10.0), True)
     tally.count(events.StageBlocked(e1, own.key, "x"))
-    assert tally.left_s() == pytest.approx(30.0)
+    assert tally.left() == (pytest.approx(30.0), True)
 
 
 def test_estimates_are_corrected_by_what_was_measured_and_by_progress() -> None:
     data, shared, _, _, own = plan()
     clock = Clock()
     tally = Tally(plan(), {stage.key: 10.0 for stage in plan()}, workers=2, clock=clock)
-    assert tally.left_s() == pytest.approx(25.0)
+    assert tally.left() == (pytest.approx(25.0), True)
     tally.count(done(data, 20.0))
-    assert tally.left_s() == pytest.approx(4 * 20.0 / 2)
+    assert tally.left() == (pytest.approx(4 * 20.0 / 2), True)
     tally.count(events.StageStarted(shared, 0, 1))
     tally.count(events.StageStarted(own, 1, 2))
     clock.now += 4.0
-    assert tally.left_s() == pytest.approx((16 + 16 + 20 + 20) / 2)
+    assert tally.left() == (pytest.approx((16 + 16 + 20 + 20) / 2), True)
     tally.count(events.StageProgress(own, 1, Progress(1, 21)))
-    assert tally.left_s() == pytest.approx(80.0), "not sooner than the longest stage"
+    assert tally.left() == (pytest.approx(80.0), True), "not sooner than the longest stage"
+
+
+def test_a_running_stage_tells_of_others_of_its_kind() -> None:
+    _, shared, _, _, own = plan()
+    clock = Clock()
+    tally = Tally([shared, own], clock=clock)
+    tally.count(events.StageStarted(shared, 0, 1))
+    clock.now += 6.0
+    assert tally.left() == (0.0, False)
+    tally.count(events.StageProgress(shared, 0, Progress(25, 100)))
+    assert tally.left() == (pytest.approx(18.0 + 3 * 24.0), True), "the other has three epochs"
 
 
 @pytest.mark.parametrize(

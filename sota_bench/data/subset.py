@@ -107,9 +107,7 @@ def choose(
     return Subset(manifest, chosen, {split: np.array(sorted(rows[split]), dtype=np.int64) for split in SPLITS})
 
 
-def class_split(
-    manifest: Manifest, parts: int = 2, classes: int | Sequence[str] | None = None
-) -> list[list[str]]:
+def class_split(manifest: Manifest, parts: int = 2, classes: int | Sequence[str] | None = None) -> list[list[str]]:
     """Divide the classes, sorted by name, into consecutive parts of as equal size as can be (the first are larger).
 
     Used to train a base model on one part and fine-tune it on another.

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.recipe import scope_of
 from sota_bench.plan.phases import phases_of
+from sota_bench.plan.weights import located
 from sota_bench.registry import techniques
 
 HEADROOM = 1.25
@@ -36,24 +38,31 @@ class GridImages:
         manifest: all of them.
         size: pixels of the shorter side in the cache.
         upsampled: sizes in the grid that are larger than the stored images.
+        grid_file: where paths in its recipes start.
+        technique_files: local technique files of the grid.
     """
 
     source: Source
     manifest: Manifest
     size: int
     upsampled: list[int]
+    grid_file: Path = Path()
+    technique_files: tuple[Path, ...] = ()
     _subsets: dict[str, Subset] = field(default_factory=dict)
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def choice(self, recipe: Any, task: str) -> dict[str, Any]:
-        """The settings that select a recipe's images for a task, for ``data.subset.choose``."""
+        """The settings that select a recipe's images for a task, for ``data.subset.choose``: the recipe's data fields,
+        without those that limit nothing (0 or empty)."""
         model = type(recipe)
         chosen = {name: getattr(recipe, name) for name in model.model_fields if scope_of(model, name) == "data"}
-        chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items()}
-        if any(technique.fine_tunes(recipe) for technique in techniques().values()):
-            base, main = class_split(self.manifest, 2)
+        chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value}
+        if "keep" in chosen:
+            chosen["keep"] = str(located(chosen["keep"], self.grid_file))
+        if any(technique.fine_tunes(recipe) for technique in techniques(self.technique_files).values()):
+            base, main = class_split(self.manifest, 2, chosen.get("classes"))
             chosen["classes"] = base if task == "base" else main
-        return {name: value for name, value in chosen.items() if value is not None}
+        return chosen
 
     def subset(self, choice: dict[str, Any]) -> Subset:
         """The subset of a choice, made once."""
@@ -103,7 +112,7 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest) -> GridImages:
             f"{refused[-1]} px is above the {ceiling} px at which {source.name} is stored",
             "stay at or below it, or set recipe.upsample = true (adds pixels, no detail)",
         )
-    return GridImages(source, manifest, size, above)
+    return GridImages(source, manifest, size, above, grid.file, grid.techniques)
 
 
 def _typical_side(source: Source, manifest: Manifest, size: int) -> int:

@@ -8,6 +8,13 @@ from pathlib import Path
 from sota_bench.errors import UserError
 
 
+def located(written: str, grid_file: Path) -> Path:
+    """An absolute path as a grid means it: relative to the grid, or failing that to the working folder."""
+    path = Path(written).expanduser()
+    beside = grid_file.parent / path
+    return (beside if beside.exists() else path).absolute()
+
+
 def weights_digest(weights: str, backbone: str, place: str) -> str:
     """``timm:<name>`` for the hub's (timm's version is in the key as well), else SHA-256 over the file or folder.
 

@@ -65,8 +65,8 @@ def combinations(design: Design, factors: Mapping[str, Sequence[Any]]) -> Iterat
         factors: factor -> its levels, the baseline first.
     """
     if design == "full":
-        for levels in itertools.product(*factors.values()):
-            yield dict(zip(factors, levels, strict=True))
+        for combination in itertools.product(*factors.values()):
+            yield dict(zip(factors, combination, strict=True))
         return
     alone = design == "one-at-a-time"
     middle = {factor: levels[0 if alone else -1] for factor, levels in factors.items()}

@@ -110,7 +110,7 @@ class Grid(BaseModel):
         """
         recipe = cell.recipe
         active = [technique for technique in self._techniques if technique.active(recipe)]
-        if rises(recipe.phases) or any(technique.fine_tunes(recipe) for technique in active):
+        if rises(recipe.phases) or any(one.fine_tunes(recipe) or one.base_phases(recipe) for one in active):
             return None
         for technique in active:
             if technique.applies_to == "rise":

@@ -77,5 +77,6 @@ def format_schedule(phases: Sequence[SizePhase]) -> str:
 
 
 def rises(phases: Sequence[SizePhase]) -> bool:
-    """Whether the resolution goes up between any two phases that follow each other."""
-    return any(after.size > before.size for before, after in itertools.pairwise(phases))
+    """Whether any phase has a higher resolution than all phases before it."""
+    sizes = (phase.size for phase in phases)
+    return any(after > before for before, after in itertools.pairwise(itertools.accumulate(sizes, max)))

@@ -70,7 +70,15 @@ def test_lists_are_schedules_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("64x1", False), ("64x1 32x1", False), ("64x1 64x1", False), ("64x1 32x1 48x1", True)]
+    ("text", "expected"),
+    [
+        ("64x1", False),
+        ("64x1 32x1", False),
+        ("64x1 64x1", False),
+        ("64x1 32x1 48x1", False),
+        ("64x1 32x1 65x1", True),
+        ("32x1 64x1 16x1", True),
+    ],
 )
 def test_rises(text: str, expected: bool) -> None:
     assert rises(parse_schedule(text)) is expected

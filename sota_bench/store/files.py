@@ -112,3 +112,12 @@ def folder_bytes(folder: Path) -> int:
             except FileNotFoundError:
                 continue
     return total
+
+
+def free_name(folder: Path, name: str) -> Path:
+    """A path in ``folder`` (made when absent) that nothing has yet: ``name-0``, ``name-1`` ..."""
+    folder.mkdir(exist_ok=True)
+    number = 0
+    while os.path.lexists(folder / f"{name}-{number}"):
+        number += 1
+    return folder / f"{name}-{number}"

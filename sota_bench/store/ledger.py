@@ -185,6 +185,13 @@ class Ledger:
         self.db.executemany("UPDATE stages SET used = ? WHERE key = ?", numbered)
         self.db.execute("COMMIT")
 
+    def undo(self, keys: Iterable[str], reason: str) -> None:
+        """Turn rows that say ``done`` into ``interrupted``: their artifacts are lost, and their stages run again."""
+        self.db.executemany(
+            "UPDATE stages SET status = 'interrupted', reason = ? WHERE key = ? AND status = 'done'",
+            [(reason, key) for key in keys],
+        )
+
     def interrupt_running(self) -> list[str]:
         """Turn rows left ``running`` by a process that is gone into ``interrupted``; their keys."""
         keys = [row[0] for row in self.db.execute("SELECT key FROM stages WHERE status = 'running'")]

@@ -6,23 +6,19 @@ import errno
 import os
 import platform
 import shutil
-import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage, StageResult
 from sota_bench.store import artifacts, files, holding
 from sota_bench.store.artifacts import DamagedArtifact, MissingArtifact, Record
+from sota_bench.store.index import Index
 from sota_bench.store.ledger import Ledger, StageRow
 from sota_bench.store.pruning import Sizes, measure, prune
-
-T = TypeVar("T")
-DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
-"""What reading a damaged ledger raises; the second when SQLite quotes the damage in its own message."""
 
 
 class Store:
@@ -42,8 +38,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
-        self._ledger: Ledger | None = None
         self._notes: list[str] = []
+        self._index = Index(self.root, self._notes.append)
         self._total: int | None = None
 
     @property
@@ -53,7 +49,7 @@ class Store:
     @property
     def is_held(self) -> bool:
         """Whether this object may write now."""
-        return self._ledger is not None
+        return self._index.ledger is not None
 
     # Holding
 
@@ -73,7 +69,7 @@ class Store:
                 for name in ("artifacts", "work", "logs", "trash", "damaged"):
                     (self.root / name).mkdir(parents=True, exist_ok=True)
                 stack.enter_context(holding.exclusive(self.root, command))
-                self._ledger = self._open_ledger()
+                self._index.open()
                 stack.callback(self._let_go)
                 self._recover()
             except OSError as error:
@@ -81,10 +77,8 @@ class Store:
             yield
 
     def _let_go(self) -> None:
-        ledger, self._ledger, self._total = self._ledger, None, None
-        if ledger is not None:
-            with suppress(sqlite3.Error):
-                ledger.close()
+        self._index.close()
+        self._total = None
 
     def holder(self) -> holding.Holder | None:
         """Who writes to this store now, if anybody."""
@@ -99,7 +93,7 @@ class Store:
                 "the disk is full",
                 "free some space, or set a smaller --disk-limit, and run the same command again: it goes on from here",
             )
-        if self._ledger is not None and not self.root.is_dir():
+        if self.is_held and not self.root.is_dir():
             return UserError(str(self.root), "", "the store vanished while it was in use", "run the same command again")
         return UserError(
             str(self.root),
@@ -110,7 +104,8 @@ class Store:
 
     def take_notes(self) -> list[str]:
         """Lines about repairs since the last call, for people."""
-        notes, self._notes = self._notes, []
+        notes = list(self._notes)
+        self._notes.clear()
         return notes
 
     # Reading
@@ -191,7 +186,7 @@ class Store:
 
         A stage that a killed process left ``running`` is told as ``interrupted``.
         """
-        rows = self._read(lambda ledger: ledger.rows())
+        rows = self._index.read(lambda ledger: ledger.rows())
         running = [key for key, row in rows.items() if row.status == "running"]
         if running and not self.is_held and self.holder() is None:
             rows |= {key: replace(rows[key], status="interrupted") for key in running}
@@ -199,11 +194,11 @@ class Store:
 
     def row(self, key: str) -> StageRow | None:
         """What ``rows`` says of one stage."""
-        return self.rows().get(key) if not self.is_held else self._read(lambda ledger: ledger.row(key))
+        return self.rows().get(key) if not self.is_held else self._index.read(lambda ledger: ledger.row(key))
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run of this store, oldest first."""
-        return self._read(lambda ledger: ledger.runs())
+        return self._index.read(lambda ledger: ledger.runs())
 
     def failed(self) -> dict[str, StageRow]:
         """Stages whose last run failed by themselves (not those blocked by another), by key."""
@@ -232,11 +227,11 @@ class Store:
             ledger.count([stage.key], "attempts")
             ledger.touch(stage.parents.values())
 
-        self._write(enter)
+        self._index.write(enter)
 
     def interrupted(self, stage: Stage) -> None:
         """Enter that the stage was stopped from outside and goes on in its workspace next time."""
-        self._write(lambda ledger: ledger.update(stage, status="interrupted", ended=holding.now()))
+        self._index.write(lambda ledger: ledger.update(stage, status="interrupted", ended=holding.now()))
 
     def fail(self, stage: Stage, reason: str, log: str, kind: str) -> None:
         """Enter that the stage failed, or cannot run because a parent failed (``kind`` is ``blocked``).
@@ -249,7 +244,7 @@ class Store:
         """
         status = "blocked" if kind == "blocked" else "failed"
         line = " ".join(reason.split())
-        self._write(
+        self._index.write(
             lambda ledger: ledger.update(stage, status=status, failure=kind, reason=line, log=log, ended=holding.now())
         )
 
@@ -261,7 +256,7 @@ class Store:
             ledger.count(listed, "reused")
             ledger.touch(listed)
 
-        self._write(enter)
+        self._index.write(enter)
 
     def commit(
         self,
@@ -300,10 +295,11 @@ class Store:
 
     def set_aside(self, key: str, reason: str) -> None:
         """Move a damaged artifact out of the way, so that its stage counts as not done."""
-        target = self._free_name(self.root / "damaged", key)
+        target = files.free_name(self.root / "damaged", key)
         with suppress(FileNotFoundError):
             self.folder(key).rename(target)
         self._total = None
+        self._index.write(lambda ledger: ledger.undo([key], f"damaged: {reason}"))
         row = self.row(key)
         title = row.title if row else key[:12]
         self._notes.append(f"{title}: damaged ({reason}); kept as {target.relative_to(self.root)}, it will run again")
@@ -312,11 +308,11 @@ class Store:
         """Enter the start of a run; its id for ``end_run``."""
         columns = {"grid": grid, "out": out, "command": command, "pid": os.getpid(), "host": "", "started": ""}
         columns |= {"host": platform.node(), "started": holding.now()}
-        return self._write(lambda ledger: ledger.begin_run(**columns))
+        return self._index.write(lambda ledger: ledger.begin_run(**columns))
 
     def end_run(self, run: int, summary: Mapping[str, Any]) -> None:
         """Enter the end of a run and its summary (JSON values)."""
-        self._write(lambda ledger: ledger.end_run(run, holding.now(), summary))
+        self._index.write(lambda ledger: ledger.end_run(run, holding.now(), summary))
 
     # Room
 
@@ -343,7 +339,7 @@ class Store:
         excess = self.total_bytes() + files.folder_bytes(self.root / "work") - limit_bytes
         if excess <= 0:
             return 0
-        freed = prune(self.root, keys_needed, excess, self._read(lambda ledger: ledger.last_used()))
+        freed = prune(self.root, keys_needed, excess, self._index.read(lambda ledger: ledger.last_used()))
         self._total = None
         return freed
 
@@ -353,7 +349,7 @@ class Store:
         """Move a sealed workspace to its place, replacing an artifact that lost its files."""
         target, total = self.folder(record.key), self.total_bytes()
         target.parent.mkdir(parents=True, exist_ok=True)
-        old, trash = None, self._free_name(self.root / "trash", record.key)
+        old, trash = None, files.free_name(self.root / "trash", record.key)
         if target.exists():
             with suppress(MissingArtifact, DamagedArtifact):
                 old = artifacts.read_record(target, record.key)
@@ -374,14 +370,13 @@ class Store:
             ledger.index([record])
             ledger.touch([record.key])
 
-        self._write(enter)
+        self._index.write(enter)
 
     def _recover(self) -> None:
         """Finish or forget what a killed writer left: half-moved artifacts, rows that say ``running``."""
         shutil.rmtree(self.root / "trash", ignore_errors=True)
         (self.root / "trash").mkdir(exist_ok=True)
-        self._write(lambda ledger: ledger.interrupt_running())
-        self._write(self._fill)
+        self._index.write(lambda ledger: ledger.interrupt_running())
         for workspace in list((self.root / "work").iterdir()):
             if workspace.suffix == ".lock" and not workspace.with_suffix("").exists():
                 holding.remove_if_free(workspace)
@@ -393,82 +388,3 @@ class Store:
                 (workspace / files.RESULT).unlink()
             else:
                 self._file(record, workspace)
-
-    @staticmethod
-    def _free_name(folder: Path, name: str) -> Path:
-        folder.mkdir(exist_ok=True)
-        return next(path for n in range(10**6) if not (path := folder / f"{name}-{n}").exists())
-
-    def _open_ledger(self) -> Ledger:
-        if (self.root / "ledger.sqlite").is_dir():
-            return self._rebuild("it is a folder")
-        try:
-            return Ledger(self.root / "ledger.sqlite", writable=True)
-        except DAMAGE as error:
-            self._raise_if_disk(error)
-            return self._rebuild(str(error))
-
-    def _rebuild(self, reason: str) -> Ledger:
-        path = self.root / "ledger.sqlite"
-        if self._ledger is not None:
-            with suppress(sqlite3.Error):
-                self._ledger.close()
-        kept = self._free_name(self.root / "damaged", "ledger.sqlite")
-        for ending in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                path.with_name(path.name + ending).rename(kept.with_name(kept.name + ending))
-        ledger = self._fill(Ledger(path, writable=True))
-        self._notes.append(
-            f"the ledger was damaged ({reason}); rebuilt from the artifacts, the old one is kept as "
-            f"{kept.relative_to(self.root)}; stages that had failed are tried again"
-        )
-        return ledger
-
-    def _fill(self, ledger: Ledger) -> Ledger:
-        """Enter every artifact that the ledger does not know as done."""
-        ledger.index(self._sound_records(set(artifacts.all_keys(self._artifacts)) - ledger.done()))
-        return ledger
-
-    def _sound_records(self, keys: Iterable[str]) -> Iterator[Record]:
-        for key in sorted(keys):
-            with suppress(MissingArtifact, DamagedArtifact):
-                yield artifacts.read_record(self.folder(key), key)
-
-    def _read(self, question: Callable[[Ledger], T]) -> T:
-        if self._ledger is not None:
-            return self._write(question)
-        try:
-            ledger = Ledger(self.root / "ledger.sqlite", writable=False)
-            try:
-                return question(ledger)
-            finally:
-                ledger.close()
-        except (sqlite3.Error, UnicodeDecodeError):
-            ledger = Ledger.in_memory()
-            try:
-                return question(self._fill(ledger))
-            finally:
-                ledger.close()
-
-    def _write(self, action: Callable[[Ledger], T]) -> T:
-        if self._ledger is None:
-            raise RuntimeError("the store is not held")
-        self._ledger.path.stat()  # SQLite would go on writing to a file that was removed
-        try:
-            return action(self._ledger)
-        except DAMAGE as error:
-            if self._ledger.db.in_transaction:
-                self._ledger.db.execute("ROLLBACK")
-            self._raise_if_disk(error)
-            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError | sqlite3.InterfaceError):
-                raise  # a mistake in this program, not in the file
-            self._ledger = self._rebuild(str(error))
-            return action(self._ledger)
-
-    def _raise_if_disk(self, error: Exception) -> None:
-        """Tell a ledger that cannot be written from one that is damaged, in the operating system's words."""
-        text = str(error)
-        if "is full" in text:
-            raise OSError(errno.ENOSPC, text, str(self.root / "ledger.sqlite")) from error
-        if any(words in text for words in ("readonly", "unable to open", "disk I/O", "is locked")):
-            raise OSError(errno.EIO, text, str(self.root / "ledger.sqlite")) from error

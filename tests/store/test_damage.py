@@ -117,6 +117,13 @@ def test_a_truncated_file_and_a_link_are_found(store: Store) -> None:
     assert not store.verify(MADE.key)
 
 
+def test_a_lost_artifact_is_no_longer_done(store: Store) -> None:
+    shutil.rmtree(store.folder(MADE.key))
+    with store.hold("test"):
+        row = store.rows()[MADE.key]
+    assert (row.status, row.reason) == ("interrupted", "its artifact is gone")
+
+
 def test_a_lost_ledger_is_made_again(store: Store) -> None:
     for path in store.root.glob("ledger.sqlite*"):
         path.unlink()
@@ -190,7 +197,7 @@ def test_damage_during_a_run_is_repaired(store: Store, monkeypatch: pytest.Monke
         raise sqlite3.DatabaseError("database disk image is malformed")
 
     with store.hold("test"):
-        monkeypatch.setattr(store._ledger, "update", malformed)
+        monkeypatch.setattr(store._index.ledger, "update", malformed)
         store.fail(stage("b"), "reason", "", "error")
         assert store.rows()[MADE.key].status == "done" and store.rows()[stage("b").key].status == "failed"
         assert any("rebuilt" in note for note in store.take_notes())

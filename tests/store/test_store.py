@@ -307,5 +307,6 @@ def test_damage_makes_reading_raise_without_a_hold_and_moves_it_with_one(store: 
         (note,) = store.take_notes()
         assert "stage a" in note and "damaged" in note and "run again" in note
         assert not path.exists() and len(list((store.root / "damaged").iterdir())) == 1
+        assert "does not match" in store.rows()[made.key].reason and store.rows()[made.key].status == "interrupted"
         commit(store, made)
         assert store.is_done(made.key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,10 +81,20 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(str(path), "", "there is no such file", "give the path of a CSV file")
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8-sig", skipinitialspace=True)
+        with warnings.catch_warnings():
+            # With index_col=False, rows longer than the header are a warning and lose their tail: here a mistake.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                keep_default_na=False,
+                na_values=[""],
+                index_col=False,
+                encoding="utf-8-sig",
+                skipinitialspace=True,
+            )
     except pd.errors.EmptyDataError:
         raise UserError(str(path), "", "the file is empty", "give a header line and one row per trial") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, OSError) as error:
         raise UserError(str(path), "", f"not a CSV file ({error})", "give comma-separated text in UTF-8") from None
     # Row numbers as an editor shows them: the header is line 1.
     table.index = pd.RangeIndex(2, 2 + len(table))

@@ -40,9 +40,9 @@ def anova_rows(design: Design) -> list[dict[str, Any]]:
 def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: bool) -> list[dict[str, Any]]:
     from scipy.stats import f as f_distribution
 
-    if not terms:
-        return []
     seed, cell, setting = np.nonzero(np.isfinite(y))
+    if not terms or not len(seed):
+        return []
     values = y[seed, cell, setting]
     run = np.unique(seed * len(design.cells) + cell, return_inverse=True)[1]
     levels = {factor.name: np.array([c[i] for c in design.cells])[cell] for i, factor in enumerate(design.between)}

@@ -146,7 +146,9 @@ def pooled_least_squares(
         blocks = np.eye(int(seed.max()) + 1)[seed][:, 1:]
         # Centred, so that a cell's coefficient is its mean over the average seed also where weights do not sum to 0.
         design = np.hstack([design, blocks - blocks.mean(axis=0)])
-    fit = OLS(values, design).fit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a rank-deficient design is told apart below, per contrast
+        fit = OLS(values, design).fit()
     wide = np.hstack([weights, np.zeros((len(weights), design.shape[1] - cells))])
     value = wide @ fit.params
     df = np.full(len(weights), float(fit.df_resid))

@@ -38,9 +38,7 @@ def sleep() -> pd.DataFrame:
 
 
 def repeated(cells: list[tuple[str, str]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [{"id": i, "A": a, "B": b, "DV": v} for (a, b) in cells for i, v in enumerate(REPEATED[a, b])]
-    )
+    return pd.DataFrame([{"id": i, "A": a, "B": b, "DV": v} for (a, b) in cells for i, v in enumerate(REPEATED[a, b])])
 
 
 @pytest.mark.parametrize("error", ["pooled", "paired"])
@@ -166,7 +164,9 @@ def test_holm_as_in_r_multtest() -> None:
 
 
 def test_holm_by_hand_and_missing_tests_do_not_count() -> None:
-    assert holm(np.array([0.01, np.nan, 0.04, 0.03, 0.005])) == pytest.approx([0.03, np.nan, 0.06, 0.06, 0.02], nan_ok=True)
+    assert holm(np.array([0.01, np.nan, 0.04, 0.03, 0.005])) == pytest.approx(
+        [0.03, np.nan, 0.06, 0.06, 0.02], nan_ok=True
+    )
 
 
 def test_holm_of_many_families_is_statsmodels_for_each() -> None:

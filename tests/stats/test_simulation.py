@@ -5,6 +5,8 @@ the kernels and the judge that `analyze` uses; the first test ties the two. Marg
 errors of the simulation at a fixed random stream.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from sota_bench.stats import analyze
 from sota_bench.stats.contrasts import main_contrasts
 from sota_bench.stats.design import read_design
+from sota_bench.stats.estimation import estimate
 from sota_bench.stats.kernels import Array, Estimate, paired, pooled_blocks
 from sota_bench.stats.power import minimum_detectable_effect, seeds_needed
 from sota_bench.stats.verdicts import judge
@@ -49,13 +52,13 @@ def test_analyze_and_the_simulated_path_are_one(error: str) -> None:
     y = experiments(1, 4, EFFECTS, 3)
     found = analyze(to_table(y[0]), response="y", factors=FACTORS, delta=0.5)
     rows = [row for row in found.contrasts if row["kind"] == "main" and row["error"] == error]
-    estimate = KERNELS[error](y, weights())
-    judged = judge(estimate, delta=0.5)
+    known = KERNELS[error](y, weights())
+    judged = judge(known, delta=0.5)
     for name in ("low", "high", "p", "p_holm", "p_tost", "p_tost_holm"):
         assert [row[name] for row in rows] == pytest.approx(getattr(judged, name)[0])
     assert [row["verdict"] for row in rows] == list(judged.verdict[0])
-    assert [row["se"] for row in rows] == pytest.approx(estimate.se[0])
-    assert [row["estimate"] for row in rows] == pytest.approx(estimate.value[0])
+    assert [row["se"] for row in rows] == pytest.approx(known.se[0])
+    assert [row["estimate"] for row in rows] == pytest.approx(known.value[0])
 
 
 @pytest.mark.parametrize("error", list(KERNELS))
@@ -70,10 +73,10 @@ def test_nominal_95_percent_intervals_cover_94_to_96(error: str, seeds: int) -> 
 @pytest.mark.parametrize("error", list(KERNELS))
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_no_effect_gives_a_verdict_in_at_most_5_percent_of_families(error: str, seeds: int) -> None:
-    y = experiments(REPEATS, seeds, np.zeros(6), 10 + seeds)
+    y = experiments(5 * REPEATS, seeds, np.zeros(6), 10 + seeds)
     verdict = judge(KERNELS[error](y, weights())).verdict
     claimed = np.isin(verdict, ["helps", "hurts"]).any(axis=1).mean()
-    assert claimed <= 0.05, claimed
+    assert claimed <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(y)), claimed  # within the simulation's own error
     assert claimed > 0.02, "Holm is conservative, but not by half: the verdicts would be without power"
 
 
@@ -92,8 +95,8 @@ def test_the_minimum_detectable_effect_is_detected_in_80_percent(error: str, see
     se = np.sqrt(2 / 3 / seeds)  # the true standard error of a, two means over three cells and all seeds
     effect = minimum_detectable_effect(se, df, 0.05)
     y = experiments(REPEATS, seeds, np.array([0, 0, 0, effect, effect, effect]), 30 + seeds)
-    estimate = KERNELS[error](y, weights()[:1])
-    power = (judge(estimate).verdict[:, 0] == "helps").mean()
+    found = KERNELS[error](y, weights()[:1])
+    power = (judge(found).verdict[:, 0] == "helps").mean()
     assert power == pytest.approx(0.80, abs=0.012)
 
 
@@ -127,23 +130,21 @@ def test_within_run_differences_keep_their_level_when_seeds_vary_them() -> None:
     """The paired error of a within-run factor stays honest where the gain differs between seeds."""
     rng = np.random.default_rng(6)
     gain = rng.normal(size=(REPEATS, 4, 1)) + 0.3 * rng.normal(size=(REPEATS, 4, 6))
-    estimate = paired(gain, np.full((1, 6), 1 / 6))
-    assert isinstance(estimate, Estimate)
-    assert (judge(estimate).p < 0.05).mean() == pytest.approx(0.05, abs=0.006)
+    found = paired(gain, np.full((1, 6), 1 / 6))
+    assert isinstance(found, Estimate)
+    assert (judge(found).p < 0.05).mean() == pytest.approx(0.05, abs=0.006)
 
 
 def test_missing_trials_do_not_spoil_coverage() -> None:
-    """Whole path, fewer repeats: one trial in ten missing, three seeds, contrasts of the two-level factor."""
+    """Two of eighteen trials missing, three seeds, both errors, the contrast of the two-level factor."""
     rng = np.random.default_rng(8)
-    covered = {"pooled": 0, "paired": 0}
-    repeats = 400
-    from sota_bench.stats.estimation import estimate
-
+    whole = read_design(to_table(np.zeros((3, 6))), response="y", factors=FACTORS, block="seed", within=())
+    contrasts = main_contrasts(whole)[:1]
+    covered, repeats = {"pooled": 0, "paired": 0}, 600
     for y in experiments(repeats, 3, EFFECTS, 50):
-        table = to_table(y).drop(rng.choice(18, size=2, replace=False))
-        design = read_design(table, response="y", factors=FACTORS, block="seed", within=())
-        for error, found in estimate(design, main_contrasts(design)[:1]).by_error.items():
+        y.flat[rng.choice(18, size=2, replace=False)] = np.nan
+        for error, found in estimate(replace(whole, y=y[:, :, None]), contrasts).by_error.items():
             judged = judge(found)
             covered[error] += bool(judged.low[0] <= 1.0 <= judged.high[0])
     for count in covered.values():
-        assert 0.92 <= count / repeats <= 0.98, covered
+        assert 0.93 <= count / repeats <= 0.97, covered

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from sota_bench.data.manifest import Manifest
-from sota_bench.data.source import KnownEffects
+from sota_bench.data.manifest import Manifest, assemble
+from sota_bench.data.source import Source
 from sota_bench.grid import load
 from sota_bench.plan import graph
 from sota_bench.plan.environment import Environment
@@ -29,14 +32,31 @@ def environment() -> Environment:
     return ENVIRONMENT
 
 
-@pytest.fixture(scope="session")
-def manifest() -> Manifest:
-    """Of the rendered images."""
-    return KnownEffects().scan()
+class Painted(Source):
+    """Blank images of 128 px: 10 classes with 20 images to train and 20 to judge."""
+
+    name = "painted"
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {"kind": "painted"}
+
+    def scan(self, progress: Any = None) -> Manifest:
+        found = [
+            (f"{split}/{label}/{i}.png", split, f"class{label}", hashlib.sha256(f"{split}{label}{i}".encode()).hexdigest(), 1)
+            for split in ("train", "val")
+            for label in range(10)
+            for i in range(20)
+        ]
+        return assemble(self.name, found, [], self.name)
+
+    def decode(self, path: str, size: int) -> np.ndarray:
+        side = min(size, 128)
+        return np.zeros((side, side, 3), np.uint8)
 
 
 @pytest.fixture
-def plan_of(tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
+def plan_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
     """Makes the plan of a grid given as text, for the fixed environment unless another is given."""
 
     def make(text: str, environment: Environment = ENVIRONMENT, fixed_code: bool = True) -> Plan:
@@ -45,6 +65,6 @@ def plan_of(tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch)
         file = tmp_path / "grid.toml"
         file.write_text(text)
         grid = load(file)
-        return graph.build(grid, environment, grid_images(grid, KnownEffects(), manifest), tmp_path / "m.csv", 2)
+        return graph.build(grid, environment, grid_images(grid, Painted(), Painted().scan()), tmp_path / "m.csv", 2)
 
     return make

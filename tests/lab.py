@@ -1,0 +1,166 @@
+"""A laboratory for tests of training: a folder of small images, and grids planned and run on it without the command line.
+
+Stages are run once for a session, so tests that ask for the same training share it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sota_bench.engine.messages import Outcome, Progress
+from sota_bench.engine.stages import execute
+from sota_bench.grid import load
+from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
+from sota_bench.plan.stage import Stage
+
+CLASSES = ("bars", "checks", "discs", "dots")
+SIDES = (40, 52)
+"""Height and width in pixels of the drawn images: not square, so that crops matter."""
+
+BASELINE = """
+backbone = "test_resnet"
+resize = "32x1"
+batch_size = 16
+precision = "fp32"
+"""
+
+
+def draw(label: int, rng: np.random.Generator) -> np.ndarray:
+    """One image uint8 [40, 52, 3]: coloured noise over a pattern that tells the class."""
+    height, width = SIDES
+    rows, columns = np.mgrid[:height, :width]
+    row, column = rng.integers(8, 32), rng.integers(8, 44)
+    shape = [
+        columns // 4 % 2,
+        (columns // 5 + rows // 5) % 2,
+        (rows - row) ** 2 + (columns - column) ** 2 < 100,
+        (rows % 8 < 3) & (columns % 8 < 3),
+    ][label]
+    colour = rng.integers(40, 200, 3)
+    picture = colour * 0.6 + shape[..., None] * rng.integers(40, 100, 3) + rng.normal(0, 12, (height, width, 3))
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def write_images(
+    folder: Path, train: int = 12, val: int = 8, draw: Callable[[int, np.random.Generator], np.ndarray] = draw
+) -> Path:
+    """An image folder with ``train`` and ``val`` images of each class, as PNG."""
+    from PIL import Image
+
+    for split, count in (("train", train), ("val", val)):
+        for label, name in enumerate(CLASSES):
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for i in range(count):
+                rng = np.random.default_rng([label, i, split == "val"])
+                Image.fromarray(draw(label, rng)).save(place / f"{i:03d}.png")
+    return folder
+
+
+def ignore(progress: Progress) -> None:
+    """A listener that listens to nothing."""
+
+
+@dataclass
+class Ran:
+    """A plan of which some stages have been run.
+
+    Attributes:
+        plan: all stages.
+        folders: key -> what the stage left.
+        outcomes: key -> what it answered.
+    """
+
+    plan: Plan
+    folders: Mapping[str, Path]
+    outcomes: Mapping[str, Outcome]
+
+    @property
+    def trial(self) -> TrialPlan:
+        """The first trial."""
+        return self.plan.trials[0]
+
+    def stage(self, kind: str) -> Stage:
+        """The first stage of a kind."""
+        return next(stage for stage in self.plan.stages.values() if stage.kind == kind)
+
+    def trained(self, phase: int = 0, trial: int = 0) -> Outcome:
+        """The outcome of one training phase of a trial."""
+        return self.outcomes[self.plan.trials[trial].training[phase]]
+
+    def checkpoint(self, phase: int = -1, trial: int = 0) -> Path:
+        """The folder of one training phase of a trial."""
+        return self.folders[self.plan.trials[trial].training[phase]]
+
+    def evaluated(self, evaluation: Evaluation | None = None) -> dict[str, Any]:
+        """The values of an evaluation; of the first trial's own by default."""
+        return self.outcomes[(evaluation or self.trial.final).key].values
+
+
+@dataclass
+class Lab:
+    """Plans and runs grids on one folder of images.
+
+    Attributes:
+        folder: scratch space, in which artifacts lie by key.
+        images: the image folder.
+    """
+
+    folder: Path
+    images: Path
+    folders: dict[str, Path] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def plan(self, recipe: str = "", factors: str = "lr = [0.003]", seeds: Sequence[int] = (0,), data: str = "") -> Plan:
+        """The plan of a grid on these images.
+
+        Args:
+            recipe: lines of ``[recipe]``; they replace those of :data:`BASELINE`.
+            factors: lines of ``[factors]``.
+            seeds: seeds.
+            data: further lines of ``[data]``.
+        """
+        settings = {**tomllib.loads(BASELINE), **tomllib.loads(recipe)}
+        written = "\n".join(f"{key} = {_toml(value)}" for key, value in settings.items())
+        file = self.folder / "grid.toml"
+        file.write_text(
+            f'[grid]\nseeds = {list(seeds)}\n[data]\nsource = "folder:{self.images}"\n{data}\n'
+            f"[recipe]\n{written}\n[factors]\n{factors}\n"
+        )
+        plan, _ = make_plan(load(file), Machine(self.folder / "store", "cpu", 2))
+        plan.images.manifest.save(_made(self.folder / "store" / "manifests") / f"{plan.images.manifest.digest}.csv")
+        return plan
+
+    def run_stage(self, stage: Stage, progress: Callable[[Progress], None] = ignore) -> Outcome:
+        """Runs one stage whose parents have been run, if it has not been run yet."""
+        if stage.key not in self.outcomes:
+            workspace = _made(self.folder / "artifacts" / stage.key)
+            inputs = {role: self.folders[key] for role, key in stage.parents.items()}
+            outcome = execute(stage, inputs, workspace, "cpu", progress)
+            self.folders[stage.key], self.outcomes[stage.key] = workspace, outcome
+        return self.outcomes[stage.key]
+
+    def run(self, recipe: str = "", factors: str = "lr = [0.003]", seeds: Sequence[int] = (0,), data: str = "") -> Ran:
+        """Plans a grid and runs all of it; arguments as :meth:`plan`."""
+        plan = self.plan(recipe, factors, seeds, data)
+        for stage in plan.stages.values():
+            self.run_stage(stage)
+        return Ran(plan, self.folders, self.outcomes)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{key}" = {_toml(item)}' for key, item in value.items()) + "}"
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value).replace("'", '"')

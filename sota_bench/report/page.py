@@ -7,8 +7,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from sota_bench.report.sections import order
 from sota_bench.report.parts import Chart, Section
+from sota_bench.report.sections import order
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import minutes, plural
 from sota_bench.report.theme import drawing, to_svg
@@ -53,10 +53,15 @@ def summary_lines(tables: RunTables, analysis: Any) -> list[str]:
     if not found:
         lines = [str(warning) for warning in analysis.warnings] or ["No contrast: the grid varies nothing."]
     counted = [f"{plural(counts['done'], 'trial')} done"]
-    counted += [f"{counts[key]} {key.replace('_', ' ')}" for key in ("failed", "blocked", "not_applicable") if counts[key]]
+    counted += [
+        f"{counts[key]} {key.replace('_', ' ')}" for key in ("failed", "blocked", "not_applicable") if counts[key]
+    ]
     median = measured.get("iteration_minutes_median")
-    return [*lines, f"{', '.join(counted)}; {minutes(median)} per iteration (goal {minutes(view.run['goal_minutes'])}), "
-                    f"{minutes(measured.get('run_minutes'))} in all."]
+    return [
+        *lines,
+        f"{', '.join(counted)}; {minutes(median)} per iteration (goal {minutes(view.run['goal_minutes'])}), "
+        f"{minutes(measured.get('run_minutes'))} in all.",
+    ]
 
 
 def fill(head: dict[str, Any], body: Sequence[Section]) -> str:
@@ -79,7 +84,10 @@ def _environment() -> Any:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("sota_bench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("sota_bench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
     )
     folder = resources.files("sota_bench.report").joinpath("templates")

@@ -87,16 +87,42 @@ def drawing() -> Iterator[None]:
     import matplotlib
 
     settings = {
-        "svg.fonttype": "none", "svg.hashsalt": "sota_bench", "figure.dpi": 72, "savefig.dpi": 72,
-        "font.size": FONT, "font.family": "DejaVu Sans", "axes.titlesize": FONT + 0.5, "axes.titleweight": "bold",
-        "axes.titlelocation": "left", "axes.titlepad": 10, "axes.labelsize": FONT, "xtick.labelsize": FONT - 0.5,
-        "ytick.labelsize": FONT - 0.5, "legend.fontsize": FONT - 0.5, "legend.frameon": False,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": str(Ink.SOFT),
-        "axes.labelcolor": str(Ink.SOFT), "xtick.color": str(Ink.SOFT), "ytick.color": str(Ink.SOFT),
-        "text.color": str(Ink.INK), "axes.facecolor": "none", "figure.facecolor": "none", "savefig.facecolor": "none",
-        "grid.color": str(Ink.LINE), "grid.linewidth": 1.0, "axes.axisbelow": True, "lines.linewidth": 2.0,
-        "lines.markersize": 7, "xtick.major.size": 0, "ytick.major.size": 0, "axes.linewidth": 1.0,
-        "axes.unicode_minus": True, "path.simplify": True, "figure.constrained_layout.use": True,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "sota_bench",
+        "figure.dpi": 72,
+        "savefig.dpi": 72,
+        "font.size": FONT,
+        "font.family": "DejaVu Sans",
+        "axes.titlesize": FONT + 0.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.titlepad": 10,
+        "axes.labelsize": FONT,
+        "xtick.labelsize": FONT - 0.5,
+        "ytick.labelsize": FONT - 0.5,
+        "legend.fontsize": FONT - 0.5,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": str(Ink.SOFT),
+        "axes.labelcolor": str(Ink.SOFT),
+        "xtick.color": str(Ink.SOFT),
+        "ytick.color": str(Ink.SOFT),
+        "text.color": str(Ink.INK),
+        "axes.facecolor": "none",
+        "figure.facecolor": "none",
+        "savefig.facecolor": "none",
+        "grid.color": str(Ink.LINE),
+        "grid.linewidth": 1.0,
+        "axes.axisbelow": True,
+        "lines.linewidth": 2.0,
+        "lines.markersize": 7,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "axes.linewidth": 1.0,
+        "axes.unicode_minus": True,
+        "path.simplify": True,
+        "figure.constrained_layout.use": True,
     }
     with matplotlib.rc_context(settings):
         yield
@@ -116,8 +142,16 @@ def legend_above(figure: Figure, axes: Axes, width: int, columns: int = 3) -> No
     """A legend over the plot, out of the data's way; long labels stand one under the other on a narrow drawing."""
     handles, labels = axes.get_legend_handles_labels()
     fits = width / (max(map(len, labels), default=1) * 7.5 + 50)
-    figure.legend(handles, labels, loc="outside upper left", ncols=max(1, min(columns, int(fits))), handlelength=2.4,
-                  columnspacing=1.4, borderpad=0.2, borderaxespad=0.2)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=max(1, min(columns, int(fits))),
+        handlelength=2.4,
+        columnspacing=1.4,
+        borderpad=0.2,
+        borderaxespad=0.2,
+    )
 
 
 def name_y(axes: Axes, text: str) -> None:
@@ -157,7 +191,9 @@ def _element(element: ElementTree.Element, names: dict[str, str]) -> str:
     tag = element.tag.removeprefix(_SVG)
     if tag in ("metadata", "style") or not isinstance(element.tag, str):
         return ""
-    inside = html.escape((element.text or "").strip() if tag != "text" and tag != "tspan" else element.text or "", False)
+    inside = html.escape(
+        (element.text or "").strip() if tag != "text" and tag != "tspan" else element.text or "", False
+    )
     inside += "".join(_element(child, names) for child in element)
     attributes = _attributes(element, tag, names)
     if tag in ("g", "defs") and (not inside or (tag == "g" and not attributes)):

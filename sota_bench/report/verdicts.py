@@ -81,10 +81,16 @@ def effects(view: View, *, kind: str = "main", error: str = "headline") -> list[
         kind: main, simple, trend-linear or trend-quadratic.
         error: ``pooled``, ``paired``, or ``headline``: the one that the verdict is read from.
     """
-    order = {(factor, level): (i, j) for i, (factor, levels) in enumerate(view.factors.items())
-             for j, level in enumerate(levels)}
-    rows = [row for row in view.analysis.contrasts
-            if row["kind"] == kind and (row["headline"] if error == "headline" else row["error"] == error)]
+    order = {
+        (factor, level): (i, j)
+        for i, (factor, levels) in enumerate(view.factors.items())
+        for j, level in enumerate(levels)
+    }
+    rows = [
+        row
+        for row in view.analysis.contrasts
+        if row["kind"] == kind and (row["headline"] if error == "headline" else row["error"] == error)
+    ]
     rows.sort(key=lambda row: order.get((row["factor"], str(row["level"])), (len(order), 0)))
     return [as_effect(row, view.delta) for row in rows]
 
@@ -105,17 +111,21 @@ def as_effect(row: Mapping[str, Any], delta: float | None) -> Effect:
 
 
 def digits(row: Mapping[str, Any]) -> int:
-    """Decimals of a percentage point: what the precision supports, and enough to see on which side of zero a limit lies."""
+    """Decimals of a percentage point: what the precision supports, and enough to see on which side of zero a "
+      "limit lies."""
     if not finite(row["low"]):
         return 1
     nearest = min(abs(row["low"]), abs(row["high"]))
-    return max(2 if row["high"] - row["low"] < 0.5 else 1, next((places for places in (1, 2) if round(nearest, places)), 3))
+    return max(
+        2 if row["high"] - row["low"] < 0.5 else 1, next((places for places in (1, 2) if round(nearest, places)), 3)
+    )
 
 
 def interval(row: Mapping[str, Any]) -> str:
     """``+4.0 pp, 95% interval 3.6 to 4.4``."""
     places = digits(row)
-    return f"{signed(row['estimate'], places)} pp, 95% interval {number(row['low'], places)} to {number(row['high'], places)}"
+    return f"{signed(row['estimate'], places)} pp, 95% interval {number(row['low'], places)} to "
+           f"{number(row['high'], places)}"
 
 
 def _rest(row: Mapping[str, Any], delta: float | None) -> str:
@@ -188,7 +198,8 @@ def detectable(row: Mapping[str, Any], seeds: Iterable[int]) -> list[float]:
 
 
 def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
-    """The main contrasts of another column of the trials where lower is better, such as NLL; none where it cannot be."""
+    """The main contrasts of another column of the trials where lower is better, such as NLL; none where it "
+      "cannot be."""
     from sota_bench.errors import UserError
     from sota_bench.stats import analyze
 
@@ -196,8 +207,15 @@ def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
     if not factors or view.done[response].nunique() < 2:
         return []
     try:
-        found = analyze(view.done, response=response, factors=factors, within=view.within, higher_is_better=False,
-                        simple="none", allow_missing=True)
+        found = analyze(
+            view.done,
+            response=response,
+            factors=factors,
+            within=view.within,
+            higher_is_better=False,
+            simple="none",
+            allow_missing=True,
+        )
     except UserError:
         return []
     return list(found.headlines())
@@ -213,7 +231,9 @@ def over_images(view: View, effect: Effect) -> tuple[float, float] | None:
 
     others = ["seed", *(name for name in view.factors if name != effect.factor)]
     kept = view.done[view.done["trial"].isin(list(view.tables.predictions))]
-    sides = [kept[kept[effect.factor] == str(level)].set_index(others)["trial"] for level in (effect.baseline, effect.level)]
+    sides = [
+        kept[kept[effect.factor] == str(level)].set_index(others)["trial"] for level in (effect.baseline, effect.level)
+    ]
     pairs = sides[0].to_frame("a").join(sides[1].rename("b"), how="inner")
     if pairs.empty:
         return None

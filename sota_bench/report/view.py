@@ -12,8 +12,20 @@ import pandas as pd
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import level_text
 
-MEANS = ("nll", "ece", "brier", "confidence", "params", "flops", "images_per_s", "peak_memory_mb", "stability",
-         "plasticity", "forgetting", "predicted_minutes")
+MEANS = (
+    "nll",
+    "ece",
+    "brier",
+    "confidence",
+    "params",
+    "flops",
+    "images_per_s",
+    "peak_memory_mb",
+    "stability",
+    "plasticity",
+    "forgetting",
+    "predicted_minutes",
+)
 
 
 @dataclass(frozen=True)

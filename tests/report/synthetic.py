@@ -86,8 +86,10 @@ def _trial(
     tta = cell.get("tta", "false") == "true"
     trial = f"c{index:02d}-s{seed}"
     row: dict[str, Any] = {"trial": trial, "cell": f"c{index:02d}", **cell, "seed": seed, "status": "done"}
-    numbers = ("accuracy nll ece brier confidence train_loss minutes predicted_minutes train_s evaluate_s compile_s "
-               "images_per_s peak_memory_mb stability plasticity forgetting").split()
+    numbers = [
+        *("accuracy", "nll", "ece", "brier", "confidence", "train_loss", "minutes", "predicted_minutes", "train_s"),
+        *("evaluate_s", "compile_s", "images_per_s", "peak_memory_mb", "stability", "plasticity", "forgetting"),
+    ]
     row |= dict.fromkeys(numbers, np.nan)
     row |= {"params": 11_181_642, "layers": 18, "flops": 595_000_000 if rises else 596_000_000, "epochs": 5}
     row |= {"shared_epochs": 0, "error": ""}
@@ -104,15 +106,27 @@ def _trial(
     confidence = (0.66 if mixed else 0.81) + rng.normal(0, 0.008)
     drop = {"none": 6.5, "freeze": 3.0, "ewc": 2.0}[mitigation] + rng.normal(0, 0.6)
     row |= {
-        "accuracy": accuracy, "nll": (0.92 if mixed else 1.04) + rng.normal(0, 0.015),
-        "ece": abs(confidence - accuracy / 100) + 0.01, "brier": 0.38 - 0.002 * (accuracy - 70), "confidence": confidence,
-        "train_loss": (1.21 if mixed else 0.61) + rng.normal(0, 0.02), "minutes": minutes,
-        "predicted_minutes": minutes * rng.normal(0.97, 0.03), "train_s": minutes * 54, "compile_s": 0.4,
-        "evaluate_s": minutes * (5 if tta else 2.5), "images_per_s": 9469 * 5 / (minutes * 54), "peak_memory_mb": 1420.0,
+        "accuracy": accuracy,
+        "nll": (0.92 if mixed else 1.04) + rng.normal(0, 0.015),
+        "ece": abs(confidence - accuracy / 100) + 0.01,
+        "brier": 0.38 - 0.002 * (accuracy - 70),
+        "confidence": confidence,
+        "train_loss": (1.21 if mixed else 0.61) + rng.normal(0, 0.02),
+        "minutes": minutes,
+        "predicted_minutes": minutes * rng.normal(0.97, 0.03),
+        "train_s": minutes * 54,
+        "compile_s": 0.4,
+        "evaluate_s": minutes * (5 if tta else 2.5),
+        "images_per_s": 9469 * 5 / (minutes * 54),
+        "peak_memory_mb": 1420.0,
     }
     if rises:
-        row |= {"stability": 69.5 - drop + shift, "plasticity": accuracy, "forgetting": drop,
-                "shared_epochs": 3 if mitigation != "none" else 0}
+        row |= {
+            "stability": 69.5 - drop + shift,
+            "plasticity": accuracy,
+            "forgetting": drop,
+            "shared_epochs": 3 if mitigation != "none" else 0,
+        }
     extra = {
         "evaluations": list(_evaluations(trial, rises, tta, accuracy, drop, rng)),
         "curves": list(_curves(trial, rises, mixed, minutes, rng)),
@@ -131,9 +145,19 @@ def _evaluations(trial: str, rises: bool, tta: bool, accuracy: float, drop: floa
             level = accuracy - 2.5 - drop
         level += 0.0 if size == 128 and phase == last else rng.normal(0, 0.3)
         yield {
-            "trial": trial, "phase": phase, "train_size": train_size, "size": size, "task": "main", "tta": views,
-            "final": phase == last and size == 128 and views == tta, "accuracy": level, "nll": 1.0, "ece": 0.05,
-            "brier": 0.38, "confidence": 0.8, "latency_ms": 0.4 * (size / 128) ** 2 * (2 if views else 1),
+            "trial": trial,
+            "phase": phase,
+            "train_size": train_size,
+            "size": size,
+            "task": "main",
+            "tta": views,
+            "final": phase == last and size == 128 and views == tta,
+            "accuracy": level,
+            "nll": 1.0,
+            "ece": 0.05,
+            "brier": 0.38,
+            "confidence": 0.8,
+            "latency_ms": 0.4 * (size / 128) ** 2 * (2 if views else 1),
         }
 
 
@@ -142,8 +166,13 @@ def _curves(trial: str, rises: bool, mixed: bool, minutes: float, rng: np.random
         size = 64 if rises and epoch < 3 else 128
         loss = 2.2 * np.exp(-0.35 * epoch) + (0.6 if mixed else 0.15) + (0.25 if rises and epoch == 3 else 0.0)
         yield {
-            "trial": trial, "phase": int(rises and epoch >= 3), "epoch": epoch, "size": size,
-            "loss": loss + rng.normal(0, 0.03), "lr": 0.01 * (1 - epoch / 5), "images_per_s": 900.0,
+            "trial": trial,
+            "phase": int(rises and epoch >= 3),
+            "epoch": epoch,
+            "size": size,
+            "loss": loss + rng.normal(0, 0.03),
+            "lr": 0.01 * (1 - epoch / 5),
+            "images_per_s": 900.0,
             "seconds": minutes * 11,
         }
 
@@ -153,8 +182,12 @@ def _reliability(trial: str, over: float, rng: np.random.Generator) -> Any:
     for low, high in itertools.pairwise(edges):
         middle = (low + high) / 2
         yield {
-            "trial": trial, "low": low, "high": high, "count": int(20 + 120 * middle**2),
-            "confidence": middle, "accuracy": float(np.clip(middle - over * middle + rng.normal(0, 0.02), 0, 1)),
+            "trial": trial,
+            "low": low,
+            "high": high,
+            "count": int(20 + 120 * middle**2),
+            "confidence": middle,
+            "accuracy": float(np.clip(middle - over * middle + rng.normal(0, 0.02), 0, 1)),
         }
 
 
@@ -169,12 +202,20 @@ def _stages(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _stage(kind: str, title: str, shared: int, reused: bool, seconds: float) -> dict[str, Any]:
     return {
-        "key": hashlib.sha256(f"{kind} {title}".encode()).hexdigest(), "kind": kind,
-        "title": title, "status": "done", "trials": shared, "reused": reused,
+        "key": hashlib.sha256(f"{kind} {title}".encode()).hexdigest(),
+        "kind": kind,
+        "title": title,
+        "status": "done",
+        "trials": shared,
+        "reused": reused,
         "why": "the same key is in the store" if reused else "not in the store",
-        "prepare_s": seconds if kind == "prepare" else 0.0, "compile_s": 0.0,
-        "train_s": seconds if kind == "train" else 0.0, "evaluate_s": seconds if kind == "evaluate" else 0.0,
-        "peak_memory_mb": 1420.0, "started": "2024-06-07T09:00:00+00:00", "error": "",
+        "prepare_s": seconds if kind == "prepare" else 0.0,
+        "compile_s": 0.0,
+        "train_s": seconds if kind == "train" else 0.0,
+        "evaluate_s": seconds if kind == "evaluate" else 0.0,
+        "peak_memory_mb": 1420.0,
+        "started": "2024-06-07T09:00:00+00:00",
+        "error": "",
     }
 
 
@@ -183,21 +224,37 @@ def _samples(factors: dict[str, list[str]]) -> list[Sample]:
     out = []
     if "normalize" in factors:
         out += [
-            Sample("normalize", level, f"A batch as the network receives it, {level}: channel mean {mean}, sd {sd}.",
-                   picture(rng, 8, 48))
+            Sample(
+                "normalize",
+                level,
+                f"A batch as the network receives it, {level}: channel mean {mean}, sd {sd}.",
+                picture(rng, 8, 48),
+            )
             for level, mean, sd in (("none", "118.2", "70.4"), ("dataset", "0.00", "1.00"))
         ]
     if "mixup" in factors:
         targets = [{CLASSES[i]: 0.7, CLASSES[i + 1]: 0.3} for i in range(8)]
         out += [
-            Sample("mixup", "0.0", "Plain images: each target is one class.", picture(rng, 8, 48),
-                   [{CLASSES[i]: 1.0} for i in range(8)]),
-            Sample("mixup", "0.2", "Mixed images: each target is a pair of classes that sums to 1.",
-                   picture(rng, 8, 48), targets),
+            Sample(
+                "mixup",
+                "0.0",
+                "Plain images: each target is one class.",
+                picture(rng, 8, 48),
+                [{CLASSES[i]: 1.0} for i in range(8)],
+            ),
+            Sample(
+                "mixup",
+                "0.2",
+                "Mixed images: each target is a pair of classes that sums to 1.",
+                picture(rng, 8, 48),
+                targets,
+            ),
         ]
     if "resize" in factors:
-        out += [Sample("resize", f"{size}", f"The same four images at {size} px.", picture(rng, 4, size // 2))
-                for size in (64, 128)]
+        out += [
+            Sample("resize", f"{size}", f"The same four images at {size} px.", picture(rng, 4, size // 2))
+            for size in (64, 128)
+        ]
     return out
 
 
@@ -219,37 +276,66 @@ def _run(name: str, factors: dict[str, list[str]], seeds: int, trials: pd.DataFr
     done = trials[trials["status"] == "done"]
     alone = float(done["minutes"].sum())
     return {
-        "name": name, "source": "known-effects" if control else "imagenette", "control": control,
+        "name": name,
+        "source": "known-effects" if control else "imagenette",
+        "control": control,
         "grid": {
-            "seeds": list(range(seeds)), "design": "full", "smallest_effect": 1.0, "minutes_per_iteration": 2.0,
-            "match": "epochs", "factors": factors,
+            "seeds": list(range(seeds)),
+            "design": "full",
+            "smallest_effect": 1.0,
+            "minutes_per_iteration": 2.0,
+            "match": "epochs",
+            "factors": factors,
             "recipe": {"backbone": "resnet18", "resize": "128x5", "normalize": "dataset", "batch_size": 64, "lr": 0.01},
             "data": {"source": "imagenette", "fraction": 1.0},
         },
         "within": [factor for factor in factors if factor in ("tta", "eval_size")],
         "versions": {"sota_bench": "0.1.0", "python": "3.11.9", "torch": "2.9.0", "timm": "1.0.20"},
         "device": {"kind": "cuda", "name": "NVIDIA H100", "memory_mb": 81_559},
-        "git_commit": "0123456789abcdef0123456789abcdef01234567", "data_digest": "sha256:" + "ab" * 32,
+        "git_commit": "0123456789abcdef0123456789abcdef01234567",
+        "data_digest": "sha256:" + "ab" * 32,
         "counts": {
-            "cells": int(trials["cell"].nunique()), "trials": len(trials),
+            "cells": int(trials["cell"].nunique()),
+            "trials": len(trials),
             **{status: int(counts.get(status, 0)) for status in ("done", "failed", "blocked", "not_applicable")},
         },
-        "goal_minutes": 2.0, "predicted": {"iteration_minutes": 1.72, "run_minutes": alone * 0.5},
+        "goal_minutes": 2.0,
+        "predicted": {"iteration_minutes": 1.72, "run_minutes": alone * 0.5},
         "measured": {
             "iteration_minutes_median": float(done["minutes"].median()),
-            "iteration_minutes_max": float(done["minutes"].max()), "run_minutes": alone * 0.55,
+            "iteration_minutes_max": float(done["minutes"].max()),
+            "run_minutes": alone * 0.55,
         },
-        "sharing": {"epochs_asked": len(done) * 5, "epochs_run": len(done) * 2, "factor": 2.5,
-                    "minutes_alone": alone, "minutes_shared": alone * 0.52},
-        "images": {"train": 9469, "select": 1963, "test": 1962, "left_out": 2}, "started": "2024-06-07T09:00:00+00:00",
-        "workers": 1, "concurrent": False, "command": "python -m sota_bench run synthetic.toml",
-        "notes": ["The backbone starts from random weights."], "added_seeds": [],
+        "sharing": {
+            "epochs_asked": len(done) * 5,
+            "epochs_run": len(done) * 2,
+            "factor": 2.5,
+            "minutes_alone": alone,
+            "minutes_shared": alone * 0.52,
+        },
+        "images": {"train": 9469, "select": 1963, "test": 1962, "left_out": 2},
+        "started": "2024-06-07T09:00:00+00:00",
+        "workers": 1,
+        "concurrent": False,
+        "command": "python -m sota_bench run synthetic.toml",
+        "notes": ["The backbone starts from random weights."],
+        "added_seeds": [],
     }
 
 
 def _grid_text(name: str, factors: dict[str, list[str]], seeds: int) -> str:
-    lines = ["[grid]", f'name = "{name}"', f"seeds = {list(range(seeds))}", "smallest_effect = 1.0",
-             "minutes_per_iteration = 2.0", "", "[data]", 'source = "imagenette"', "", "[factors]"]
+    lines = [
+        "[grid]",
+        f'name = "{name}"',
+        f"seeds = {list(range(seeds))}",
+        "smallest_effect = 1.0",
+        "minutes_per_iteration = 2.0",
+        "",
+        "[data]",
+        'source = "imagenette"',
+        "",
+        "[factors]",
+    ]
     return "\n".join([*lines, *(f"{factor} = {levels}" for factor, levels in factors.items())]) + "\n"
 
 
@@ -257,36 +343,45 @@ CARDS: dict[str, dict[str, str]] = {
     "normalize": {
         "name": "Input normalization",
         "claim": "Inputs with mean 0 and standard deviation 1 train faster at the same learning rate.",
-        "paper": "LeCun et al., Efficient BackProp (1998), section 4.3", "defaults": "dataset",
+        "paper": "LeCun et al., Efficient BackProp (1998), section 4.3",
+        "defaults": "dataset",
         "cost": "none at run time; one pass over the training split for its statistics",
         "fails": "Makes little difference where the first layer is followed by batch normalization.",
         "why": "Weights start at a scale that suits inputs of unit variance; 0 to 255 makes the first steps too long.",
     },
     "mixup": {
-        "name": "Mixup", "claim": "Better calibrated uncertainty, and robustness to wrong labels.",
+        "name": "Mixup",
+        "claim": "Better calibrated uncertainty, and robustness to wrong labels.",
         "paper": "Zhang et al., mixup: Beyond Empirical Risk Minimization (ICLR 2018), equation 1",
-        "defaults": "alpha 0.2, one coefficient per image", "cost": "under 1% of a step",
+        "defaults": "alpha 0.2, one coefficient per image",
+        "cost": "under 1% of a step",
         "fails": "Short trainings of small models: it is a regularizer, and they underfit.",
         "why": "Targets stay probabilities that sum to 1, so the network is asked for the mixing proportion.",
     },
     "resize": {
-        "name": "Progressive resizing", "claim": "Most epochs at a low resolution, the last at a high one: less time.",
+        "name": "Progressive resizing",
+        "claim": "Most epochs at a low resolution, the last at a high one: less time.",
         "paper": "Touvron et al., Fixing the train-test resolution discrepancy (NeurIPS 2019)",
-        "defaults": "64x3 128x2", "cost": "saves about half of the minutes",
+        "defaults": "64x3 128x2",
+        "cost": "saves about half of the minutes",
         "fails": "When the classes differ only in fine texture, or the last phase is too short to adapt.",
         "why": "Coarse shape is learned from few pixels; a step costs in proportion to the pixels.",
     },
     "mitigation": {
-        "name": "Mitigations of forgetting", "claim": "Keep accuracy at the old resolution while learning the new one.",
+        "name": "Mitigations of forgetting",
+        "claim": "Keep accuracy at the old resolution while learning the new one.",
         "paper": "Kirkpatrick et al., Overcoming catastrophic forgetting (PNAS 2017), equation 3",
-        "defaults": "none", "cost": "freeze saves time; ewc adds about 12%",
+        "defaults": "none",
+        "cost": "freeze saves time; ewc adds about 12%",
         "fails": "Where nothing is asked of the old resolution, keeping it only costs plasticity.",
         "why": "Stability and plasticity compete for the same weights: the stability-plasticity dilemma.",
     },
     "tta": {
-        "name": "Test-time augmentation", "claim": "Averaging views of an image gives a better probability.",
+        "name": "Test-time augmentation",
+        "claim": "Averaging views of an image gives a better probability.",
         "paper": "Krizhevsky et al., ImageNet Classification with Deep CNNs (2012), section 4.1",
-        "defaults": "image and mirror image, probabilities averaged", "cost": "one forward pass for each view",
+        "defaults": "image and mirror image, probabilities averaged",
+        "cost": "one forward pass for each view",
         "fails": "When the latency of inference is what costs.",
         "why": "It happens at inference: the weights stay, the errors of the views differ and partly cancel.",
     },

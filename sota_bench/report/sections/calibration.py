@@ -18,14 +18,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLAIM = re.compile(r"uncertain|calibrat|likelihood|probabilit|confiden", re.IGNORECASE)
-MEASURES = {"accuracy": ("Accuracy, %", 2), "nll": ("NLL, nats", 3), "ece": ("ECE", 3), "brier": ("Brier", 3),
-            "confidence": ("Mean confidence", 3)}
+MEASURES = {
+    "accuracy": ("Accuracy, %", 2),
+    "nll": ("NLL, nats", 3),
+    "ece": ("ECE", 3),
+    "brier": ("Brier", 3),
+    "confidence": ("Mean confidence", 3),
+}
 
 
 def section(view: View) -> Section | None:
     """None where no varied technique claims anything about uncertainty: the claim is read from its card."""
-    claims = [name for name, card in view.tables.cards.items()
-              if len(view.factors.get(name, [])) > 1 and CLAIM.search(card.get("claim", ""))]
+    claims = [
+        name
+        for name, card in view.tables.cards.items()
+        if len(view.factors.get(name, [])) > 1 and CLAIM.search(card.get("claim", ""))
+    ]
     if not claims or view.done.empty:
         return None
     blocks: list[Block] = []
@@ -33,19 +41,30 @@ def section(view: View) -> Section | None:
         levels = [level for level in view.factors[factor] if (view.done[factor] == level).any()]
         curve = _curve(view, factor)
         if not curve.empty:
-            blocks.append(Chart(
-                f"reliability-{_safe(factor)}", f"Reliability by level of {factor}", _finding(view, factor, levels),
-                partial(_draw, curve, factor, levels), _bins(curve, factor, levels),
-                "How often the network is right, at each confidence that it gives. On the diagonal it is calibrated; below "
-                "it, too sure of itself. The marks' area is in proportion to the images in the bin.", width=560,
-            ))
+            blocks.append(
+                Chart(
+                    f"reliability-{_safe(factor)}",
+                    f"Reliability by level of {factor}",
+                    _finding(view, factor, levels),
+                    partial(_draw, curve, factor, levels),
+                    _bins(curve, factor, levels),
+                    "How often the network is right, at each confidence that it gives. On the diagonal it is "
+                    "calibrated; below "
+                    "it, too sure of itself. The marks' area is in proportion to the images in the bin.",
+                    width=560,
+                )
+            )
         blocks.append(_measures(view, factor, levels))
     contrasts = _contrasts(view, claims)
     if contrasts is not None:
         blocks.append(contrasts)
-    return Section("calibration", "Calibration", "A technique whose claim is better uncertainty is judged by it: negative "
-                   "log-likelihood (NLL), expected calibration error (ECE) and confidence, on images that are not mixed.",
-                   blocks)
+    return Section(
+        "calibration",
+        "Calibration",
+        "A technique whose claim is better uncertainty is judged by it: negative "
+        "log-likelihood (NLL), expected calibration error (ECE) and confidence, on images that are not mixed.",
+        blocks,
+    )
 
 
 def _safe(name: str) -> str:
@@ -69,17 +88,30 @@ def _finding(view: View, factor: str, levels: list[str]) -> str:
     for level in levels:
         gap = means.loc[level, "confidence"] * 100 - means.loc[level, "accuracy"]
         sure = "about right" if abs(gap) < 1 else "too sure" if gap > 0 else "not sure enough"
-        parts.append(f"{factor} {level_text(level)}: ECE {number(means.loc[level, 'ece'], 3)}, confidence {signed(gap)} pp "
-                     f"against accuracy ({sure})")
+        parts.append(
+            f"{factor} {level_text(level)}: ECE {number(means.loc[level, 'ece'], 3)}, confidence {signed(gap)} pp "
+            f"against accuracy ({sure})"
+        )
     return "; ".join(parts) + "."
 
 
 def _bins(curve: pd.DataFrame, factor: str, levels: list[str]) -> Table:
-    rows = [[f"{factor} {level_text(level)}", f"{number(r.low, 2)} to {number(r.high, 2)}", f"{int(r.count_):,}",
-             number(r.confidence, 3), number(r.accuracy, 3)]
-            for level in levels for r in curve[curve[factor] == level].rename(columns={"count": "count_"}).itertuples()]
-    return Table("Confidence bins, all trials of a level together",
-                 ["Level", "Confidence bin", "Images#", "Mean confidence#", "Accuracy#"], rows)
+    rows = [
+        [
+            f"{factor} {level_text(level)}",
+            f"{number(r.low, 2)} to {number(r.high, 2)}",
+            f"{int(r.count_):,}",
+            number(r.confidence, 3),
+            number(r.accuracy, 3),
+        ]
+        for level in levels
+        for r in curve[curve[factor] == level].rename(columns={"count": "count_"}).itertuples()
+    ]
+    return Table(
+        "Confidence bins, all trials of a level together",
+        ["Level", "Confidence bin", "Images#", "Mean confidence#", "Accuracy#"],
+        rows,
+    )
 
 
 def _measures(view: View, factor: str, levels: list[str]) -> Table:
@@ -89,11 +121,20 @@ def _measures(view: View, factor: str, levels: list[str]) -> Table:
         row: list[Cell | str] = [f"{factor} {level_text(level)}"]
         for name, (_, digits) in MEASURES.items():
             m = means[name].loc[level]
-            row.append(Cell(f"{number(m['mean'], digits)} \u00b1 {number(m['high'] - m['mean'], digits)}"
-                            if finite(m["low"]) else number(m["mean"], digits), m["mean"]))
+            row.append(
+                Cell(
+                    f"{number(m['mean'], digits)} \u00b1 {number(m['high'] - m['mean'], digits)}"
+                    if finite(m["low"])
+                    else number(m["mean"], digits),
+                    m["mean"],
+                )
+            )
         rows.append(row)
-    return Table(f"By level of {factor}: mean over the other factors, with the half-width of 95% t intervals over seeds",
-                 ["Level", *(f"{title}#" for title, _ in MEASURES.values())], rows)
+    return Table(
+        f"By level of {factor}: mean over the other factors, with the half-width of 95% t intervals over seeds",
+        ["Level", *(f"{title}#" for title, _ in MEASURES.values())],
+        rows,
+    )
 
 
 def _contrasts(view: View, claims: list[str]) -> Table | None:
@@ -102,13 +143,22 @@ def _contrasts(view: View, claims: list[str]) -> Table | None:
     for response, title in (("nll", "NLL, nats"), ("ece", "ECE")):
         for row in (row for row in of_response(view, response) if row["factor"] in claims):
             tone, _, head = HEADS[row["verdict"]]
-            rows.append([f"{row['factor']} {level_text(row['level'])} vs {level_text(row['baseline'])}", title,
-                         signed(row["estimate"], 3), f"{number(row['low'], 3)} to {number(row['high'], 3)}",
-                         Cell(head, tone=tone)])
+            rows.append(
+                [
+                    f"{row['factor']} {level_text(row['level'])} vs {level_text(row['baseline'])}",
+                    title,
+                    signed(row["estimate"], 3),
+                    f"{number(row['low'], 3)} to {number(row['high'], 3)}",
+                    Cell(head, tone=tone),
+                ]
+            )
     if not rows:
         return None
-    return Table("Differences within seeds; below zero is better",
-                 ["Contrast", "Measure", "Difference#", "95% interval#", "Verdict"], rows)
+    return Table(
+        "Differences within seeds; below zero is better",
+        ["Contrast", "Measure", "Difference#", "95% interval#", "Verdict"],
+        rows,
+    )
 
 
 def _draw(curve: pd.DataFrame, factor: str, levels: list[str], width: int) -> Figure:
@@ -116,10 +166,25 @@ def _draw(curve: pd.DataFrame, factor: str, levels: list[str], width: int) -> Fi
     axes.plot([0, 1], [0, 1], color=str(Ink.SOFT), linewidth=1.2, linestyle=(0, (2, 3)))
     for level, (colour, marker, dash) in zip(levels, styles(len(levels)), strict=True):
         part = curve[curve[factor] == level]
-        axes.plot(part["confidence"], part["accuracy"], color=str(colour), linestyle=dash, linewidth=1.6, marker=marker,
-                  markersize=5, label=f"{factor} {level_text(level)}")
-        axes.scatter(part["confidence"], part["accuracy"], s=20 + 200 * part["count"] / curve["count"].max(), marker=marker,
-                     color=str(colour), alpha=0.3, linewidths=0)
+        axes.plot(
+            part["confidence"],
+            part["accuracy"],
+            color=str(colour),
+            linestyle=dash,
+            linewidth=1.6,
+            marker=marker,
+            markersize=5,
+            label=f"{factor} {level_text(level)}",
+        )
+        axes.scatter(
+            part["confidence"],
+            part["accuracy"],
+            s=20 + 200 * part["count"] / curve["count"].max(),
+            marker=marker,
+            color=str(colour),
+            alpha=0.3,
+            linewidths=0,
+        )
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
     axes.grid()
     axes.set_xlabel("Confidence given")

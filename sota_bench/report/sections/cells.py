@@ -12,7 +12,7 @@ from sota_bench.report.view import View
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
 MOST_ROWS = 500
-COSTS = {"params": "Parameters#", "flops": "FLOPs#", "peak_memory_mb": "Memory, MB#"}
+COSTS = {"params": "Parameters#", "flops": "FLOPs#"}
 
 
 def section(view: View) -> Section | None:
@@ -23,17 +23,35 @@ def section(view: View) -> Section | None:
     best = set(view.best)
     varied = [name for name, levels in view.factors.items() if len(levels) > 1]
     costs = {name: title for name, title in COSTS.items() if cells[name].nunique() > 1}
-    head = ["Cell", *varied, "Accuracy, %#", "\u00b1#", "Best", "Minutes#", "vs baseline#", "NLL#", "ECE#", "Images/s#",
-            *costs.values(), "Seeds#"]
+    head = [
+        "Cell",
+        *varied,
+        "Accuracy, %#",
+        "\u00b1#",
+        "Best",
+        "Minutes#",
+        "vs baseline#",
+        "NLL#",
+        "ECE#",
+        "Images/s#",
+        *costs.values(),
+        "Seeds#",
+    ]
     baseline = cells["accuracy"].get(view.baseline) if view.baseline else None
-    rows = [_row(str(cell), row, varied, list(costs), baseline, str(cell) in best) for cell, row in cells.head(MOST_ROWS).iterrows()]
+    rows = [
+        _row(str(cell), row, varied, list(costs), baseline, str(cell) in best)
+        for cell, row in cells.head(MOST_ROWS).iterrows()
+    ]
     cut = "" if len(cells) <= MOST_ROWS else f" The {MOST_ROWS} most accurate of {len(cells):,} are shown."
     blocks: list[Block] = [Table("Cells, the most accurate first", head, rows, interactive=True)]
     missing = _missing(view)
     if missing is not None:
         blocks.append(missing)
-    same = [f"{compact(cells[name].iloc[0])} {title.removesuffix('#').split(',')[0]}" for name, title in COSTS.items()
-            if name not in costs and cells[name].notna().any()]
+    same = [
+        f"{compact(cells[name].iloc[0])} {title.removesuffix('#')}"
+        for name, title in COSTS.items()
+        if name not in costs and cells[name].notna().any()
+    ]
     if same:
         blocks.append(Prose([f"The same in all cells: {join(same)}."]))
     return Section("cells", "Cells", _lead(view, len(best)) + cut, blocks)
@@ -42,20 +60,29 @@ def section(view: View) -> Section | None:
 def _lead(view: View, best: int) -> str:
     if view.seeds < 2:
         return "One seed: nothing says which of these differences are noise."
-    return (f"{plural(best, 'cell')} of {len(view.cells)} cannot be told apart from the best (Hsu's comparison with the "
-            "best, seed as block), and carry a \u2713: choose among them by cost.")
+    return (
+        f"{plural(best, 'cell')} of {len(view.cells)} cannot be told apart from the best (Hsu's comparison with the "
+        "best, seed as block), and carry a \u2713: choose among them by cost."
+    )
 
 
-def _row(cell: str, row: pd.Series[Any], varied: list[str], costs: list[str], baseline: float | None,
-         best: bool) -> list[Cell | str]:
+def _row(
+    cell: str, row: pd.Series[Any], varied: list[str], costs: list[str], baseline: float | None, best: bool
+) -> list[Cell | str]:
     margin = row["accuracy_high"] - row["accuracy"]
     change = None if baseline is None else row["accuracy"] - baseline
     return [
-        cell, *(level_text(row[name]) for name in varied), Cell(number(row["accuracy"], 2), row["accuracy"]),
-        Cell(number(margin, 2), margin), Cell("\u2713" if best else "", tone="good" if best else ""),
-        Cell(number(row["minutes"], 3), row["minutes"]), Cell(signed(change, 2), change),
-        Cell(number(row["nll"], 3), row["nll"]), Cell(number(row["ece"], 3), row["ece"]),
-        Cell(number(row["images_per_s"], 0), row["images_per_s"]), *(Cell(compact(row[name]), row[name]) for name in costs),
+        cell,
+        *(level_text(row[name]) for name in varied),
+        Cell(number(row["accuracy"], 2), row["accuracy"]),
+        Cell(number(margin, 2), margin),
+        Cell("\u2713" if best else "", tone="good" if best else ""),
+        Cell(number(row["minutes"], 3), row["minutes"]),
+        Cell(signed(change, 2), change),
+        Cell(number(row["nll"], 3), row["nll"]),
+        Cell(number(row["ece"], 3), row["ece"]),
+        Cell(number(row["images_per_s"], 0), row["images_per_s"]),
+        *(Cell(compact(row[name]), row[name]) for name in costs),
         Cell(str(int(row["n"])), float(row["n"])),
     ]
 
@@ -68,7 +95,18 @@ def _missing(view: View) -> Table | None:
         return None
     firsts = gone.groupby("cell", sort=False).first()
     factors = {name: firsts[name].astype(str) for name in view.factors}
-    rows = [[str(cell), view.label({name: levels[cell] for name, levels in factors.items()}),
-             str(row["status"]).replace("_", " "), str(row["error"])] for cell, row in firsts.head(MOST_ROWS).iterrows()]
-    return Table("Cells that are not data", ["Cell", "Levels", "Status", "Why"], rows,
-                 folded=f"{plural(len(firsts), 'cell')} without a finished trial")
+    rows = [
+        [
+            str(cell),
+            view.label({name: levels[cell] for name, levels in factors.items()}),
+            str(row["status"]).replace("_", " "),
+            str(row["error"]),
+        ]
+        for cell, row in firsts.head(MOST_ROWS).iterrows()
+    ]
+    return Table(
+        "Cells that are not data",
+        ["Cell", "Levels", "Status", "Why"],
+        rows,
+        folded=f"{plural(len(firsts), 'cell')} without a finished trial",
+    )

@@ -34,8 +34,13 @@ def section(view: View) -> Section:
     broken = view.tables.trials[view.tables.trials["status"].isin(["failed", "blocked"])]
     if not broken.empty:
         rows = [[str(r.trial), str(r.status), str(r.error)] for r in broken.head(MOST_ROWS).itertuples(index=False)]
-        blocks.append(Table("Trials that failed or were blocked; they are counted above and missing from every estimate",
-                            ["Trial", "Status", "Why"], rows))
+        blocks.append(
+            Table(
+                "Trials that failed or were blocked; they are counted above and missing from every estimate",
+                ["Trial", "Status", "Why"],
+                rows,
+            )
+        )
     if not view.tables.stages.empty:
         blocks.append(_stages(view))
     return Section("diagnostics", "Diagnostics", _lead(view, residuals), blocks)
@@ -43,21 +48,27 @@ def section(view: View) -> Section:
 
 def _lead(view: View, residuals: pd.DataFrame) -> str:
     failed = view.run["counts"]["failed"]
-    text = "No trial failed." if failed == 0 else f"{plural(failed, 'trial')} failed; the table below says which and why."
+    text = (
+        "No trial failed." if failed == 0 else f"{plural(failed, 'trial')} failed; the table below says which and why."
+    )
     if len(residuals) <= 3:
         return text
     far = residuals[residuals["scaled"].abs() > OUTLYING]
     if far.empty:
-        return f"{text} No trial lies further than {OUTLYING:.0f} standard deviations from what its cell and seed predict."
-    return f"{text} Unusual: {', '.join(far['trial'].head(5))}: look at their learning curves before trusting their cells."
+        return (
+            f"{text} No trial lies further than {OUTLYING:.0f} standard deviations from what its cell and seed predict."
+        )
+    return (
+        f"{text} Unusual: {', '.join(far['trial'].head(5))}: look at their learning curves before trusting their cells."
+    )
 
 
 def _residuals(view: View) -> pd.DataFrame:
     """What cell and seed do not explain (``y = cell + seed + residual``), fitted by alternating means.
 
     Returns:
-        Columns ``trial``, ``fitted``, ``residual`` in percentage points, and ``scaled`` by the standard deviation; empty
-        with one seed.
+        Columns ``trial``, ``fitted``, ``residual`` in percentage points, and ``scaled`` by the standard deviation;
+        empty with one seed.
     """
     frame = view.done[["trial", "cell", "seed", "accuracy"]].dropna().copy()
     df = len(frame) - frame["cell"].nunique() - frame["seed"].nunique() + 1
@@ -69,8 +80,14 @@ def _residuals(view: View) -> pd.DataFrame:
         for code in codes:
             left -= (np.bincount(code, left) / np.bincount(code))[code]
     scale = float(np.sqrt((left**2).sum() / df))
-    return pd.DataFrame({"trial": frame["trial"].to_numpy(), "fitted": frame["accuracy"].to_numpy() - left, "residual": left,
-                         "scaled": left / scale if scale > 0 else left})
+    return pd.DataFrame(
+        {
+            "trial": frame["trial"].to_numpy(),
+            "fitted": frame["accuracy"].to_numpy() - left,
+            "residual": left,
+            "scaled": left / scale if scale > 0 else left,
+        }
+    )
 
 
 def _residual_chart(residuals: pd.DataFrame) -> Chart:
@@ -83,12 +100,21 @@ def _residual_chart(residuals: pd.DataFrame) -> Chart:
     fit = float(np.corrcoef(places, ordered["scaled"])[0, 1])
     shape = "close to normal" if fit > 0.975 else "not normal: trust the intervals less"
     top = residuals.reindex(residuals["scaled"].abs().sort_values(ascending=False, kind="stable").index).head(20)
-    rows = [[r.trial, number(r.fitted, 2), number(r.residual, 2), number(r.scaled, 2)] for r in top.itertuples(index=False)]
-    table = Table("The twenty largest residuals", ["Trial", "Fitted, %#", "Residual, pp#", "In standard deviations#"], rows)
-    return Chart("residuals", "Residuals: what cell and seed do not explain",
-                 f"Residuals have a standard deviation of {number(spread, 2)} pp and are {shape} (correlation with normal "
-                 f"quantiles {number(fit, 3)}).", partial(_draw_residuals, residuals.head(MOST_DOTS), places, scores.to_numpy()), table,
-                 "Left: no funnel and no bend should show. Right: on the line, they are normal.")
+    rows = [
+        [r.trial, number(r.fitted, 2), number(r.residual, 2), number(r.scaled, 2)] for r in top.itertuples(index=False)
+    ]
+    table = Table(
+        "The twenty largest residuals", ["Trial", "Fitted, %#", "Residual, pp#", "In standard deviations#"], rows
+    )
+    return Chart(
+        "residuals",
+        "Residuals: what cell and seed do not explain",
+        f"Residuals have a standard deviation of {number(spread, 2)} pp and are {shape} (correlation with normal "
+        f"quantiles {number(fit, 3)}).",
+        partial(_draw_residuals, residuals.head(MOST_DOTS), places, scores.to_numpy()),
+        table,
+        "Left: no funnel and no bend should show. Right: on the line, they are normal.",
+    )
 
 
 def _draw_residuals(residuals: pd.DataFrame, places: Any, scores: Any, width: int) -> Figure:
@@ -112,15 +138,29 @@ def _draw_residuals(residuals: pd.DataFrame, places: Any, scores: Any, width: in
 def _screening_chart(screening: dict[str, Any]) -> Chart:
     found = sorted(screening["effects"], key=lambda e: e["quantile"])
     out = [e["term"] for e in found if e["outside"] != "inside"]
-    finding = (f"Beyond Lenth's margin of {number(screening['margin'], 2)} pp: {', '.join(reversed(out))}." if out else
-               f"No effect is beyond Lenth's margin of {number(screening['margin'], 2)} pp.")
-    rows = [[e["term"].replace(":", " \u00d7 "), number(e["estimate"], 2), number(e["quantile"], 2), e["outside"]]
-            for e in reversed(found)]
-    table = Table("Effects by size (simultaneous margin: "
-                  f"{number(screening['simultaneous_margin'], 2)} pp)", ["Term", "Effect, pp#", "Half-normal quantile#", "Place"], rows)
-    return Chart("screening", "Half-normal plot of a single seed", f"{finding} It is a place to look next, not a finding.",
-                 partial(_draw_screening, screening, found), table,
-                 "Effects that are noise lie on a line through the origin.", width=560)
+    finding = (
+        f"Beyond Lenth's margin of {number(screening['margin'], 2)} pp: {', '.join(reversed(out))}."
+        if out
+        else f"No effect is beyond Lenth's margin of {number(screening['margin'], 2)} pp."
+    )
+    rows = [
+        [e["term"].replace(":", " \u00d7 "), number(e["estimate"], 2), number(e["quantile"], 2), e["outside"]]
+        for e in reversed(found)
+    ]
+    table = Table(
+        f"Effects by size (simultaneous margin: {number(screening['simultaneous_margin'], 2)} pp)",
+        ["Term", "Effect, pp#", "Half-normal quantile#", "Place"],
+        rows,
+    )
+    return Chart(
+        "screening",
+        "Half-normal plot of a single seed",
+        f"{finding} It is a place to look next, not a finding.",
+        partial(_draw_screening, screening, found),
+        table,
+        "Effects that are noise lie on a line through the origin.",
+        width=560,
+    )
 
 
 def _draw_screening(screening: dict[str, Any], found: list[dict[str, Any]], width: int) -> Figure:
@@ -130,11 +170,23 @@ def _draw_screening(screening: dict[str, Any], found: list[dict[str, Any]], widt
     for e in found:
         out = e["outside"] != "inside"
         size, place = abs(e["estimate"]), e["quantile"]
-        axes.plot(size, place, marker="s" if out else "o", markersize=7 if out else 5, linestyle="",
-                  color=str(Ink.C2 if out else Ink.SOFT))
+        axes.plot(
+            size,
+            place,
+            marker="s" if out else "o",
+            markersize=7 if out else 5,
+            linestyle="",
+            color=str(Ink.C2 if out else Ink.SOFT),
+        )
         if out:
-            axes.annotate(e["term"].replace(":", " \u00d7 "), (size, place), xytext=(-8, 0), textcoords="offset points", ha="right",
-                          va="center")
+            axes.annotate(
+                e["term"].replace(":", " \u00d7 "),
+                (size, place),
+                xytext=(-8, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+            )
     axes.set_xlim(left=0)
     axes.grid()
     axes.set_xlabel("Size of the effect, pp")
@@ -144,12 +196,23 @@ def _draw_screening(screening: dict[str, Any], found: list[dict[str, Any]], widt
 
 def _anova(view: View) -> Table:
     rows: list[list[Cell | str]] = [
-        [row["term"].replace(":", " \u00d7 "), number(row["df"], 0), number(row["df_error"], 0), number(row["F"], 2),
-         p_value(row["p"]), row["stratum"]]
-        for row in view.analysis.anova if row["F"] is not None
+        [
+            row["term"].replace(":", " \u00d7 "),
+            number(row["df"], 0),
+            number(row["df_error"], 0),
+            number(row["F"], 2),
+            p_value(row["p"]),
+            row["stratum"],
+        ]
+        for row in view.analysis.anova
+        if row["F"] is not None
     ]
-    return Table("Type II sums of squares, pooled error; within-run terms have their own", ["Term", "df#", "Error df#", "F#", "p#",
-                 "Compared"], rows, folded="Analysis of variance")
+    return Table(
+        "Type II sums of squares, pooled error; within-run terms have their own",
+        ["Term", "df#", "Error df#", "F#", "p#", "Compared"],
+        rows,
+        folded="Analysis of variance",
+    )
 
 
 def _stages(view: View) -> Table:
@@ -157,9 +220,19 @@ def _stages(view: View) -> Table:
     seconds = stages[["prepare_s", "compile_s", "train_s", "evaluate_s"]].sum(axis=1)
     grouped = stages.assign(seconds=seconds, run=~stages["reused"].astype(bool)).groupby("kind", sort=False)
     rows: list[list[Cell | str]] = [
-        [str(kind), str(len(part)), str(int(part["run"].sum())), str(int((~part["run"]).sum())),
-         minutes(part.loc[part["run"], "seconds"].sum() / 60), number(part["peak_memory_mb"].max(), 0)]
+        [
+            str(kind),
+            str(len(part)),
+            str(int(part["run"].sum())),
+            str(int((~part["run"]).sum())),
+            minutes(part.loc[part["run"], "seconds"].sum() / 60),
+            number(part["peak_memory_mb"].max(), 0),
+        ]
         for kind, part in grouped
     ]
-    return Table("Stages by kind", ["Kind", "Stages#", "Run#", "Reused#", "Time of those run#", "Peak memory, MB#"], rows,
-                 folded="Stages: what was run and what was reused")
+    return Table(
+        "Stages by kind",
+        ["Kind", "Stages#", "Run#", "Reused#", "Time of those run#", "Peak memory, MB#"],
+        rows,
+        folded="Stages: what was run and what was reused",
+    )

@@ -1,4 +1,4 @@
-"""(2) The forest plot: every effect with its interval, each seed's own difference, and the band that does not matter."""
+"""(2) The forest plot: every effect with its interval, each seed's own difference, the band that does not matter."""
 
 from __future__ import annotations
 
@@ -24,11 +24,18 @@ def section(view: View) -> Section | None:
         return None
     paired = [effect for effect in effects(view, error="paired") if finite(effect.low)]
     images = {effect.name: limits for effect in found if (limits := over_images(view, effect))}
-    band = "" if view.delta is None else f" The grey band is the smallest effect of interest, \u00b1{number(view.delta)} pp."
+    band = (
+        ""
+        if view.delta is None
+        else f" The grey band is the smallest effect of interest, \u00b1{number(view.delta)} pp."
+    )
     over = " Thin bracket: the 95% interval over images, for the same trainings." if images else ""
     chart = Chart(
-        "forest", "Effect of each level on accuracy, in percentage points", _finding(found),
-        partial(_draw, found, view.delta, images), table(found, "Contrasts, error pooled over the factorial (seed as block)"),
+        "forest",
+        "Effect of each level on accuracy, in percentage points",
+        _finding(found),
+        partial(_draw, found, view.delta, images),
+        table(found, "Contrasts, error pooled over the factorial (seed as block)"),
         f"Square: the mean difference within seeds, with its 95% interval (pooled error). Small dots: each seed's own "
         f"difference.{over}{band} Right of zero the level is better than its baseline.",
     )
@@ -36,28 +43,57 @@ def section(view: View) -> Section | None:
     tables += [table(paired, "The same contrasts, each with its own paired t", "Contrasts with their own paired error")]
     extra = [effect for kind in ("simple", "trend-linear", "trend-quadratic") for effect in effects(view, kind=kind)]
     if extra:
-        tables.append(table(extra, "Simple effects use the error of their own cells",
-                            "Simple effects inside interactions, and trends over ordered levels"))
-    return Section("effects", "Effects", "Differences are taken within a seed, so what a seed does to all cells cancels.",
-                   [chart, *tables])
+        tables.append(
+            table(
+                extra,
+                "Simple effects use the error of their own cells",
+                "Simple effects inside interactions, and trends over ordered levels",
+            )
+        )
+    return Section(
+        "effects",
+        "Effects",
+        "Differences are taken within a seed, so what a seed does to all cells cancels.",
+        [chart, *tables],
+    )
 
 
 def table(found: list[Effect], caption: str, folded: str = "") -> Table:
     """Contrasts as rows: the numbers of the forest plot."""
     rows = [
-        [e.name, Cell(signed(e.estimate, 2), e.estimate), number(e.low, 2), number(e.high, 2), number(e.se, 2),
-         number(e.df, 0), p_value(e.p_holm), number(e.mde, 2), Cell(e.head, tone=e.tone)]
+        [
+            e.name,
+            Cell(signed(e.estimate, 2), e.estimate),
+            number(e.low, 2),
+            number(e.high, 2),
+            number(e.se, 2),
+            number(e.df, 0),
+            p_value(e.p_holm),
+            number(e.mde, 2),
+            Cell(e.head, tone=e.tone),
+        ]
         for e in found
     ]
     return Table(caption, HEAD, rows, folded=folded)
 
 
 def _image_table(found: list[Effect], images: dict[str, tuple[float, float]]) -> Table:
-    rows = [[e.name, Cell(signed(e.estimate, 2), e.estimate), f"{number(e.low, 2)} to {number(e.high, 2)}",
-             f"{number(images[e.name][0], 2)} to {number(images[e.name][1], 2)}"] for e in found if e.name in images]
-    return Table("Over seeds: would another training agree? Over images: would another sample of images, with these trainings?",
-                 ["Contrast", "Effect, pp#", "95% interval over seeds#", "95% interval over images#"], rows,
-                 folded="Uncertainty over seeds and over images")
+    rows = [
+        [
+            e.name,
+            Cell(signed(e.estimate, 2), e.estimate),
+            f"{number(e.low, 2)} to {number(e.high, 2)}",
+            f"{number(images[e.name][0], 2)} to {number(images[e.name][1], 2)}",
+        ]
+        for e in found
+        if e.name in images
+    ]
+    return Table(
+        "Over seeds: would another training agree? Over images: would another sample of images, with these trainings?",
+        ["Contrast", "Effect, pp#", "95% interval over seeds#", "95% interval over images#"],
+        rows,
+        folded="Uncertainty over seeds and over images",
+    )
 
 
 def _finding(found: list[Effect]) -> str:
@@ -65,8 +101,11 @@ def _finding(found: list[Effect]) -> str:
     if not clear:
         return f"None of {plural(len(found), 'effect')} is clear of zero after Holm's correction."
     largest = max(clear, key=lambda effect: abs(effect.estimate))
-    return (f"{len(clear)} of {plural(len(found), 'effect')} {'is' if len(clear) == 1 else 'are'} clear of zero; the largest is "
-            f"{largest.name}, {signed(largest.estimate)} pp ({number(largest.low)} to {number(largest.high)}).")
+    return (
+        f"{len(clear)} of {plural(len(found), 'effect')} {'is' if len(clear) == 1 else 'are'} clear of zero; the "
+        f"largest is "
+        f"{largest.name}, {signed(largest.estimate)} pp ({number(largest.low)} to {number(largest.high)})."
+    )
 
 
 def _draw(found: list[Effect], delta: float | None, images: dict[str, tuple[float, float]], width: int) -> Figure:
@@ -85,16 +124,31 @@ def _draw(found: list[Effect], delta: float | None, images: dict[str, tuple[floa
     for y, effect in enumerate(found):
         if effect.name in images:
             low, high = images[effect.name]
-            axes.plot([low, low, high, high], [y - 0.24, y - 0.17, y - 0.17, y - 0.24], color=str(Ink.SOFT), linewidth=1.1)
+            axes.plot(
+                [low, low, high, high], [y - 0.24, y - 0.17, y - 0.17, y - 0.24], color=str(Ink.SOFT), linewidth=1.1
+            )
         colour = str(TONES[effect.tone])
         axes.plot([effect.low, effect.high], [y, y], color=colour, linewidth=2.6, solid_capstyle="butt")
         axes.plot(effect.estimate, y, marker="s", color=colour, markersize=9, markeredgecolor=str(Ink.PAPER))
         dots = [value for _, value in effect.dots]
-        axes.plot(dots, [y + 0.3] * len(dots), linestyle="", marker="o", markersize=4.5, color=str(Ink.SOFT),
-                  markeredgecolor=str(Ink.PAPER), markeredgewidth=0.6)
+        axes.plot(
+            dots,
+            [y + 0.3] * len(dots),
+            linestyle="",
+            marker="o",
+            markersize=4.5,
+            color=str(Ink.SOFT),
+            markeredgecolor=str(Ink.PAPER),
+            markeredgewidth=0.6,
+        )
         if narrow:
-            axes.annotate(f"{effect.name}: {signed(effect.estimate)}", (0, y - 0.41), xycoords=("axes fraction", "data"),
-                          va="center", fontsize=11.5)
+            axes.annotate(
+                f"{effect.name}: {signed(effect.estimate)}",
+                (0, y - 0.41),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=11.5,
+            )
     axes.set_ylim(len(found) - 0.35, -0.7 if narrow else -0.6)
     names = [effect.name for effect in found]
     axes.set_yticks([] if narrow else range(len(found)), [] if narrow else names, color=str(Ink.INK))
@@ -102,6 +156,12 @@ def _draw(found: list[Effect], delta: float | None, images: dict[str, tuple[floa
     axes.set_xlabel("Difference in accuracy, percentage points")
     if not narrow:
         for y, effect in enumerate(found):
-            axes.annotate(signed(effect.estimate), (1.01, y), xycoords=("axes fraction", "data"), va="center",
-                          fontweight="bold", color=str(TONES[effect.tone]))
+            axes.annotate(
+                signed(effect.estimate),
+                (1.01, y),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontweight="bold",
+                color=str(TONES[effect.tone]),
+            )
     return figure

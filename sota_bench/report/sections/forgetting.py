@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
-from sota_bench.report.text import level_text, number, plural, signed
+from sota_bench.report.text import level_text, number, signed
 from sota_bench.report.theme import Ink, name_y, sequential, sheet, styles
 from sota_bench.report.view import View, block_means
 
@@ -32,32 +32,59 @@ def section(view: View) -> Section | None:
     levels = list(means["stability"].index)
     names = [f"{factor} {level_text(level)}" if factor else level for level in levels]
     rows = [
-        [name, str(int((risen["group"] == level).sum())),
-         *(Cell(f"{number(m.loc[level, 'mean'], 2)} \u00b1 {number(m.loc[level, 'high'] - m.loc[level, 'mean'], 2)}",
-                m.loc[level, "mean"]) for m in means.values())]
+        [
+            name,
+            str(int((risen["group"] == level).sum())),
+            *(
+                Cell(
+                    f"{number(m.loc[level, 'mean'], 2)} \u00b1 "
+                    f"{number(m.loc[level, 'high'] - m.loc[level, 'mean'], 2)}",
+                    m.loc[level, "mean"],
+                )
+                for m in means.values()
+            ),
+        ]
         for level, name in zip(levels, names, strict=True)
     ]
-    table = Table("Mean over the other factors, with the half-width of 95% t intervals over seeds",
-                  ["Level", "Trials#", "Stability, %#", "Plasticity, %#", "Forgetting, pp#"], rows)
+    table = Table(
+        "Mean over the other factors, with the half-width of 95% t intervals over seeds",
+        ["Level", "Trials#", "Stability, %#", "Plasticity, %#", "Forgetting, pp#"],
+        rows,
+    )
     dots = risen.groupby(["group", "seed"], sort=False)[["stability", "plasticity"]].mean().reset_index()
     blocks: list[Block] = [
-        Chart("stability", "Stability against plasticity", _finding(means, levels, names),
-              partial(_draw, dots, levels, names), table,
-              "Each mark is one seed, averaged over the other factors; the large mark is the mean. Up keeps more of the old "
-              "resolution, right learns more of the new one.", width=640),
+        Chart(
+            "stability",
+            "Stability against plasticity",
+            _finding(means, levels, names),
+            partial(_draw, dots, levels, names),
+            table,
+            "Each mark is one seed, averaged over the other factors; the large mark is the mean. Up keeps more of "
+            "the old "
+            "resolution, right learns more of the new one.",
+            width=640,
+        ),
     ]
     blocks += _matrices(view, factor, levels, names)
-    return Section("forgetting", "Stability and plasticity", "Forgetting is measured where it happens: at the old resolution, "
-                   "after the new one was learned.", blocks)
+    return Section(
+        "forgetting",
+        "Stability and plasticity",
+        "Forgetting is measured where it happens: at the old resolution, after the new one was learned.",
+        blocks,
+    )
 
 
 def _finding(means: dict[str, pd.DataFrame], levels: list[str], names: list[str]) -> str:
     kept, gained = means["stability"]["mean"], means["plasticity"]["mean"]
     first = levels[0]
     if len(levels) == 1:
-        return f"After the rise {number(kept[first])}% are right at the old resolution and {number(gained[first])}% at the new one."
-    parts = [f"{name} {signed(kept[level] - kept[first])} pp stability, {signed(gained[level] - gained[first])} pp plasticity"
-             for level, name in zip(levels[1:], names[1:], strict=True)]
+        return f"After the rise {number(kept[first])}% are right at the old resolution and "
+               f"{number(gained[first])}% at the new one."
+    parts = [
+        f"{name} {signed(kept[level] - kept[first])} pp stability, {signed(gained[level] - gained[first])} pp "
+        f"plasticity"
+        for level, name in zip(levels[1:], names[1:], strict=True)
+    ]
     return f"Against {names[0]} ({number(kept[first])}% kept, {number(gained[first])}% gained): {'; '.join(parts)}."
 
 
@@ -65,10 +92,27 @@ def _draw(dots: pd.DataFrame, levels: list[str], names: list[str], width: int) -
     figure, axes = sheet(width, 380 if width > 500 else 340)
     for level, name, (colour, marker, _) in zip(levels, names, styles(len(levels)), strict=True):
         part = dots[dots["group"] == level].head(MOST_DOTS)
-        axes.plot(part["plasticity"], part["stability"], linestyle="", marker=marker, markersize=5.5, color=str(colour),
-                  alpha=0.55, markeredgewidth=0)
-        axes.plot(part["plasticity"].mean(), part["stability"].mean(), linestyle="", marker=marker, markersize=12,
-                  color=str(colour), markeredgecolor=str(Ink.PAPER), markeredgewidth=1.4, label=name)
+        axes.plot(
+            part["plasticity"],
+            part["stability"],
+            linestyle="",
+            marker=marker,
+            markersize=5.5,
+            color=str(colour),
+            alpha=0.55,
+            markeredgewidth=0,
+        )
+        axes.plot(
+            part["plasticity"].mean(),
+            part["stability"].mean(),
+            linestyle="",
+            marker=marker,
+            markersize=12,
+            color=str(colour),
+            markeredgecolor=str(Ink.PAPER),
+            markeredgewidth=1.4,
+            label=name,
+        )
     axes.grid()
     axes.margins(0.12)
     axes.set_xlabel("Plasticity: accuracy at the new resolution, %")
@@ -97,12 +141,24 @@ def _matrices(view: View, factor: str | None, levels: list[str], names: list[str
         part = frame[frame[factor] == level] if factor else frame
         grid = part.groupby(["after", "at"], sort=False)["accuracy"].mean().unstack("at").reindex(columns=columns_order)
         grids.append((name, grid))
-        rows += [[name, str(after), *(number(value, 1) for value in values)]
-                 for after, values in zip(grid.index, grid.to_numpy(), strict=True)]
-    table = Table("Accuracy in percent, mean over trials", ["Level", "After", *(f"At {at}#" for at in columns_order)], rows)
-    return [Chart("phases", "Accuracy after each phase, at each resolution", _matrix_finding(grids), partial(_heat, grids),
-                  table, "A row is a moment (after a phase), a column a resolution at which the network was evaluated.",
-                  width=min(WIDE, 240 + 240 * len(grids)))]
+        rows += [
+            [name, str(after), *(number(value, 1) for value in values)]
+            for after, values in zip(grid.index, grid.to_numpy(), strict=True)
+        ]
+    table = Table(
+        "Accuracy in percent, mean over trials", ["Level", "After", *(f"At {at}#" for at in columns_order)], rows
+    )
+    return [
+        Chart(
+            "phases",
+            "Accuracy after each phase, at each resolution",
+            _matrix_finding(grids),
+            partial(_heat, grids),
+            table,
+            "A row is a moment (after a phase), a column a resolution at which the network was evaluated.",
+            width=min(WIDE, 240 + 240 * len(grids)),
+        )
+    ]
 
 
 def _matrix_finding(grids: list[tuple[str, pd.DataFrame]]) -> str:
@@ -128,9 +184,19 @@ def _heat(grids: list[tuple[str, pd.DataFrame]], width: int) -> Figure:
     low, high = np.nanmin(values), np.nanmax(values)
     for index, (name, grid) in enumerate(grids):
         ax = axes.flat[index]
-        seaborn.heatmap(grid.astype(float), ax=ax, cmap=sequential(), vmin=low, vmax=high if high > low else low + 1,
-                        annot=True, fmt=".1f", cbar=False, linewidths=2, linecolor=str(Ink.PAPER),
-                        annot_kws={"color": str(Ink.INK), "fontsize": 12})
+        seaborn.heatmap(
+            grid.astype(float),
+            ax=ax,
+            cmap=sequential(),
+            vmin=low,
+            vmax=high if high > low else low + 1,
+            annot=True,
+            fmt=".1f",
+            cbar=False,
+            linewidths=2,
+            linecolor=str(Ink.PAPER),
+            annot_kws={"color": str(Ink.INK), "fontsize": 12},
+        )
         ax.set_title(name)
         ax.set(xlabel="evaluated at", ylabel="")
         ax.tick_params(axis="y", rotation=0)

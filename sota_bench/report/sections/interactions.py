@@ -27,20 +27,38 @@ def section(view: View) -> Section | None:
         return None
     flagged = list(dict.fromkeys((e.factor, e.factor_b) for e in found if e.flagged))
     rows: list[list[Cell | str]] = [
-        [_name(e), Cell(signed(e.estimate, 2), e.estimate), f"{number(e.low, 2)} to {number(e.high, 2)}", p_value(e.p_holm),
-         number(e.mde_family, 2), Cell("flagged" if e.flagged else "not clear", tone="bad" if e.flagged else "")]
+        [
+            _name(e),
+            Cell(signed(e.estimate, 2), e.estimate),
+            f"{number(e.low, 2)} to {number(e.high, 2)}",
+            p_value(e.p_holm),
+            number(e.mde_family, 2),
+            Cell("flagged" if e.flagged else "not clear", tone="bad" if e.flagged else ""),
+        ]
         for e in found
     ]
-    table = Table("Differences of differences, pooled error", ["Interaction", "Size, pp#", "95% interval#", "p (Holm)#",
-                  "Detectable, pp#", "Clear"], rows)
+    table = Table(
+        "Differences of differences, pooled error",
+        ["Interaction", "Size, pp#", "95% interval#", "p (Holm)#", "Detectable, pp#", "Clear"],
+        rows,
+    )
     blocks: list[Block] = []
     names = [name for name in view.factors if any(name in (e.factor, e.factor_b) for e in found)]
     if len(names) > 2:
-        blocks.append(Chart(
-            "interactions", "Largest interaction of each pair of factors, in percentage points", _finding(found),
-            partial(_matrix, _largest(found, names)), table,
-            "How much the effect of one factor changes with the other. A frame marks a pair that is clear after Holm's "
-            "correction; n/a: the grid has no cells for it.", width=min(WIDE, 200 + 105 * len(names)), narrow=len(names) > 3))
+        blocks.append(
+            Chart(
+                "interactions",
+                "Largest interaction of each pair of factors, in percentage points",
+                _finding(found),
+                partial(_matrix, _largest(found, names)),
+                table,
+                "How much the effect of one factor changes with the other. A frame marks a pair that is clear "
+                "after Holm's "
+                "correction; n/a: the grid has no cells for it.",
+                width=min(WIDE, 200 + 105 * len(names)),
+                narrow=len(names) > 3,
+            )
+        )
     else:
         blocks.append(table)
     if flagged:
@@ -50,8 +68,11 @@ def section(view: View) -> Section | None:
 
 def _lead(flagged: list[tuple[str, str]], tested: int) -> str:
     if not flagged:
-        return (f"None of {plural(tested, 'interaction')} is clear: within what this run can see, effects add up, and each main "
-                "effect can be read alone.")
+        return (
+            f"None of {plural(tested, 'interaction')} is clear: within what this run can see, effects add up, and "
+            f"each main "
+            "effect can be read alone."
+        )
     pairs = join([f"{a} with {b}" for a, b in flagged])
     return f"Clear: {pairs}. Their main effects are averages of unlike things; read the lines instead."
 
@@ -62,8 +83,10 @@ def _name(e: Effect) -> str:
 
 def _finding(found: list[Effect]) -> str:
     top = max(found, key=lambda e: abs(e.estimate) / e.se)
-    return (f"The clearest is {_name(top)}: {signed(top.estimate)} pp ({number(top.low)} to {number(top.high)}, p "
-            f"{p_value(top.p_holm)} after Holm).")
+    return (
+        f"The clearest is {_name(top)}: {signed(top.estimate)} pp ({number(top.low)} to {number(top.high)}, p "
+        f"{p_value(top.p_holm)} after Holm)."
+    )
 
 
 def _largest(found: list[Effect], names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -84,13 +107,28 @@ def _matrix(largest: tuple[pd.DataFrame, pd.DataFrame], width: int) -> Figure:
     figure, axes = sheet(width, 50 * len(size) + 60)
     bound = max(float(np.nanmax(np.abs(size.to_numpy()))), 1e-9)
     words = size.map(lambda value: signed(value, 1 if bound >= 1 else 2))
-    seaborn.heatmap(size, ax=axes, cmap=diverging(), vmin=-bound, vmax=bound, annot=words, fmt="", cbar=False, linewidths=3,
-                    linecolor=str(Ink.PAPER), annot_kws={"color": str(Ink.INK), "fontsize": 12.5})
+    seaborn.heatmap(
+        size,
+        ax=axes,
+        cmap=diverging(),
+        vmin=-bound,
+        vmax=bound,
+        annot=words,
+        fmt="",
+        cbar=False,
+        linewidths=3,
+        linecolor=str(Ink.PAPER),
+        annot_kws={"color": str(Ink.INK), "fontsize": 12.5},
+    )
     for y, row in enumerate(size.index):
         for x, column in enumerate(size.columns):
             if flag.loc[row, column]:
-                axes.plot([x + 0.04, x + 0.96, x + 0.96, x + 0.04, x + 0.04], [y + 0.06, y + 0.06, y + 0.94, y + 0.94, y + 0.06],
-                          color=str(Ink.INK), linewidth=2)
+                axes.plot(
+                    [x + 0.04, x + 0.96, x + 0.96, x + 0.04, x + 0.04],
+                    [y + 0.06, y + 0.06, y + 0.94, y + 0.94, y + 0.06],
+                    color=str(Ink.INK),
+                    linewidth=2,
+                )
             elif x <= y and np.isnan(size.loc[row, column]):
                 axes.text(x + 0.5, y + 0.5, "n/a", ha="center", va="center", color=str(Ink.SOFT))
     axes.tick_params(axis="both", rotation=0, labelcolor=str(Ink.INK))
@@ -102,26 +140,46 @@ def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
     for first, second in pairs:
         means = block_means(view.done, [first, second], "accuracy")
         panels.append((first, second, means))
-        rows += [[f"{first} {level_text(a)}", f"{second} {level_text(b)}", number(r["mean"], 2),
-                  f"{number(r['low'], 2)} to {number(r['high'], 2)}"] for (a, b), r in means.iterrows()]
+        rows += [
+            [
+                f"{first} {level_text(a)}",
+                f"{second} {level_text(b)}",
+                number(r["mean"], 2),
+                f"{number(r['low'], 2)} to {number(r['high'], 2)}",
+            ]
+            for (a, b), r in means.iterrows()
+        ]
     parts = []
     for first, second, means in panels:
         levels, lines = view.factors[first], view.factors[second]
-        gaps = [(b, means["mean"].get((levels[-1], b), np.nan) - means["mean"].get((levels[0], b), np.nan)) for b in lines]
-        parts += [f"{first} {level_text(levels[-1])} vs {level_text(levels[0])} is " + join([
-            f"{signed(gap)} pp at {second} {level_text(b)}" for b, gap in gaps if np.isfinite(gap)])]
-    table = Table("Mean accuracy of each pair of levels, with 95% t intervals over seeds",
-                  ["Level", "At", "Accuracy, %#", "95% interval#"], rows)
-    return Chart("interaction-lines", "Flagged pairs", "; ".join(parts) + ".", partial(_draw, view.factors, panels), table,
-                 "Mean over the other factors, then over seeds, with 95% t intervals. Parallel lines would mean no interaction.",
-                 width=WIDE if len(panels) > 1 else 460)
+        gaps = [
+            (b, means["mean"].get((levels[-1], b), np.nan) - means["mean"].get((levels[0], b), np.nan)) for b in lines
+        ]
+        parts += [
+            f"{first} {level_text(levels[-1])} vs {level_text(levels[0])} is "
+            + join([f"{signed(gap)} pp at {second} {level_text(b)}" for b, gap in gaps if np.isfinite(gap)])
+        ]
+    table = Table(
+        "Mean accuracy of each pair of levels, with 95% t intervals over seeds",
+        ["Level", "At", "Accuracy, %#", "95% interval#"],
+        rows,
+    )
+    return Chart(
+        "interaction-lines",
+        "Flagged pairs",
+        "; ".join(parts) + ".",
+        partial(_draw, view.factors, panels),
+        table,
+        "Mean over the other factors, then over seeds, with 95% t intervals. Parallel lines would mean no interaction.",
+        width=WIDE if len(panels) > 1 else 460,
+    )
 
 
 def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFrame]], width: int) -> Figure:
     columns = 1 if width < 500 else min(2, len(panels))
     lines = -(-len(panels) // columns)
     figure, axes = sheet(width, 270 * lines, lines, columns, squeeze=False)
-    for ax in axes.flat[len(panels):]:
+    for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     for ax, (first, second, means) in zip(axes.flat, panels, strict=False):
         places = {level: x for x, level in enumerate(factors[first])}
@@ -132,8 +190,15 @@ def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFra
             part = part.loc[sorted(part.index, key=places.__getitem__)]
             x = [places[name] + shift for name in part.index]
             ax.vlines(x, part["low"], part["high"], color=str(colour), linewidth=1.4)
-            ax.plot(x, part["mean"], color=str(colour), marker=marker, linestyle=dash, markeredgecolor=str(Ink.PAPER),
-                    label=f"{second} {level_text(level)}")
+            ax.plot(
+                x,
+                part["mean"],
+                color=str(colour),
+                marker=marker,
+                linestyle=dash,
+                markeredgecolor=str(Ink.PAPER),
+                label=f"{second} {level_text(level)}",
+            )
         ax.set_xticks(list(places.values()), [level_text(level) for level in places])
         ax.set_xlim(-0.35, len(places) - 0.65)
         ax.set_xlabel(first)

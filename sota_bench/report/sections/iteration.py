@@ -22,28 +22,56 @@ def section(view: View) -> Section | None:
         return None
     run = view.run
     goal, rows = float(run["goal_minutes"]), _by_level(view)
-    chart = Chart("minutes", "Minutes per iteration, by level", _finding(view, goal), partial(_draw, rows, goal),
-                  _table(rows), "Square: mean over trials, with the range from the quickest to the slowest trial. Diamond: "
-                  "what the plan predicted. The dashed line is the goal.")
+    chart = Chart(
+        "minutes",
+        "Minutes per iteration, by level",
+        _finding(view, goal),
+        partial(_draw, rows, goal),
+        _table(rows),
+        "Square: mean over trials, with the range from the quickest to the slowest trial. Diamond: "
+        "what the plan predicted. The dashed line is the goal.",
+    )
     blocks: list[Block] = [chart]
     blocks.append(Facts(_totals(view)))
     if run.get("concurrent"):
-        blocks.append(Prose(["These times were taken while another worker was computing on the same machine, so they are "
-                             "longer than those of an iteration alone."], "warning"))
-    return Section("minutes", "Minutes per iteration", "An iteration is one trial as a person would run it alone: its "
-                   "training and its evaluation.", blocks)
+        blocks.append(
+            Prose(
+                [
+                    "These times were taken while another worker was computing on the same machine, so they are "
+                    "longer than those of an iteration alone."
+                ],
+                "warning",
+            )
+        )
+    return Section(
+        "minutes",
+        "Minutes per iteration",
+        "An iteration is one trial as a person would run it alone: its training and its evaluation.",
+        blocks,
+    )
 
 
 def _by_level(view: View) -> pd.DataFrame:
     rows = []
     factors = {name: levels for name, levels in view.factors.items() if len(levels) > 1}
-    groups = [(f"{name} {level_text(level)}", view.done[view.done[name] == level])
-              for name, levels in factors.items() for level in levels] or [("all trials", view.done)]
+    groups = [
+        (f"{name} {level_text(level)}", view.done[view.done[name] == level])
+        for name, levels in factors.items()
+        for level in levels
+    ] or [("all trials", view.done)]
     for name, part in groups:
         if not part.empty:
             spent = part["minutes"]
-            rows.append({"name": name, "mean": spent.mean(), "low": spent.min(), "high": spent.max(),
-                         "predicted": part["predicted_minutes"].mean(), "n": len(part)})
+            rows.append(
+                {
+                    "name": name,
+                    "mean": spent.mean(),
+                    "low": spent.min(),
+                    "high": spent.max(),
+                    "predicted": part["predicted_minutes"].mean(),
+                    "n": len(part),
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -53,41 +81,85 @@ def _finding(view: View, goal: float) -> str:
         return "No trial has a measured time."
     over = int((spent > goal).sum())
     where = "all within" if over == 0 else f"{over} of {plural(len(spent), 'trial')} over"
-    return (f"The median iteration took {minutes(spent.median())}, the slowest {minutes(spent.max())}: {where} the goal of "
-            f"{minutes(goal)}.")
+    return (
+        f"The median iteration took {minutes(spent.median())}, the slowest {minutes(spent.max())}: {where} the goal of "
+        f"{minutes(goal)}."
+    )
 
 
 def _totals(view: View) -> list[tuple[str, str, str]]:
     run = view.run
     predicted, measured, sharing = run["predicted"], run["measured"], run["sharing"]
     pairs = [
-        ("Iteration", f"{minutes(predicted.get('iteration_minutes'))} predicted, "
-                      f"{minutes(measured.get('iteration_minutes_median'))} measured (median)", ""),
-        ("Whole run", f"{minutes(predicted.get('run_minutes'))} predicted, "
-                      f"{minutes(measured.get('run_minutes'))} measured, {plural(int(run['workers']), 'worker')}", ""),
+        (
+            "Iteration",
+            f"{minutes(predicted.get('iteration_minutes'))} predicted, "
+            f"{minutes(measured.get('iteration_minutes_median'))} measured (median)",
+            "",
+        ),
+        (
+            "Whole run",
+            f"{minutes(predicted.get('run_minutes'))} predicted, "
+            f"{minutes(measured.get('run_minutes'))} measured, {plural(int(run['workers']), 'worker')}",
+            "",
+        ),
     ]
     if finite(sharing.get("factor")):
-        pairs.append(("Shared training", f"{sharing['epochs_asked']:,} epochs asked, {sharing['epochs_run']:,} run: "
-                      f"{number(sharing['factor'])} times fewer", ""))
-        pairs.append(("Time saved", f"{minutes(sharing['minutes_alone'])} if every trial ran alone, "
-                      f"{minutes(sharing['minutes_shared'])} with shared prefixes", ""))
+        pairs.append(
+            (
+                "Shared training",
+                f"{sharing['epochs_asked']:,} epochs asked, {sharing['epochs_run']:,} run: "
+                f"{number(sharing['factor'])} times fewer",
+                "",
+            )
+        )
+        pairs.append(
+            (
+                "Time saved",
+                f"{minutes(sharing['minutes_alone'])} if every trial ran alone, "
+                f"{minutes(sharing['minutes_shared'])} with shared prefixes",
+                "",
+            )
+        )
     return pairs
 
 
 def _table(rows: pd.DataFrame) -> Table:
-    return Table("Minutes per iteration, by level", ["Level", "Trials#", "Mean#", "Quickest#", "Slowest#", "Predicted#"],
-                 [[r.name, str(r.n), *(number(v, 3) for v in (r.mean, r.low, r.high, r.predicted))]
-                  for r in rows.itertuples(index=False)])
+    return Table(
+        "Minutes per iteration, by level",
+        ["Level", "Trials#", "Mean#", "Quickest#", "Slowest#", "Predicted#"],
+        [
+            [r.name, str(r.n), *(number(v, 3) for v in (r.mean, r.low, r.high, r.predicted))]
+            for r in rows.itertuples(index=False)
+        ],
+    )
 
 
 def _draw(rows: pd.DataFrame, goal: float, width: int) -> Figure:
     figure, axes = sheet(width, 28 * len(rows) + 76)
     for y, row in enumerate(rows.itertuples(index=False)):
         axes.plot([row.low, row.high], [y, y], color=str(Ink.C1), linewidth=2.4, solid_capstyle="butt")
-        axes.plot(row.mean, y, marker="s", markersize=8, color=str(Ink.C1), markeredgecolor=str(Ink.PAPER), linestyle="",
-                  label="measured" if y == 0 else None)
-        axes.plot(row.predicted, y + 0.27, marker="D", markersize=5.5, markerfacecolor=str(Ink.PAPER), linestyle="",
-                  markeredgecolor=str(Ink.C2), markeredgewidth=1.6, label="predicted" if y == 0 else None)
+        axes.plot(
+            row.mean,
+            y,
+            marker="s",
+            markersize=8,
+            color=str(Ink.C1),
+            markeredgecolor=str(Ink.PAPER),
+            linestyle="",
+            label="measured" if y == 0 else None,
+        )
+        axes.plot(
+            row.predicted,
+            y + 0.27,
+            marker="D",
+            markersize=5.5,
+            markerfacecolor=str(Ink.PAPER),
+            linestyle="",
+            markeredgecolor=str(Ink.C2),
+            markeredgewidth=1.6,
+            label="predicted" if y == 0 else None,
+        )
     axes.axvline(goal, color=str(Ink.INK), linewidth=1.4, linestyle=(0, (4, 3)), label="goal")
     axes.set_yticks(range(len(rows)), list(rows["name"]), color=str(Ink.INK))
     axes.set_ylim(len(rows) - 0.4, -0.6)

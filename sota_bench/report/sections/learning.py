@@ -9,7 +9,7 @@ import pandas as pd
 
 from sota_bench.report.parts import Chart, Section, Table
 from sota_bench.report.text import join, number
-from sota_bench.report.theme import Ink, name_y, sheet, styles
+from sota_bench.report.theme import Ink, sheet, styles
 from sota_bench.report.view import View
 
 if TYPE_CHECKING:
@@ -31,12 +31,22 @@ def section(view: View) -> Section | None:
     if not panels:
         return None
     finding = _finding(panels)
-    chart = Chart("learning", "Training loss by epoch, one line per seed", finding, partial(_draw, panels), _table(panels),
-                  "Vertical lines mark a change of resolution. The training loss of mixed or smoothed targets has a floor "
-                  "above zero: compare it within a panel only.")
+    chart = Chart(
+        "learning",
+        "Training loss by epoch, one line per seed",
+        finding,
+        partial(_draw, panels),
+        _table(panels),
+        "Vertical lines mark a change of resolution. The training loss of mixed or smoothed targets has a floor "
+        "above zero: compare it within a panel only.",
+    )
     shown = "" if len(panels) >= len(view.cells) else f" {len(panels)} of {len(view.cells)} cells are shown."
-    return Section("learning", "Learning curves", f"A curve that jumps or has not levelled off asks for another "
-                   f"learning rate or more epochs.{shown}", [chart])
+    return Section(
+        "learning",
+        "Learning curves",
+        f"A curve that jumps or has not levelled off asks for another learning rate or more epochs.{shown}",
+        [chart],
+    )
 
 
 def _chosen(view: View, curves: pd.DataFrame) -> list[tuple[str, str]]:
@@ -64,14 +74,19 @@ def _finding(panels: list[tuple[str, pd.DataFrame]]) -> str:
     if not falling:
         return "The loss has levelled off in every cell shown."
     if len(falling) == len(panels):
-        return "In every cell shown the loss still fell by more than a tenth in its last epoch: longer training may change the order."
+        return "In every cell shown the loss still fell by more than a tenth in its last epoch: longer training "
+               "may change the order."
     return f"The loss still fell by more than a tenth in the last epoch of {join(falling[:3])}."
 
 
 def _table(panels: list[tuple[str, pd.DataFrame]]) -> Table:
-    rows = [[title, str(int(seed)), str(int(epoch) + 1), f"{int(size)} px", number(loss, 3)]
-            for title, part in panels
-            for seed, epoch, size, loss in part.sort_values(["seed", "epoch"])[["seed", "epoch", "size", "loss"]].itertuples(index=False)]
+    rows = [
+        [title, str(int(seed)), str(int(epoch) + 1), f"{int(size)} px", number(loss, 3)]
+        for title, part in panels
+        for seed, epoch, size, loss in part.sort_values(["seed", "epoch"])[
+            ["seed", "epoch", "size", "loss"]
+        ].itertuples(index=False)
+    ]
     return Table("Training loss", ["Cell", "Seed", "Epoch#", "Size#", "Loss#"], rows[:400])
 
 
@@ -79,14 +94,16 @@ def _draw(panels: list[tuple[str, pd.DataFrame]], width: int) -> Figure:
     columns = 1 if width < 500 else min(3, len(panels))
     lines = -(-len(panels) // columns)
     figure, axes = sheet(width, 210 * lines + 30, lines, columns, squeeze=False, sharey=True, sharex=True)
-    for ax in axes.flat[len(panels):]:
+    for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     for index, (title, part) in enumerate(panels):
         ax = axes.flat[index]
         seeds = list(dict.fromkeys(part["seed"]))[:MOST_SEEDS]
         for seed, (colour, _, dash) in zip(seeds, styles(len(seeds)), strict=True):
             line = part[part["seed"] == seed].sort_values("epoch")
-            ax.plot(line["epoch"] + 1, line["loss"], color=str(colour), linestyle=dash, linewidth=1.5, label=f"seed {seed}")
+            ax.plot(
+                line["epoch"] + 1, line["loss"], color=str(colour), linestyle=dash, linewidth=1.5, label=f"seed {seed}"
+            )
         first = part[part["seed"] == seeds[0]].sort_values("epoch")
         for epoch in first.loc[first["size"].diff().fillna(0) != 0, "epoch"]:
             ax.axvline(epoch + 0.5, color=str(Ink.SOFT), linewidth=1, linestyle=(0, (2, 3)))

@@ -24,10 +24,26 @@ from sota_bench.report.sections import (
 from sota_bench.report.text import join, plural
 from sota_bench.report.view import View
 
-ORDER = (verdict, forest, iteration, tradeoff, interactions, resolution, forgetting, calibration, seen, cells, learning,
-         sensitivity, diagnostics, provenance)
-CONTROL = ("This run is a control: images that the project renders itself, with effects that are known by construction. "
-           "It checks the harness; it says nothing about photographs.")
+ORDER = (
+    verdict,
+    forest,
+    iteration,
+    tradeoff,
+    interactions,
+    resolution,
+    forgetting,
+    calibration,
+    seen,
+    cells,
+    learning,
+    sensitivity,
+    diagnostics,
+    provenance,
+)
+CONTROL = (
+    "This run is a control: images that the project renders itself, with effects that are known by construction. "
+    "It checks the harness; it says nothing about photographs."
+)
 
 
 def build(view: View) -> list[Section]:
@@ -42,8 +58,15 @@ def head(view: View) -> dict[str, Any]:
     recipe = run["grid"].get("recipe", {})
     facts = [f"{join(varied)} on {run['source']}" if varied else str(run["source"])]
     facts += [str(recipe["backbone"])] if "backbone" in recipe else []
-    facts += [plural(view.seeds, "seed"), str(run["device"].get("name", run["device"].get("kind"))),
-              str(run["started"])[:10]]
+    facts += [
+        plural(view.seeds, "seed"),
+        str(run["device"].get("name", run["device"].get("kind"))),
+        str(run["started"])[:10],
+    ]
     notes = [CONTROL] if run["control"] else []
-    return {"over": "sota_bench report", "title": run["name"], "facts": facts,
-            "notes": [*notes, *(str(note) for note in run.get("notes", []))]}
+    return {
+        "over": "sota_bench report",
+        "title": run["name"],
+        "facts": facts,
+        "notes": [*notes, *(str(note) for note in run.get("notes", []))],
+    }

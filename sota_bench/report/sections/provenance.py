@@ -9,24 +9,40 @@ from sota_bench.report.text import number, plural
 from sota_bench.report.view import View
 
 FILES = (
-    ("trials.csv", "one row per trial"), ("contrasts.csv", "one row per contrast and error term"),
+    ("trials.csv", "one row per trial"),
+    ("curves.csv", "one row per trial and epoch"),
+    ("contrasts.csv", "one row per contrast and error term"),
     ("evaluations.csv", "one row per trial, phase, evaluation size and test-time views"),
-    ("stages.csv", "one row per stage, with its seconds"), ("run.json", "this section for a program"),
+    ("stages.csv", "one row per stage, with its seconds"),
+    ("run.json", "this section for a program"),
 )
-CARD = {"claim": "Claim", "why": "When and why it helps", "fails": "When it fails", "defaults": "Defaults", "cost": "Cost",
-        "paper": "Paper"}
+CARD = {
+    "claim": "Claim",
+    "why": "When and why it helps",
+    "fails": "When it fails",
+    "defaults": "Defaults",
+    "cost": "Cost",
+    "paper": "Paper",
+}
 METHOD = (
-    "Each cell of the grid is trained once per seed. A seed fixes the start, the order of images and every random draw of a "
+    "Each cell of the grid is trained once per seed. A seed fixes the start, the order of images and every random "
+    "draw of a "
     "technique on its own stream, so two cells with the same seed differ in what the grid varies and in nothing else. "
     "Differences are therefore taken within a seed first.",
-    "Every contrast has two error terms. The pooled one comes from all cells at once (seed as block) and has the most degrees "
-    "of freedom; the paired one uses the contrast's own differences alone. A warning says where they disagree. Intervals are "
+    "Every contrast has two error terms. The pooled one comes from all cells at once (seed as block) and has the "
+    "most degrees "
+    "of freedom; the paired one uses the contrast's own differences alone. A warning says where they disagree. "
+    "Intervals are "
     "95% t intervals. Test-time augmentation and evaluation size are compared inside one training.",
-    "A verdict asks two questions: is the difference clear of zero after Holm's correction for all contrasts of its family; and "
-    "is it smaller than the smallest effect of interest, which the grid declared before the run (two one-sided tests). Where "
-    "neither can be said, the page gives the effect that the run could have detected with 80% power, and the seeds that "
+    "A verdict asks two questions: is the difference clear of zero after Holm's correction for all contrasts of "
+    "its family; and "
+    "is it smaller than the smallest effect of interest, which the grid declared before the run (two one-sided "
+    "tests). Where "
+    "neither can be said, the page gives the effect that the run could have detected with 80% power, and the "
+    "seeds that "
     "the smallest effect of interest would take. The absence of evidence is never called no effect.",
-    "Accuracy here is on the select split, which chooses. A winner is to be confirmed with fresh seeds on the test split, which "
+    "Accuracy here is on the select split, which chooses. A winner is to be confirmed with fresh seeds on the "
+    "test split, which "
     "took no part in choosing.",
 )
 
@@ -43,10 +59,16 @@ def section(view: View) -> Section:
         Links(FILES),
         Fold("How the verdicts are made", pairs=[(str(place), words) for place, words in enumerate(METHOD, 1)]),
     ]
-    blocks += [Fold(f"{card.get('name', field)} ({field})", pairs=[(CARD[key], card[key]) for key in CARD if card.get(key)])
-               for field, card in view.tables.cards.items()]
-    return Section("provenance", "Provenance and method", "Everything needed to run this again, and to judge how it was "
-                   "measured.", blocks)
+    blocks += [
+        Fold(f"{card.get('name', field)} ({field})", pairs=[(CARD[key], card[key]) for key in CARD if card.get(key)])
+        for field, card in view.tables.cards.items()
+    ]
+    return Section(
+        "provenance",
+        "Provenance and method",
+        "Everything needed to run this again, and to judge how it was measured.",
+        blocks,
+    )
 
 
 def _text(value: Any) -> str:
@@ -60,8 +82,13 @@ def _pairs(run: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [
         ("Command", str(run["command"]), ""),
         ("Started", str(run["started"]), ""),
-        ("Data", f"{run['source']}: {images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to "
-                 f"test{left}", ""),
+        (
+            "Data",
+            f"{run['source']}: {images['train']:,} images to train, {images['select']:,} to select, "
+            f"{images['test']:,} to "
+            f"test{left}",
+            "",
+        ),
         ("Data digest", str(run["data_digest"]), ""),
         ("Device", f"{device.get('name', device.get('kind'))}{memory}", ""),
         ("Code", f"commit {run['git_commit']}" if run.get("git_commit") else "not a git checkout", ""),

@@ -26,17 +26,36 @@ def section(view: View) -> Section | None:
     means = block_means(frame, ["schedule", "tta", "size"], "accuracy")
     schedules = list(dict.fromkeys(means.reset_index()["schedule"]))[:MOST_LINES]
     rows = [
-        [str(schedule), "on" if tta else "off", f"{size} px", Cell(number(r["mean"], 2), r["mean"]),
-         f"{number(r['low'], 2)} to {number(r['high'], 2)}"]
+        [
+            str(schedule),
+            "on" if tta else "off",
+            f"{size} px",
+            Cell(number(r["mean"], 2), r["mean"]),
+            f"{number(r['low'], 2)} to {number(r['high'], 2)}",
+        ]
         for (schedule, tta, size), r in means.iterrows()
     ]
-    table = Table("Mean accuracy at each evaluation resolution", ["Training", "TTA", "Evaluated at", "Accuracy, %#",
-                  "95% interval#"], rows)
-    chart = Chart("resolution", "Accuracy at each evaluation resolution", _finding(means), partial(_draw, means, schedules),
-                  table, "Mean over the other factors, then over seeds, with 95% t intervals over seeds. Solid: one view; "
-                  "dashed and hollow: averaged over the views of test-time augmentation.")
-    return Section("resolution", "Training and evaluation resolution", "The size at which a network is evaluated is its own "
-                   "setting: the best one need not be the size it was trained at.", [chart])
+    table = Table(
+        "Mean accuracy at each evaluation resolution",
+        ["Training", "TTA", "Evaluated at", "Accuracy, %#", "95% interval#"],
+        rows,
+    )
+    chart = Chart(
+        "resolution",
+        "Accuracy at each evaluation resolution",
+        _finding(means),
+        partial(_draw, means, schedules),
+        table,
+        "Mean over the other factors, then over seeds, with 95% t intervals over seeds. Solid: one view; "
+        "dashed and hollow: averaged over the views of test-time augmentation.",
+    )
+    return Section(
+        "resolution",
+        "Training and evaluation resolution",
+        "The size at which a network is evaluated is its own "
+        "setting: the best one need not be the size it was trained at.",
+        [chart],
+    )
 
 
 def _final_phase(view: View) -> pd.DataFrame:
@@ -46,7 +65,9 @@ def _final_phase(view: View) -> pd.DataFrame:
     frame = frame[frame["phase"] == frame.groupby("trial")["phase"].transform("max")]
     columns = ["trial", "seed", *view.asks("resize")]
     frame = frame.merge(view.done[columns], on="trial", how="inner")
-    frame["schedule"] = (frame["resize"] if "resize" in columns else frame["train_size"].astype(str) + " px").astype(str)
+    frame["schedule"] = (frame["resize"] if "resize" in columns else frame["train_size"].astype(str) + " px").astype(
+        str
+    )
     frame["tta"] = frame["tta"].astype(bool)
     return frame[frame["task"] == frame["task"].iloc[0]] if len(frame) else frame
 
@@ -70,10 +91,19 @@ def _draw(means: pd.DataFrame, schedules: list[str], width: int) -> Figure:
             part = part.sort_values("size")
             # Shifted a little, so that intervals stand beside each other.
             x = part["size"] + reach * 0.008 * (2 * place + bool(tta) - len(schedules) + 0.5)
-            axes.vlines(x, part["low"], part["high"], color=str(colour), linewidth=1.1, linestyle=(0, (3, 2)) if tta else "-")
-            axes.plot(x, part["mean"], color=str(colour), marker=marker, linestyle=(0, (4, 2)) if tta else "-",
-                      markerfacecolor=str(Ink.PAPER) if tta else str(colour), linewidth=1.8,
-                      label=f"{schedule}{', TTA' if tta else ''}")
+            axes.vlines(
+                x, part["low"], part["high"], color=str(colour), linewidth=1.1, linestyle=(0, (3, 2)) if tta else "-"
+            )
+            axes.plot(
+                x,
+                part["mean"],
+                color=str(colour),
+                marker=marker,
+                linestyle=(0, (4, 2)) if tta else "-",
+                markerfacecolor=str(Ink.PAPER) if tta else str(colour),
+                linewidth=1.8,
+                label=f"{schedule}{', TTA' if tta else ''}",
+            )
     axes.set_xticks(sorted(flat["size"].unique()))
     axes.grid(axis="y")
     axes.set_xlabel("Evaluation resolution, px")

@@ -17,13 +17,21 @@ def section(view: View) -> Section | None:
         groups.setdefault(sample.group, []).append(_picture(sample))
     if not groups:
         return None
-    return Section("seen", "What the network saw", "Decoded from what the first layer received, so that a wrong setting "
-                   "shows.", [Pictures(pictures) for pictures in groups.values()])
+    return Section(
+        "seen",
+        "What the network saw",
+        "Decoded from what the first layer received, so that a wrong setting shows.",
+        [Pictures(pictures) for pictures in groups.values()],
+    )
 
 
 def _picture(sample: Sample) -> Picture:
     address = f"data:image/png;base64,{base64.b64encode(sample.png).decode('ascii')}"
     title = f"{sample.group} {level_text(sample.level)}"
-    targets = [" + ".join(f"{number(share, 2)} {name}" for name, share in sorted(target.items(), key=lambda kv: (-kv[1], kv[0])))
-               for target in sample.targets]
+    targets = [
+        " + ".join(
+            f"{number(share, 2)} {name}" for name, share in sorted(target.items(), key=lambda kv: (-kv[1], kv[0]))
+        )
+        for target in sample.targets
+    ]
     return Picture(title, sample.caption, address, f"Sample images, {title}: {sample.caption}", targets)

@@ -27,13 +27,23 @@ def section(view: View) -> Section | None:
     seeds = list(range(2, most + 1))
     curves = [(effect, detectable(effect.row, seeds)) for effect in distinct]
     rows = [[str(n), *(number(values[index], 2) for _, values in curves)] for index, n in enumerate(seeds)]
-    table = Table("Minimum detectable effect in percentage points (80% power, two-sided 5%, one contrast)",
-                  ["Seeds", *(f"{effect.name}#" for effect, _ in curves)], rows)
-    chart = Chart("sensitivity", "Minimum detectable effect against seeds", _finding(view, curves),
-                  partial(_draw, curves, seeds, view.delta), table,
-                  "From each contrast's own standard error and degrees of freedom. Filled mark: the seeds of this run. "
-                  "Contrasts with the same error share a line.")
-    return Section("sensitivity", "Sensitivity", "What this run could have seen, and what more seeds would buy.", [chart])
+    table = Table(
+        "Minimum detectable effect in percentage points (80% power, two-sided 5%, one contrast)",
+        ["Seeds", *(f"{effect.name}#" for effect, _ in curves)],
+        rows,
+    )
+    chart = Chart(
+        "sensitivity",
+        "Minimum detectable effect against seeds",
+        _finding(view, curves),
+        partial(_draw, curves, seeds, view.delta),
+        table,
+        "From each contrast's own standard error and degrees of freedom. Filled mark: the seeds of this run. "
+        "Contrasts with the same error share a line.",
+    )
+    return Section(
+        "sensitivity", "Sensitivity", "What this run could have seen, and what more seeds would buy.", [chart]
+    )
 
 
 def _finding(view: View, curves: list[tuple[Effect, list[float]]]) -> str:
@@ -44,7 +54,8 @@ def _finding(view: View, curves: list[tuple[Effect, list[float]]]) -> str:
     short = [effect for effect, values in curves if values[int(effect.n) - 2] > view.delta]
     if not short:
         return f"{text}: enough for the {number(view.delta)} pp that matter, for every contrast."
-    return f"{text}: not enough for the {number(view.delta)} pp that matter in {len(short)} of {len(curves)} groups of contrasts."
+    return f"{text}: not enough for the {number(view.delta)} pp that matter in {len(short)} of {len(curves)} "
+           f"groups of contrasts."
 
 
 def _draw(curves: list[tuple[Effect, list[float]]], seeds: list[int], delta: float | None, width: int) -> Figure:
@@ -55,8 +66,15 @@ def _draw(curves: list[tuple[Effect, list[float]]], seeds: list[int], delta: flo
         axes.plot(now, values[now - 2], marker=marker, markersize=9, color=str(colour), markeredgecolor=str(Ink.PAPER))
     if delta is not None:
         axes.axhline(delta, color=str(Ink.INK), linewidth=1.2, linestyle=(0, (4, 3)))
-        axes.annotate("smallest effect of interest", (1, delta), xycoords=("axes fraction", "data"), xytext=(0, 4),
-                      textcoords="offset points", ha="right", color=str(Ink.SOFT))
+        axes.annotate(
+            "smallest effect of interest",
+            (1, delta),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            ha="right",
+            color=str(Ink.SOFT),
+        )
     usual = sorted(values[min(1, len(values) - 1)] for _, values in curves)
     axes.set_ylim(0, max(usual[-1] * 1.25, (delta or 0) * 1.4))
     axes.set_xticks(seeds if len(seeds) < 16 else seeds[:: len(seeds) // 10])

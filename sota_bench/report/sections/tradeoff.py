@@ -28,30 +28,47 @@ def section(view: View) -> Section | None:
         return None
     front = cells.loc[pareto_cells(view)]
     rows = [
-        [str(number_), r["label"], Cell(number(r["minutes"], 3), r["minutes"]),
-         f"{number(r['minutes_low'], 3)} to {number(r['minutes_high'], 3)}", number(r["accuracy"], 2),
-         f"{number(r['accuracy_low'], 2)} to {number(r['accuracy_high'], 2)}"]
+        [
+            str(number_),
+            r["label"],
+            Cell(number(r["minutes"], 3), r["minutes"]),
+            f"{number(r['minutes_low'], 3)} to {number(r['minutes_high'], 3)}",
+            number(r["accuracy"], 2),
+            f"{number(r['accuracy_low'], 2)} to {number(r['accuracy_high'], 2)}",
+        ]
         for number_, (_, r) in enumerate(front.iterrows(), 1)
     ]
-    table = Table("Cells on the front, numbered as in the figure",
-                  ["No.", "Cell", "Minutes#", "95% interval#", "Accuracy, %#", "95% interval#"], rows)
+    table = Table(
+        "Cells on the front, numbered as in the figure",
+        ["No.", "Cell", "Minutes#", "95% interval#", "Accuracy, %#", "95% interval#"],
+        rows,
+    )
     bars = "" if len(cells) <= MOST_BARS else f" With {len(cells)} cells, only those on the front show their intervals."
-    chart = Chart("tradeoff", "Accuracy against minutes per iteration", _finding(front, len(cells)),
-                  partial(_draw, cells, front), table,
-                  "One mark per cell: the mean over seeds with 95% intervals for both axes (standard deviation pooled over "
-                  f"cells). The numbered cells are listed below.{bars}")
+    chart = Chart(
+        "tradeoff",
+        "Accuracy against minutes per iteration",
+        _finding(front, len(cells)),
+        partial(_draw, cells, front),
+        table,
+        "One mark per cell: the mean over seeds with 95% intervals for both axes (standard deviation pooled over "
+        f"cells). The numbered cells are listed below.{bars}",
+    )
     return Section("tradeoff", "Accuracy against time", "Up and to the left is better.", [chart])
 
 
 def _finding(front: pd.DataFrame, cells: int) -> str:
     if len(front) == 1:
         one = front.iloc[0]
-        return (f"One of {cells} cells is both the quickest and the most accurate: {one['label']}, "
-                f"{number(one['accuracy'])}% in {minutes(one['minutes'])}.")
+        return (
+            f"One of {cells} cells is both the quickest and the most accurate: {one['label']}, "
+            f"{number(one['accuracy'])}% in {minutes(one['minutes'])}."
+        )
     first, last = front.iloc[0], front.iloc[-1]
-    return (f"{plural(len(front), 'cell')} of {cells} are beaten by none in both: from {number(first['accuracy'])}% in "
-            f"{minutes(first['minutes'])} ({first['label']}) to {number(last['accuracy'])}% in {minutes(last['minutes'])} "
-            f"({last['label']}).")
+    return (
+        f"{plural(len(front), 'cell')} of {cells} are beaten by none in both: from {number(first['accuracy'])}% in "
+        f"{minutes(first['minutes'])} ({first['label']}) to {number(last['accuracy'])}% in {minutes(last['minutes'])} "
+        f"({last['label']})."
+    )
 
 
 def _apart(axes: Axes, front: pd.DataFrame) -> list[float]:
@@ -72,20 +89,56 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
     rest = cells.drop(front.index)
     for part, colour, shown in ((rest, Ink.SOFT, len(cells) <= MOST_BARS), (front, Ink.C1, True)):
         if shown and part["accuracy_low"].notna().any():
-            errors = [np.abs(part[[f"{name}_low", f"{name}_high"]].sub(part[name], axis=0).to_numpy().T)
-                      for name in ("minutes", "accuracy")]
-            axes.errorbar(part["minutes"], part["accuracy"], xerr=errors[0], yerr=errors[1], fmt="none",
-                          ecolor=str(colour), elinewidth=1.0, alpha=0.45)
-    axes.plot(rest["minutes"], rest["accuracy"], linestyle="", marker="o", markersize=5.5, color=str(Ink.SOFT),
-              markeredgecolor=str(Ink.PAPER), label="cell")
-    axes.step(front["minutes"], front["accuracy"], where="post", color=str(Ink.C1), linewidth=1.6, linestyle=(0, (5, 2)))
-    axes.plot(front["minutes"], front["accuracy"], linestyle="", marker="D", markersize=8, color=str(Ink.C1),
-              markeredgecolor=str(Ink.PAPER), label="on the front")
+            errors = [
+                np.abs(part[[f"{name}_low", f"{name}_high"]].sub(part[name], axis=0).to_numpy().T)
+                for name in ("minutes", "accuracy")
+            ]
+            axes.errorbar(
+                part["minutes"],
+                part["accuracy"],
+                xerr=errors[0],
+                yerr=errors[1],
+                fmt="none",
+                ecolor=str(colour),
+                elinewidth=1.0,
+                alpha=0.45,
+            )
+    axes.plot(
+        rest["minutes"],
+        rest["accuracy"],
+        linestyle="",
+        marker="o",
+        markersize=5.5,
+        color=str(Ink.SOFT),
+        markeredgecolor=str(Ink.PAPER),
+        label="cell",
+    )
+    axes.step(
+        front["minutes"], front["accuracy"], where="post", color=str(Ink.C1), linewidth=1.6, linestyle=(0, (5, 2))
+    )
+    axes.plot(
+        front["minutes"],
+        front["accuracy"],
+        linestyle="",
+        marker="D",
+        markersize=8,
+        color=str(Ink.C1),
+        markeredgecolor=str(Ink.PAPER),
+        label="on the front",
+    )
     axes.margins(0.08)
     figure.draw_without_rendering()
     for index, (row, shift) in enumerate(zip(front.itertuples(), _apart(axes, front), strict=True), 1):
-        axes.annotate(str(index), (row.minutes, row.accuracy), xytext=(-9, shift), textcoords="offset points", ha="right",
-                      va="center", fontweight="bold", color=str(Ink.C1))
+        axes.annotate(
+            str(index),
+            (row.minutes, row.accuracy),
+            xytext=(-9, shift),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontweight="bold",
+            color=str(Ink.C1),
+        )
     axes.grid()
     axes.set_xlabel("Minutes per iteration")
     name_y(axes, "Accuracy on the select split, %")

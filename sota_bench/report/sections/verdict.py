@@ -22,8 +22,10 @@ def section(view: View) -> Section:
 
 def _no_verdict(view: View) -> str:
     if view.seeds == 1:
-        return ("One seed is a screening: it ranks effects (see the diagnostics), and gives no verdict, because nothing "
-                "here measures the noise between seeds. Two more seeds give intervals.")
+        return (
+            "One seed is a screening: it ranks effects (see the diagnostics), and gives no verdict, because nothing "
+            "here measures the noise between seeds. Two more seeds give intervals."
+        )
     return "No factor has two levels with finished trials, so there is nothing to compare."
 
 
@@ -41,8 +43,10 @@ def _lead(view: View) -> str:
     text += f" {plural(len(group) - 1, 'other cell')} cannot be told apart from it"
     if quickest.name == best.name:
         return text + "; none of them is quicker."
-    return (text + f"; the quickest of them is {quickest['label']} at {number(quickest['accuracy'])}%, "
-            f"{minutes(quickest['minutes'])}.")
+    return (
+        text + f"; the quickest of them is {quickest['label']} at {number(quickest['accuracy'])}%, "
+        f"{minutes(quickest['minutes'])}."
+    )
 
 
 def _completeness(view: View) -> list[tuple[str, str, str]]:
@@ -62,7 +66,10 @@ def _completeness(view: View) -> list[tuple[str, str, str]]:
         ("Trials done", f"{counts['done']} of {asked}", ", ".join(gaps) or "none failed"),
         ("Seeds", str(view.seeds), f"{join(added)} added after a look" if added else "all declared before the run"),
         ("Minutes per iteration", minutes(median), f"{within} the goal of {minutes(goal)}".strip()),
-        ("Whole run", minutes(measured.get("run_minutes")),
-         f"{minutes(saved)} saved by sharing" if saved > 0 else "nothing to share"),
+        (
+            "Whole run",
+            minutes(measured.get("run_minutes")),
+            f"{minutes(saved)} saved by sharing" if saved > 0 else "nothing to share",
+        ),
         ("Smallest effect of interest", delta, "declared in the grid" if view.delta is not None else ""),
     ]

@@ -1,0 +1,246 @@
+"""The page: its order, what it leaves out, that it is one safe and repeatable file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import HOSTILE
+from synthetic import FACTORS, synthetic
+
+from sota_bench.report.output import analysis_of
+from sota_bench.report.page import render, summary_lines
+from sota_bench.report.tables import RunTables
+
+ORDER = (
+    *("verdicts", "effects", "minutes", "tradeoff", "interactions", "resolution", "forgetting"),
+    *("calibration", "seen", "cells", "learning", "sensitivity", "diagnostics", "provenance"),
+)
+
+
+class Outline(HTMLParser):
+    """Collects what the tests ask of a page: elements with their attributes, and the text outside script and style."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self._open = "", ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open not in ("script", "style"):
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="session")
+def outline(page: str) -> Outline:
+    return Outline(page)
+
+
+def sections(outline: Outline) -> list[str | None]:
+    return [one.get("id") for one in outline.all("section")]
+
+
+def test_sections_come_in_the_agreed_order(outline: Outline) -> None:
+    assert sections(outline) == list(ORDER)
+
+
+def test_a_grid_leaves_out_what_it_does_not_ask() -> None:
+    factors = {"normalize": FACTORS["normalize"]}
+    tables = synthetic(seeds=3, factors=factors)
+    none = tables.trials.assign(stability=float("nan"), plasticity=float("nan"))
+    one_size = tables.evaluations[tables.evaluations["size"] == 128]
+    small = RunTables(
+        **{**vars(tables), "trials": none, "evaluations": one_size, "samples": [], "curves": tables.curves.iloc[:0]}
+    )
+    found = sections(Outline(render(small, analysis_of(small))))
+    expected = [key for key in ORDER if key in found]
+    assert found == expected
+    assert not {"interactions", "resolution", "forgetting", "calibration", "seen", "learning"} & set(found)
+
+
+def test_a_run_without_any_result_is_still_a_page() -> None:
+    tables = synthetic(seeds=2, factors={"mixup": ["0.0", "0.2"]})
+    trials = tables.trials.assign(status="failed", error="out of memory")
+    empty = RunTables(
+        **{
+            **vars(tables),
+            **{name: getattr(tables, name).iloc[:0] for name in ("evaluations", "curves", "reliability", "stages")},
+            "trials": trials,
+            "predictions": {},
+            "samples": [],
+        }
+    )
+
+    class Nothing:
+        anova: list[Any] = []
+        contrasts: list[Any] = []
+        interactions: list[Any] = []
+        screening = None
+        warnings = ["4 rows with status failed."]
+
+    text = Outline(render(empty, Nothing())).text
+    assert "No trial has finished yet." in text
+    assert "out of memory" in text
+
+
+def test_the_same_tables_give_the_same_bytes(tmp_path: Path) -> None:
+    """In two processes with different hash seeds, so that no order of a set or dict can hide."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from synthetic import synthetic\n"
+        "from sota_bench.report.output import analysis_of\n"
+        "from sota_bench.report.page import render\n"
+        "tables = synthetic(seeds=2, factors={'mixup': ['0.0', '0.2'], 'resize': ['128x5', '64x3 128x2']})\n"
+        "open(sys.argv[2], 'w', encoding='utf-8').write(render(tables, analysis_of(tables)))\n"
+    )
+    pages = []
+    for seed in ("1", "2"):
+        out = tmp_path / f"{seed}.html"
+        command = [sys.executable, "-c", program, str(Path(__file__).parent), str(out)]
+        subprocess.run(command, check=True, env={"PYTHONHASHSEED": seed, "PATH": "", "HOME": str(tmp_path)})
+        pages.append(out.read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_names_are_text_and_never_markup(hostile_page: str) -> None:
+    outline = Outline(hostile_page)
+    assert HOSTILE in outline.text
+    assert len(outline.all("script")) == 1
+    assert "<script>alert" not in hostile_page
+    handlers = [name for _, attributes in outline.elements for name in attributes if name.startswith("on")]
+    assert handlers == []
+
+
+def test_a_control_says_so_before_anything_else(hostile_page: str, page: str) -> None:
+    text = Outline(hostile_page).text
+    assert "This run is a control" in text
+    assert text.index("This run is a control") < text.index("Skip to the verdicts") + 1000
+    assert "This run is a control" not in page
+
+
+def test_nothing_is_asked_of_the_network(outline: Outline, page: str) -> None:
+    sources = [one[name] for _, one in outline.elements for name in ("src", "srcset", "poster", "data") if name in one]
+    assert sources
+    assert all(str(source).startswith("data:image/png;base64,") for source in sources)
+    links = [str(one["href"]) for one in outline.all("a")]
+    assert links
+    assert not [link for link in links if ":" in link or link.startswith("//")]
+    assert not outline.all("link")
+    css = re.sub(r"data:[^\"')]+", "", page)
+    assert "@import" not in css
+    assert not re.search(r"url\((?!#)", css)
+    policy = [one["content"] for one in outline.all("meta") if one.get("http-equiv") == "Content-Security-Policy"]
+    assert policy and str(policy[0]).startswith("default-src 'none'")
+
+
+def test_it_is_small(page: str) -> None:
+    assert len(page.encode()) < 1_000_000
+
+
+def test_ids_are_unique_and_references_hold(outline: Outline, page: str) -> None:
+    ids = [one["id"] for _, one in outline.elements if "id" in one]
+    assert len(ids) == len(set(ids))
+    wanted = {str(one["href"])[1:] for _, one in outline.elements if str(one.get("href", "")).startswith("#")}
+    wanted |= {name for _, one in outline.elements for name in str(one.get("aria-labelledby") or "").split()}
+    wanted |= set(re.findall(r"url\(#([^)]+)\)", page))
+    assert wanted <= set(ids)
+
+
+def test_every_figure_has_a_role_a_finding_and_its_numbers(page: str) -> None:
+    figures = re.findall(r"<figure>.*?</figure>", page, flags=re.DOTALL)
+    assert len(figures) >= 10
+    for figure in figures:
+        plots = re.findall(r'<svg[^>]*role="img"[^>]*>.*?<title[^>]*>([^<]+)</title><desc[^>]*>([^<]+)</desc>', figure)
+        assert len(plots) == figure.count("<svg") > 0
+        assert all(title and re.search(r"\d|None|No |level", finding) for title, finding in plots), plots
+        assert "<details><summary>Numbers behind this figure</summary>" in figure
+        assert re.search(r'<th scope="col"', figure)
+
+
+def test_tables_have_headers_for_columns_and_rows(outline: Outline) -> None:
+    heads = outline.all("th")
+    assert heads
+    assert all(head.get("scope") in ("col", "row") for head in heads)
+    assert len(outline.all("caption")) == len(outline.all("table"))
+
+
+def test_regions_that_scroll_can_be_reached_by_keyboard(outline: Outline) -> None:
+    regions = [one for _, one in outline.elements if "scroll" in str(one.get("class", "")).split()]
+    assert regions
+    assert all(region.get("tabindex") == "0" for region in regions)
+
+
+def test_no_figure_keeps_a_stand_in_colour(page: str) -> None:
+    from sota_bench.report.theme import Ink
+
+    assert not [ink for ink in Ink if str(ink) in page]
+
+
+def test_cells_table_holds_the_means_of_the_trials(page: str, tables: RunTables) -> None:
+    done = tables.trials[tables.trials["status"] == "done"]
+    means = done.groupby("cell")["accuracy"].mean()
+    part = page[page.index('<section id="cells"') :]
+    rows = re.findall(r'<tr><th scope="row">(c\d+)</th>(.*?)</tr>', part[: part.index("</table>")])
+    assert len(rows) == len(means)
+    for cell, row in rows:
+        shown = re.search(r'data-v="([\d.]+)">([\d.]+)</td>', row)
+        assert shown is not None
+        assert float(shown[1]) == pytest.approx(means[cell])
+        assert shown[2] == f"{means[cell]:.2f}"
+
+
+def test_failures_and_gaps_are_shown(outline: Outline) -> None:
+    assert "127 of 128" in outline.text
+    assert "c01-s1" in outline.text
+    assert "the loss was not finite at epoch 3, step 41" in outline.text
+    assert "16 cells without a finished trial" in outline.text
+
+
+def test_one_seed_gives_a_screening_and_no_verdict() -> None:
+    factors = {name: FACTORS[name] for name in ("normalize", "mixup", "tta")}
+    tables = synthetic(seeds=1, factors=factors)
+    analysis = analysis_of(tables)
+    text = Outline(render(tables, analysis)).text
+    assert "One seed is a screening" in text
+    assert "Half-normal plot" in text
+    assert not re.search(r"Helps|Hurts", text)
+    assert f"{analysis.screening['margin']:.2f} pp" in text
+
+
+def test_the_terminal_summary_ends_with_the_totals(tables: RunTables, analysis: Any) -> None:
+    lines = summary_lines(tables, analysis)
+    assert len(lines) == 7
+    assert lines[0].startswith("\u25b2 normalize dataset vs none: helps (+")
+    assert "127 trials done, 1 failed, 64 not applicable" in lines[-1]
+
+
+@pytest.mark.slow
+def test_thousands_of_trials_render_in_seconds() -> None:
+    """2,304 trials, 1,536 of them with results; the limit is in seconds of this process, whatever else runs."""
+    import time
+
+    factors = {"lr": ["0.01", "0.02", "0.04", "0.08"], "epochs": ["5", "10", "20"], **FACTORS}
+    tables = synthetic(factors=factors)
+    analysis = analysis_of(tables)
+    start = time.process_time()
+    page = render(tables, analysis)
+    assert time.process_time() - start < 20
+    assert len(page) < 1_500_000
+    assert isinstance(tables.trials, pd.DataFrame) and len(tables.trials) == 2304

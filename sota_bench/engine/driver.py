@@ -1,0 +1,341 @@
+"""The driver: hands stages to workers, files what they return, and outlives whatever happens to them."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from typing import Any
+
+from sota_bench.engine import messages
+from sota_bench.engine.events import (
+    Event,
+    Failure,
+    Note,
+    StageBlocked,
+    StageDone,
+    StageFailed,
+    StageInterrupted,
+    StageProgress,
+    StageStarted,
+    Summary,
+    Tick,
+)
+from sota_bench.engine.guardian import Guardian
+from sota_bench.engine.messages import RunStage, WorkerSettings
+from sota_bench.engine.process import WorkerProcess, last_lines
+from sota_bench.engine.schedule import Schedule
+from sota_bench.engine.signals import Stopper
+from sota_bench.errors import UserError
+from sota_bench.plan.stage import Stage
+from sota_bench.store import Store
+from sota_bench.store.ledger import StageRow
+
+TICK_S = 0.5
+_MEMORY_EVERY_S = 1.0
+_START_S = 300.0
+_SILENT_S = 10.0
+_MOST_REPAIRS = 2
+_MOST_FAILED_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may take.
+
+    Attributes:
+        stall_s: seconds without progress after which a stage is stopped.
+        memory_mb: resident memory of one worker in 2**20 bytes, ``None`` for no limit.
+        grace_s: seconds that a stage has to save itself when the run is stopped.
+        disk_bytes: bytes of artifacts above which unneeded files are removed, ``None`` for no limit.
+    """
+
+    stall_s: float
+    memory_mb: float | None
+    grace_s: float
+    disk_bytes: int | None
+
+
+@dataclass
+class Driver:
+    """The state of one run; see ``run_stages`` for what it is given."""
+
+    schedule: Schedule
+    store: Store
+    settings: list[WorkerSettings]
+    limits: Limits
+    on_event: Callable[[Event], None]
+    summary: Summary = field(default_factory=Summary)
+    live: dict[int, WorkerProcess] = field(default_factory=dict)
+    earlier: dict[str, StageRow] = field(default_factory=dict)
+    repairs: dict[str, int] = field(default_factory=dict)
+    failed_starts: int = 0
+    memory_checked: float = 0.0
+    told_disk: bool = False
+    ticked: float = 0.0
+    prune_above: float = 0.0
+    guardian: Guardian | None = None
+
+    def run(self, retry: frozenset[str], fail_fast: bool) -> Summary:
+        """Run until nothing is left, nothing more can run, or somebody stops it."""
+        began = time.monotonic()
+        try:
+            self._answer_from_store(retry)
+            with Stopper() as stopper:
+                try:
+                    while self.schedule.left() and not stopper.count:
+                        if fail_fast and self.summary.failed:
+                            self.summary.stopped_early = True
+                            break
+                        self._dispatch()
+                        self._listen()
+                        self._watch()
+                        self._tick(time.monotonic() - began)
+                finally:
+                    self._stop_running(stopper)
+                self.summary.interrupted = stopper.count > 0 and self.schedule.left() > 0
+        except OSError as error:
+            raise self.store.trouble(error) from error
+        finally:
+            for worker in list(self.live.values()):
+                self._retire(worker)
+            if self.guardian:
+                self.guardian.close()
+            self.summary.left = self.schedule.left()
+            self.summary.wall_s = time.monotonic() - began
+        return self.summary
+
+    # Before anything runs
+
+    def _answer_from_store(self, retry: frozenset[str]) -> None:
+        """Enter what is done, what failed before and is not to be retried, and what that blocks."""
+        self.earlier = {} if not self.schedule.left() else self.store.rows()
+        done = [stage for key, stage in self.schedule.stages.items() if self.schedule.state[key] == "done"]
+        self.store.reused(stage.key for stage in done)
+        for stage in done:
+            self.summary.reused.append(stage.key)
+            self._tell(StageDone(stage, -1, self.store.result(stage.key), reused=True))
+        self._notes()
+        for key, stage in self.schedule.stages.items():
+            row = self.earlier.get(key)
+            if row and row.status == "failed" and key not in retry and self.schedule.state[key] == "waiting":
+                self._fail(stage, row.failure, row.reason, row.log, earlier=True)
+
+    # One turn of the loop
+
+    def _dispatch(self) -> None:
+        """Give every idle worker a stage; start workers while there are more stages than workers."""
+        for index in range(min(len(self.settings), self.schedule.left())):
+            worker = self.live.get(index)
+            if worker is None:
+                log = self.store.root / "logs" / f"worker-{index}.log"
+                self.guardian = self.guardian or Guardian()
+                worker = self.live[index] = WorkerProcess(index, self.settings[index], log)
+                self.guardian.watch(worker.pid)
+            elif worker.ready and worker.stage is None:
+                stage = self.schedule.next_for(worker.finished)
+                if stage is not None:
+                    self._start(worker, stage)
+        if not any(worker.stage or not worker.ready for worker in self.live.values()) and self.schedule.left():
+            raise RuntimeError("stages are left, but none is ready")
+
+    def _start(self, worker: WorkerProcess, stage: Stage) -> None:
+        row = self.earlier.pop(stage.key, None)
+        if row and row.status == "failed" and (row.failure in ("error", "diverged") or row.attempts > 1):
+            self.store.discard_workspace(stage.key)  # what it left may be what makes it fail
+        workspace = self.store.workspace(stage.key)
+        inputs = {role: self.store.folder(key) for role, key in stage.parents.items()}
+        worker.run(RunStage(stage, inputs, workspace, self.store.log_path(stage.key)))
+        self.store.running(stage, worker.pid)
+        busy = [other for other in self.live.values() if other.stage]
+        for other in busy:
+            other.concurrent = max(other.concurrent, len(busy))
+        self._tell(StageStarted(stage, worker.index, worker.pid))
+
+    def _listen(self, timeout: float = TICK_S) -> None:
+        """Wait for anything that a worker says, and act on it."""
+        heard = wait([worker.connection for worker in self.live.values()], timeout)
+        for worker in list(self.live.values()):
+            if worker.connection not in heard and worker.process.poll() is None:
+                continue
+            said, there = worker.receive()
+            for message in said:
+                self._hear(worker, message)
+            if not there and self.live.get(worker.index) is worker:
+                self._bury(worker)
+
+    def _hear(self, worker: WorkerProcess, message: Any) -> None:
+        stage = worker.stage
+        match message:
+            case messages.Ready():
+                worker.ready, self.failed_starts = True, 0
+            case messages.StageError(_, reason) if not worker.ready:
+                raise UserError("worker", "", f"cannot start: {reason}", f"see {worker.log}")
+            case messages.Advanced(progress) if stage:
+                worker.last_progress = time.monotonic()
+                self._tell(StageProgress(stage, worker.index, progress))
+            case messages.Finished(outcome, digests) if stage:
+                worker.stage, worker.finished = None, stage.key
+                self._commit(worker, stage, outcome, digests)
+            case messages.StageError(kind, reason) if stage:
+                worker.stage = None
+                self._retire(worker)  # a fresh process, so that nothing that it left can reach the next stage
+                if kind == "disk full":
+                    self._tell(Note(f"{stage.title}: {reason}"))
+                    self._make_room(stage, OSError(errno.ENOSPC, reason, str(self.store.root)))
+                else:
+                    self._fail(stage, kind, reason, self._log(stage))
+            case messages.DamagedInput(key, reason) if stage:
+                worker.stage = None
+                self._repair(stage, key, reason)
+            case messages.Interrupted() if stage:
+                worker.stage = None
+                self._interrupt(stage)
+
+    def _watch(self) -> None:
+        """End workers that hang, that do not start, or that take more memory than allowed."""
+        now = time.monotonic()
+        weigh = self.limits.memory_mb is not None and now - self.memory_checked >= _MEMORY_EVERY_S
+        if weigh:
+            self.memory_checked = now
+        for worker in list(self.live.values()):
+            stage = worker.stage
+            if not worker.ready and now - worker.born > _START_S:
+                self._bury(worker)
+            elif stage and now - worker.last_progress > self.limits.stall_s:
+                alive = "answers" if now - worker.last_message < _SILENT_S else "does not answer"
+                self._end(worker, "timeout", f"no progress for {self.limits.stall_s:g} s (its process {alive})")
+            elif stage and weigh and (used := worker.memory_mb()) > (self.limits.memory_mb or 0.0):
+                self._end(worker, "out of memory", f"used {used:.0f} MB, the limit is {self.limits.memory_mb:g} MB")
+
+    def _tick(self, elapsed_s: float) -> None:
+        if elapsed_s - self.ticked >= TICK_S:
+            self.ticked = elapsed_s
+            self._tell(Tick(elapsed_s))
+
+    # What becomes of a stage
+
+    def _commit(self, worker: WorkerProcess, stage: Stage, outcome: messages.Outcome, digests: dict[str, str]) -> None:
+        workspace = self.store.workspace(stage.key)
+        values, seconds, peak = outcome.values, outcome.seconds, outcome.peak_memory_mb
+        try:
+            result = self.store.commit(stage, workspace, values, seconds, peak, worker.concurrent, digests)
+        except OSError as error:
+            if not self.store.root.is_dir():
+                raise
+            self._make_room(stage, error)
+            return
+        except (ValueError, TypeError) as error:
+            self._fail(stage, "error", f"its result cannot be stored: {error}", self._log(stage))
+            return
+        self.schedule.finish(stage.key)
+        self.summary.ran.append(stage.key)
+        wall_s = time.monotonic() - worker.began
+        self._tell(StageDone(stage, worker.index, result, reused=False, wall_s=wall_s))
+        self._keep_limit()
+        self._notes()
+
+    def _fail(self, stage: Stage, kind: str, reason: str, log: str, *, earlier: bool = False) -> None:
+        self.summary.failed[stage.key] = Failure(kind, reason, log)
+        if not earlier:
+            self.store.fail(stage, reason, log, kind)
+        self._tell(StageFailed(stage, kind, reason, log, earlier))
+        for child in self.schedule.fail(stage.key):
+            line = f"needs {stage.title!r}, which failed: {reason}"
+            self.summary.blocked[child.key] = Failure("blocked", line, log)
+            self.store.fail(child, line, log, "blocked")
+            self._tell(StageBlocked(child, stage.key, line))
+
+    def _interrupt(self, stage: Stage) -> None:
+        self.schedule.give_back(stage.key)
+        self.store.interrupted(stage)
+        self._tell(StageInterrupted(stage))
+
+    def _repair(self, stage: Stage, key: str, reason: str) -> None:
+        """Run a parent again whose files are damaged, and then the stage that noticed."""
+        self.repairs[key] = self.repairs.get(key, 0) + 1
+        self.store.set_aside(key, reason)
+        self._notes()
+        if self.repairs[key] <= _MOST_REPAIRS and self.schedule.redo(key):
+            self._interrupt(stage)
+        else:
+            self._fail(stage, "error", f"its input {key[:12]} is damaged: {reason}", self._log(stage))
+
+    def _make_room(self, stage: Stage, error: OSError) -> None:
+        """After a full disk: remove what nobody needs and try the stage again, or stop the run."""
+        self._interrupt(stage)
+        freed = self.store.prune(self.schedule.needed(), 0) if error.errno in (errno.ENOSPC, errno.EDQUOT) else 0
+        if not freed:
+            raise error
+        self._tell(Note(f"the disk is full; removed {freed / 2**20:.0f} MB that no later stage needs"))
+
+    def _keep_limit(self) -> None:
+        limit = self.limits.disk_bytes
+        if limit is None or self.store.total_bytes() <= max(limit, self.prune_above):
+            return
+        self.store.prune(self.schedule.needed(), limit)
+        used = self.store.total_bytes()
+        self.prune_above = 1.02 * used if used > limit else 0.0  # looking again at every stage would find nothing
+        if used > limit and not self.told_disk:
+            self.told_disk = True
+            line = f"the store holds {used / 2**20:.0f} MB, above --disk-limit; later stages need the rest"
+            self._tell(Note(line))
+
+    def _tell(self, event: Event) -> None:
+        with suppress(OSError):  # the terminal may be gone; the work is not
+            self.on_event(event)
+
+    # What becomes of a worker
+
+    def _bury(self, worker: WorkerProcess) -> None:
+        """Enter the end of a worker that died by itself, and let a fresh one take its number."""
+        stage, ended = worker.stage, worker.how_it_ended() if worker.process.poll() is not None else "it does not start"
+        self._retire(worker)
+        if stage is not None:
+            self._fail(stage, "crashed", ended, self._log(stage))
+        elif not worker.ready:
+            self.failed_starts += 1
+            if self.failed_starts >= _MOST_FAILED_STARTS:
+                said = last_lines(worker.log)
+                raise UserError("worker", "", f"cannot start: {ended} {said}", f"see {worker.log}")
+
+    def _end(self, worker: WorkerProcess, kind: str, reason: str) -> None:
+        """End a worker for what its stage does."""
+        stage = worker.stage
+        self._retire(worker)
+        if stage is not None:
+            self._fail(stage, kind, reason, self._log(stage))
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        worker.kill()
+        del self.live[worker.index]
+        if self.guardian:
+            self.guardian.forget(worker.pid)
+
+    def _stop_running(self, stopper: Stopper) -> None:
+        """Have running stages save themselves; end those that take too long, or all at once at a second signal."""
+        deadline = time.monotonic() + self.limits.grace_s
+        busy = [worker for worker in self.live.values() if worker.stage]
+        for worker in busy:
+            worker.ask_to_stop()
+        while any(worker.stage for worker in self.live.values()):
+            if time.monotonic() > deadline or stopper.count > 1:
+                break
+            with suppress(UserError):
+                self._listen(0.1)
+        for worker in list(self.live.values()):
+            if worker.stage:
+                stage = worker.stage
+                self._retire(worker)
+                with suppress(OSError):
+                    self._interrupt(stage)
+
+    def _log(self, stage: Stage) -> str:
+        return self.store.log_path(stage.key).relative_to(self.store.root).as_posix()
+
+    def _notes(self) -> None:
+        for line in self.store.take_notes():
+            self._tell(Note(line))

@@ -67,6 +67,9 @@ def _pooled(design: Design, y: Array, weights: Array, within: bool) -> Estimate:
     present = np.isfinite(y)
     if design.block and present.all():
         return kernels.pooled_cells(y, weights) if within else kernels.pooled_blocks(y, weights)
+    if not present.any():
+        nothing = np.full(len(weights), np.nan)
+        return Estimate(nothing, nothing, np.zeros(len(weights)))
     seed, cell = present.nonzero()
     blocks = None
     if design.block and not within:

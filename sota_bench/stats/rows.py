@@ -160,12 +160,12 @@ def _replicates(design: Design, contrast: Contrast, differences: Array, error: s
 def _prospects(part: Estimate, place: int, settings: Settings, n: float, size: int) -> Row:
     """Minimum detectable effects and seeds needed, alone and as one of a family."""
     se, df = float(part.se[place]), float(part.df[place])
-    usable = math.isfinite(se) and df > 0 and n > 1
+    usable = math.isfinite(se) and df > 0
     row: Row = {}
     for suffix, alpha in (("", settings.alpha), ("_family", settings.alpha / size)):
         row[f"mde{suffix}"] = power.minimum_detectable_effect(se, df, alpha) if usable else None
         row[f"seeds_needed{suffix}"] = (
-            power.seeds_needed(settings.delta, se, df, n, alpha) if usable and settings.delta else None
+            power.seeds_needed(settings.delta, se, df, n, alpha) if usable and settings.delta and n > 1 else None
         )
     return row
 

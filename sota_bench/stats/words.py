@@ -83,7 +83,7 @@ def _more(row: dict[str, Any], unit: str, block: str | None, delta: float | None
     tail = f" {unit}" if unit else ""
     scope = f" among {family} comparisons" if family > 1 else ""
     text = f". Could detect {number(row['mde_family'], row['se'], sign=False)}{tail} (80% power{scope})"
-    if delta is None:
+    if delta is None or row["n"] <= 1:
         return text
     each = "seed" if block == "seed" else f"{block} level" if block else "run a cell"
     needed = row["seeds_needed_family"]

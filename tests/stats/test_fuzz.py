@@ -29,7 +29,7 @@ SMALL = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     rows=st.one_of(ROWS, SMALL),
     block=st.sampled_from(["seed", None]),

@@ -127,18 +127,17 @@ class Driver:
     # One turn of the loop
 
     def _dispatch(self) -> None:
-        """Give every idle worker a stage; start workers while there are more stages than workers."""
-        for index in range(min(len(self.settings), self.schedule.left())):
-            worker = self.live.get(index)
-            if worker is None:
-                log = self.store.root / "logs" / f"worker-{index}.log"
+        """Give every idle worker a stage, then start workers while there are more stages than workers."""
+        idle = [worker for worker in self.live.values() if worker.ready and worker.stage is None]
+        for worker in sorted(idle, key=lambda worker: -worker.began):  # the latest may find a child of what it just did
+            if (stage := self.schedule.next_for(worker.finished)) is not None:
+                self._start(worker, stage)
+        for index, settings in enumerate(self.settings):
+            if index not in self.live and len(self.live) < self.schedule.left():
                 self.guardian = self.guardian or Guardian()
-                worker = self.live[index] = WorkerProcess(index, self.settings[index], log)
-                self.guardian.watch(worker.pid)
-            elif worker.ready and worker.stage is None:
-                stage = self.schedule.next_for(worker.finished)
-                if stage is not None:
-                    self._start(worker, stage)
+                log = self.store.root / "logs" / f"worker-{index}.log"
+                self.live[index] = WorkerProcess(index, settings, log)
+                self.guardian.watch(self.live[index].pid)
         if not any(worker.stage or not worker.ready for worker in self.live.values()) and self.schedule.left():
             raise RuntimeError("stages are left, but none is ready")
 

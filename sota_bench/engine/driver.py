@@ -38,7 +38,7 @@ TICK_S = 0.5
 _MEMORY_EVERY_S = 1.0
 _START_S = 300.0
 _SILENT_S = 10.0
-_MOST_REPAIRS = 2
+_MOST_REPAIRS = 3
 _MOST_FAILED_STARTS = 3
 
 
@@ -255,10 +255,13 @@ class Driver:
 
     def _repair(self, stage: Stage, key: str, reason: str) -> None:
         """Run a parent again whose files are damaged, and then the stage that noticed."""
-        self.repairs[key] = self.repairs.get(key, 0) + 1
-        self.store.set_aside(key, reason)
-        self._notes()
-        if self.repairs[key] <= _MOST_REPAIRS and self.schedule.redo(key):
+        self.repairs[stage.key] = self.repairs.get(stage.key, 0) + 1
+        mended = self.schedule.state.get(key) in ("waiting", "running") or self.store.verify(key)
+        if not mended:  # another child may have noticed before
+            self.store.set_aside(key, reason)
+            self._notes()
+            mended = self.schedule.redo(key)
+        if mended and self.repairs[stage.key] <= _MOST_REPAIRS:
             self._interrupt(stage)
         else:
             self._fail(stage, "error", f"its input {key[:12]} is damaged: {reason}", self._log(stage))

@@ -215,6 +215,29 @@ def test_a_damaged_input_is_made_again_before_it_is_read(store: Store, damage: s
         assert any("damaged" in note.text for note in run.of(events.Note))
 
 
+def test_damage_that_several_children_notice_is_mended_once(store: Store) -> None:
+    data = make("data", size=2**18)
+    Run(store, [data])
+    path = store.folder(data.key) / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    children = [make(f"child {n}", data) for n in range(6)]
+    run = Run(store, [data, *children], workers=3)
+    assert run.summary.complete and store.rows()[data.key].attempts == 2
+    assert len(list((store.root / "damaged").iterdir())) == 1
+    check_values(store, [data, *children])
+
+
+def test_an_input_that_cannot_be_mended_fails_its_child(store: Store) -> None:
+    data = make("data")
+    Run(store, [data])
+    child = make("child", data)
+    path = store.folder(data.key) / "weights.safetensors"
+    path.write_bytes(bytes(path.stat().st_size))
+    run = Run(store, [child])
+    failure = run.summary.failed[child.key]
+    assert failure.kind == "error" and "is damaged" in failure.reason, "its parent is not part of this run"
+
+
 def test_a_pruned_parent_runs_again_only_when_a_child_needs_it(store: Store) -> None:
     size = 2**20 // 64
     data = make("data", size=size)

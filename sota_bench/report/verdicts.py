@@ -112,7 +112,7 @@ def as_effect(row: Mapping[str, Any], delta: float | None) -> Effect:
 
 def digits(row: Mapping[str, Any]) -> int:
     """Decimals of a percentage point: what the precision supports, and enough to see on which side of zero a "
-      "limit lies."""
+    "limit lies."""
     if not finite(row["low"]):
         return 1
     nearest = min(abs(row["low"]), abs(row["high"]))
@@ -124,8 +124,8 @@ def digits(row: Mapping[str, Any]) -> int:
 def interval(row: Mapping[str, Any]) -> str:
     """``+4.0 pp, 95% interval 3.6 to 4.4``."""
     places = digits(row)
-    return f"{signed(row['estimate'], places)} pp, 95% interval {number(row['low'], places)} to "
-           f"{number(row['high'], places)}"
+    low, high = number(row["low"], places), number(row["high"], places)
+    return f"{signed(row['estimate'], places)} pp, 95% interval {low} to {high}"
 
 
 def _rest(row: Mapping[str, Any], delta: float | None) -> str:
@@ -199,7 +199,7 @@ def detectable(row: Mapping[str, Any], seeds: Iterable[int]) -> list[float]:
 
 def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
     """The main contrasts of another column of the trials where lower is better, such as NLL; none where it "
-      "cannot be."""
+    "cannot be."""
     from sota_bench.errors import UserError
     from sota_bench.stats import analyze
 

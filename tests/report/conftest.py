@@ -9,14 +9,11 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-
-from synthetic import FACTORS, synthetic
+from synthetic import FACTORS, HOSTILE, synthetic
 
 from sota_bench.report.output import analysis_of
 from sota_bench.report.page import render
 from sota_bench.report.tables import RunTables
-
-HOSTILE = "<script>alert(1)</script>\"'&"
 
 
 @pytest.fixture(scope="session")

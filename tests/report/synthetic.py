@@ -19,6 +19,7 @@ FACTORS: dict[str, list[str]] = {
     "mitigation": ["none", "freeze", "ewc"],
     "tta": ["false", "true"],
 }
+HOSTILE = "<script>alert(1)</script>\"'&"
 CLASSES = ["tench", "springer", "cassette", "chain saw", "church", "horn", "lorry", "pump", "golf ball", "parachute"]
 SIZES = (64, 96, 128, 160)
 

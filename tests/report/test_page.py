@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import HOSTILE
-from synthetic import FACTORS, synthetic
+from synthetic import FACTORS, HOSTILE, synthetic
 
 from sota_bench.report.output import analysis_of
 from sota_bench.report.page import render, summary_lines
 from sota_bench.report.tables import RunTables
+from sota_bench.stats import Analysis
 
 ORDER = (
     *("verdicts", "effects", "minutes", "tradeoff", "interactions", "resolution", "forgetting"),
@@ -88,14 +88,8 @@ def test_a_run_without_any_result_is_still_a_page() -> None:
         }
     )
 
-    class Nothing:
-        anova: list[Any] = []
-        contrasts: list[Any] = []
-        interactions: list[Any] = []
-        screening = None
-        warnings = ["4 rows with status failed."]
-
-    text = Outline(render(empty, Nothing())).text
+    nothing = Analysis({}, [], [], [], None, ["4 rows with status failed."])
+    text = Outline(render(empty, nothing)).text
     assert "No trial has finished yet." in text
     assert "out of memory" in text
 

@@ -51,9 +51,13 @@ def test_contrast_formula_on_known_pairs() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark", "print"])
 def test_contrast_is_enough(theme: str) -> None:
     colours = variables(theme)
-    low = [(a, b, round(contrast(colours[a], colours[b]), 2)) for a, b in TEXT if contrast(colours[a], colours[b]) < 4.5]
+    low = [
+        (a, b, round(contrast(colours[a], colours[b]), 2)) for a, b in TEXT if contrast(colours[a], colours[b]) < 4.5
+    ]
     low += [
-        (a, b, round(contrast(colours[a], colours[b]), 2)) for a, b in GRAPHICS if contrast(colours[a], colours[b]) < 3.0
+        (a, b, round(contrast(colours[a], colours[b]), 2))
+        for a, b in GRAPHICS
+        if contrast(colours[a], colours[b]) < 3.0
     ]
     assert low == []
 

@@ -38,7 +38,10 @@ def test_no_detectable_effect_says_what_could_be_detected() -> None:
 
 
 def test_other_verdicts() -> None:
-    assert sentence(verdict="helps", estimate=4, low=3, high=5) == "mixup 0.2 vs 0.0: helps (+4.0 pp, 95% interval 3.0 to 5.0)."
+    assert (
+        sentence(verdict="helps", estimate=4, low=3, high=5)
+        == "mixup 0.2 vs 0.0: helps (+4.0 pp, 95% interval 3.0 to 5.0)."
+    )
     assert sentence(verdict="not estimable", low=None, high=None, estimate=None, reason="one seed") == (
         "mixup 0.2 vs 0.0: not estimable: one seed."
     )
@@ -47,7 +50,9 @@ def test_other_verdicts() -> None:
 
 
 def test_limits_are_stated() -> None:
-    text = sentence(verdict="helps", demoted=True, demoted_by=["resize", "tta"], part="mitigation = none", after_look=True)
+    text = sentence(
+        verdict="helps", demoted=True, demoted_by=["resize", "tta"], part="mitigation = none", after_look=True
+    )
     assert "helps on average (" in text
     assert "It interacts with resize and tta" in text
     assert "Compared only where both exist (mitigation = none)" in text
@@ -76,7 +81,7 @@ def test_known_effects_are_found(view: View) -> None:
     assert found["normalize dataset vs none"].head == "Helps"
     assert found["resize 64x3 128x2 vs 128x5"].head == "Hurts"
     assert found["normalize dataset vs none"].estimate == pytest.approx(4.0, abs=0.3)
-    assert list(found)[0] == "normalize dataset vs none"
+    assert next(iter(found)) == "normalize dataset vs none"
     assert all(not effect.flagged for effect in interactions(view))
 
 
@@ -130,5 +135,10 @@ def test_means_and_intervals_against_scipy(view: View) -> None:
 def test_numbers_as_people_read_them() -> None:
     assert (number(-0.42), number(-0.04), number(None), number(float("nan"))) == ("−0.4", "0.0", "–", "–")
     assert (signed(0.04), signed(1234.5), signed(-1)) == ("0.0", "+1,234.5", "−1.0")
-    assert (minutes(0.4234), minutes(38.2), minutes(186), minutes(5 * 1440)) == ("0.42 min", "38 min", "3.1 h", "5.0 days")
+    assert (minutes(0.4234), minutes(38.2), minutes(186), minutes(5 * 1440)) == (
+        "0.42 min",
+        "38 min",
+        "3.1 h",
+        "5.0 days",
+    )
     assert (p_value(0.0004), p_value(0.04), p_value(None)) == ("< 0.001", "0.040", "–")

@@ -78,8 +78,10 @@ def _finding(means: dict[str, pd.DataFrame], levels: list[str], names: list[str]
     kept, gained = means["stability"]["mean"], means["plasticity"]["mean"]
     first = levels[0]
     if len(levels) == 1:
-        return f"After the rise {number(kept[first])}% are right at the old resolution and "
-               f"{number(gained[first])}% at the new one."
+        return (
+            f"After the rise {number(kept[first])}% are right at the old resolution and "
+            f"{number(gained[first])}% at the new one."
+        )
     parts = [
         f"{name} {signed(kept[level] - kept[first])} pp stability, {signed(gained[level] - gained[first])} pp "
         f"plasticity"

@@ -74,8 +74,10 @@ def _finding(panels: list[tuple[str, pd.DataFrame]]) -> str:
     if not falling:
         return "The loss has levelled off in every cell shown."
     if len(falling) == len(panels):
-        return "In every cell shown the loss still fell by more than a tenth in its last epoch: longer training "
-               "may change the order."
+        return (
+            "In every cell shown the loss still fell by more than a tenth in its last epoch: longer training "
+            "may change the order."
+        )
     return f"The loss still fell by more than a tenth in the last epoch of {join(falling[:3])}."
 
 

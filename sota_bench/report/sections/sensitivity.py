@@ -54,8 +54,10 @@ def _finding(view: View, curves: list[tuple[Effect, list[float]]]) -> str:
     short = [effect for effect, values in curves if values[int(effect.n) - 2] > view.delta]
     if not short:
         return f"{text}: enough for the {number(view.delta)} pp that matter, for every contrast."
-    return f"{text}: not enough for the {number(view.delta)} pp that matter in {len(short)} of {len(curves)} "
-           f"groups of contrasts."
+    return (
+        f"{text}: not enough for the {number(view.delta)} pp that matter in {len(short)} of {len(curves)} "
+        f"groups of contrasts."
+    )
 
 
 def _draw(curves: list[tuple[Effect, list[float]]], seeds: list[int], delta: float | None, width: int) -> Figure:

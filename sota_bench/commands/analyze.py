@@ -86,6 +86,7 @@ def read_table(path: Path) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
                 path,
+                dtype=str,  # levels stay as they were written: 0 is not shown as 0.0
                 keep_default_na=False,
                 na_values=[""],
                 index_col=False,
@@ -102,29 +103,29 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _show(analysis: Analysis) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from sota_bench.stats.words import subject
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 120  # a file or a pipe has no width of its own
     about = analysis.about
     console.print(Text(f"{about['response']} by {', '.join(about['factors'])}", style="bold"))
     for row in analysis.contrasts:
         if row["headline"]:
             console.print(Text(f"- {row['words']}"))
-    grid = Table(title="Contrasts", title_justify="left")
-    for name in ("factor", "level", "baseline", "at", "error", "estimate", "low", "high", "p", "p (Holm)", "verdict"):
-        grid.add_column(name, justify="right" if name in ("estimate", "low", "high", "p", "p (Holm)") else "left")
-    for row in analysis.contrasts:
-        at = (
-            f"{row['at_factor']}={row['at_level']}"
-            if row["at_factor"]
-            else ""
-            if row["kind"] == "main"
-            else row["kind"]
-        )
-        numbers = [_number(row[name]) for name in ("estimate", "low", "high", "p", "p_holm")]
-        cells = [row["factor"], row["level"], row["baseline"], at, row["error"], *numbers, row["verdict"]]
+    grid = Table(title_justify="left", box=box.SIMPLE)
+    for name in ("comparison", "error", "estimate", f"{100 * (1 - about['alpha']):g}% interval", "p (Holm)", "verdict"):
+        grid.add_column(name, justify="right" if name in ("estimate", "p (Holm)") else "left")
+    for row in [*analysis.contrasts, *analysis.interactions]:
+        interval = "" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}"
+        cells = [subject(row), row["error"], _number(row["estimate"]), interval, _number(row["p_holm"]), row["verdict"]]
+        if row["kind"] == "interaction" and row["p"] is not None:
+            cells[-1] = "clear interaction" if row["flagged"] else "no clear interaction"
         grid.add_row(*(Text(cell) for cell in cells))
     console.print(grid)
     for row in analysis.interactions:

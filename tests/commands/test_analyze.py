@@ -55,7 +55,12 @@ def test_json_is_the_function_on_the_same_table(csv: Path) -> None:
     ]
     found = json.loads(run(csv, *options, "--json"))
     expected = analyze(
-        pd.read_csv(csv), response="accuracy", factors=["mixup", "tta"], block="seed", within=["tta"], delta=0.5
+        pd.read_csv(csv, dtype=str),
+        response="accuracy",
+        factors=["mixup", "tta"],
+        block="seed",
+        within=["tta"],
+        delta=0.5,
     )
     assert found == json.loads(expected.to_json())
     assert any("1 row with status failed" in warning for warning in found["warnings"])

@@ -6,13 +6,14 @@ group that names a module or a package; a grid may name a local file, which is c
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +30,16 @@ def _modules(package: ModuleType) -> Iterable[ModuleType]:
         return
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
         if not info.ispkg and not info.name.startswith("_"):
-            yield importlib.import_module(f"{package.__name__}.{info.name}")
+            name = f"{package.__name__}.{info.name}"
+            yield _loaded(name, partial(importlib.import_module, name))
+
+
+def _loaded(name: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except Exception as error:
+        remedy = "mend or uninstall the package that brings it"
+        raise UserError(name, "", f"the technique fails to load ({error!r})", remedy) from error
 
 
 def _declared(module: ModuleType) -> list[type[Technique]]:
@@ -47,7 +57,9 @@ def load_file(path: Path) -> ModuleType:
     Raises:
         UserError: there is no such file, or it fails to load.
     """
-    name = f"sota_bench_local_{path.resolve().stem}"
+    # Two grids may each have their own `mine.py`: the name holds a digest of the whole path.
+    digest = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
+    name = f"sota_bench_local_{path.resolve().stem}_{digest}"
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path.resolve()):
         return sys.modules[name]
     if not path.is_file():
@@ -76,7 +88,7 @@ def techniques(files: tuple[Path, ...] = ()) -> dict[str, type[Technique]]:
     """
     modules: dict[str, ModuleType] = {}
     for point in entry_points(group=GROUP):
-        for module in _modules(point.load()):
+        for module in _modules(_loaded(point.value, point.load)):
             modules[module.__name__] = module
     for file in files:
         module = load_file(file)

@@ -36,7 +36,7 @@ TORCH_FREE = [
 LAYERS = {
     "errors": set(),
     "randomness": set(),
-    "technique": set(),
+    "technique": {"grid.backbones"},
     "registry": {"errors", "technique"},
     "grid": {"errors", "technique", "registry", "grid"},
     "stats": {"errors", "stats", "grid.nearest"},

@@ -25,13 +25,14 @@ class LowLearningRate(Technique):
     card = Card(
         name="Low learning rate after the rise",
         claim="Keeps what was learned at the old resolution while the new one is learned, at no extra cost.",
-        why="The stability-plasticity dilemma in its simplest form: the smaller the steps, the closer the weights stay to "
-        "those that solved the old task, and the less they can move towards the new one.",
+        why="The stability-plasticity dilemma in its simplest form: the smaller the steps, the closer the weights "
+        "stay to those that solved the old task, and the less they can move towards the new one.",
         paper="Howard and Ruder 2018, Universal Language Model Fine-tuning, section 3.2 "
         "(https://arxiv.org/abs/1801.06146); McCloskey and Cohen 1989 for the forgetting itself",
         defaults="A tenth of the peak rate, the usual step between training and fine-tuning.",
         cost="None.",
-        fails="When the new resolution holds information that the old one lacked, the network has too little time to use it.",
+        fails="When the new resolution holds information that the old one lacked, the network has too little time to "
+        "use it.",
     )
 
     def on_phase_start(self, phase: Phase) -> None:

@@ -52,8 +52,8 @@ class SmallerData(Technique):
         "Regime (https://arxiv.org/abs/2009.12583)",
         defaults="All images. The images that judge are never made fewer by `fraction` or `per_class`.",
         cost="None: training time falls in proportion.",
-        fails="Regularizers gain with less data and capacity gains with more, so their order may turn: confirm the winner "
-        "on all of it.",
+        fails="Regularizers gain with less data and capacity gains with more, so their order may turn: confirm the "
+        "winner on all of it.",
     )
 
     @classmethod

@@ -1,7 +1,7 @@
 """The public interface of a technique: its card, its settings, and the hooks that the training loop calls.
 
 A technique is one file: a card, one pure function whose randomness is an argument, and an adapter (a subclass of
-:class:`Technique`) that plugs the function in. The loop calls the hooks in this order (``training/loop.py`` shows each
+:class:`Technique`) that plugs the function in. The loop calls the hooks in this order (``training/train.py`` shows each
 where it happens)::
 
     model = create(backbone, **technique.backbone_arguments(...))
@@ -73,6 +73,13 @@ def setting(default: Any, help: str, *, scope: Scope, levels: Sequence[Any] = ()
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
 
+def backbone_family(name: str) -> str:
+    """timm's module of a backbone (``resnet``, ``vision_transformer``), found without torch; "" for an unknown one."""
+    from sota_bench.grid.backbones import backbone_families
+
+    return backbone_families().get(name.split(".", 1)[0], "")
+
+
 @dataclass(frozen=True)
 class Precompute:
     """A stage of its own whose result a technique needs, computed once and shared by every trial that agrees on it.
@@ -116,15 +123,27 @@ class Views(Protocol):
     """The images of one evaluation batch, from which a technique takes the views that it averages.
 
     Every view is float32 [B, C, size, size] with values 0..255 of the same B images in the same order.
+
+    Attributes:
+        size: pixels of both sides of a view.
+        crop: the share of the shorter side that the plain view keeps.
     """
 
     size: int
+    crop: float
 
-    def center(self, size: int | None = None, flip: bool = False) -> Tensor: ...
+    def center(self, flip: bool = False) -> Tensor:
+        """The plain view: the central square that keeps ``crop`` of the shorter side."""
+        ...
 
-    def corner(self, row: int, column: int, scale: float, flip: bool = False) -> Tensor: ...
+    def square(self, row: float, column: float, share: float, flip: bool = False) -> Tensor:
+        """A square of ``share`` of the shorter side; ``row`` and ``column`` are 0 at the top and left border, 1 at the
+        other."""
+        ...
 
-    def augmented(self, view: int) -> Tensor: ...
+    def augmented(self, view: int) -> Tensor:
+        """Random crops and mirror images as in training, drawn anew for each number ``view``."""
+        ...
 
 
 Forward = Callable[["Tensor"], "Tensor"]
@@ -145,7 +164,8 @@ class Technique:
         order: hooks of a smaller number run first (label smoothing before Mixup).
         alternates: techniques of the same group take turns: each batch draws one of those that are on.
         applies_to: ``"training"`` for every phase, ``"rise"`` for phases in which the resolution rises or a base model
-            is fine-tuned, ``"evaluation"`` for evaluation alone, ``"data"`` for the choice of images.
+            is fine-tuned, ``"evaluation"`` for evaluation alone, ``"data"`` for the choice of images, ``"phases"`` for
+            the row of phases itself, which the core trains one after the other.
         precompute: the stage whose result it needs, if any.
         always: it acts at every level, so it is part of every training (normalization).
     """
@@ -158,7 +178,7 @@ class Technique:
     settings: ClassVar[type[Settings]] = Settings
     order: ClassVar[int] = 50
     alternates: ClassVar[str | None] = None
-    applies_to: ClassVar[Literal["training", "rise", "evaluation", "data"]] = "training"
+    applies_to: ClassVar[Literal["training", "rise", "evaluation", "data", "phases"]] = "training"
     precompute: ClassVar[Precompute | None] = None
     always: ClassVar[bool] = False
 
@@ -199,7 +219,11 @@ class Technique:
         raise NotImplementedError(f"{self.name} declares a precompute stage and does not compute it")
 
     def backbone_arguments(self, name: str, family: str) -> dict[str, Any]:
-        """Constructor arguments of the timm model ``name`` whose module in timm is ``family`` (``"resnet"``)."""
+        """Constructor arguments of the timm model ``name`` whose module in timm is ``family`` (``"resnet"``).
+
+        Asked when the network is made and again at every phase in which the technique acts; later ones must not change
+        the parameters' shapes.
+        """
         return {}
 
     def on_phase_start(self, phase: Phase) -> None:

@@ -37,15 +37,21 @@ class SmallBackbone:
 
 
 @lru_cache
-def backbone_names() -> tuple[str, ...]:
-    """Every architecture that the installed timm registers, sorted; empty where timm is not installed."""
+def backbone_families() -> dict[str, str]:
+    """Architecture -> the module that registers it, for the whole of the installed timm, sorted by name."""
     spec = importlib.util.find_spec("timm")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    names: set[str] = set()
+    found: dict[str, str] = {}
     for folder in folders:
         for file in (Path(folder) / "models").glob("*.py"):
-            names.update(_REGISTERED.findall(file.read_text(encoding="utf-8", errors="replace")))
-    return tuple(sorted(names))
+            text = file.read_text(encoding="utf-8", errors="replace")
+            found.update(dict.fromkeys(_REGISTERED.findall(text), file.stem))
+    return dict(sorted(found.items()))
+
+
+def backbone_names() -> tuple[str, ...]:
+    """Every architecture that the installed timm registers, sorted."""
+    return tuple(backbone_families())
 
 
 @lru_cache(maxsize=1024)

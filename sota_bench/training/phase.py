@@ -20,7 +20,8 @@ class Phase:
         rise: the resolution is higher than before, or a base model is fine-tuned: mitigations act now.
         earlier_sizes: sizes trained at before, oldest first, each once.
         model: the network.
-        start: detached copies of the parameters at the start of the phase, by name (theta* of EWC).
+        start: where mitigations act, detached copies of the parameters as the phase before left them, by name (theta*
+            of EWC); a new task's head is not among them. The same when a phase is resumed.
         computed: precompute results by technique name.
         blocks: the network from stem to head.
         learning_rate_scales: per block, a factor on the learning rate; 0 is frozen.
@@ -53,7 +54,7 @@ class Phase:
             self.learning_rate_scales[index] *= factor
 
     def training_mode(self) -> None:
-        """Training mode for all but frozen blocks: batch norm ignores ``requires_grad``, so a frozen one must be told."""
+        """Training mode for all but frozen blocks: batch norm ignores ``requires_grad``, so it must be told."""
         self.model.train()
         modules = dict(self.model.named_modules())
         for block in self.blocks:

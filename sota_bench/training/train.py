@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,9 @@ from torch import Tensor, nn
 from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
 from sota_bench.randomness import derive, generator
 from sota_bench.technique import Technique
-from sota_bench.training import backbone, checkpoint, device as devices, optimizer as optimizers
+from sota_bench.training import backbone, checkpoint
+from sota_bench.training import device as devices
+from sota_bench.training import optimizer as optimizers
 from sota_bench.training.crop import random_resized_boxes
 from sota_bench.training.images import Images
 from sota_bench.training.phase import Phase
@@ -61,7 +62,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def steps_in_epoch(images: int, batch: int) -> int:
-    """Optimizer steps of one epoch: the last, smaller batch counts unless it is a single image (batch norm needs two)."""
+    """Optimizer steps of one epoch: the last, smaller one counts unless it is a single image (batch norm needs two)."""
     full, rest = divmod(images, batch)
     return max(1, full + (rest >= 2))
 
@@ -114,7 +115,7 @@ def train(
     for technique in techniques:
         if technique.precompute is not None and technique.precompute.source == "data" and technique.name in computed:
             technique.load_state(computed[technique.name])
-    start = {name: value.detach().clone() for name, value in model.named_parameters()} if about["rise"] else {}
+    start = _anchors(model, before, params["task"]) if about["rise"] else {}
     phase = Phase(
         size, int(about["epochs"]), bool(about["rise"]), tuple(about["earlier_sizes"]), model, start, computed
     )
@@ -140,7 +141,8 @@ def train(
         order = generator(seed, "order", clock).permutation(len(images))
         phase.training_mode()
         for step in range(at.step if epoch == at.epoch else 0, steps):
-            rate = optimizers.learning_rate(recipe.schedule, offset + epoch * steps + step, total, recipe.lr, recipe.warmup)
+            position = offset + epoch * steps + step
+            rate = optimizers.learning_rate(recipe.schedule, position, total, recipe.lr, recipe.warmup)
             optimizers.set_learning_rate(optimizer, rate)
             if random_depth:
                 torch.manual_seed(derive(seed, "dropout", clock, step))
@@ -253,21 +255,31 @@ def _network(
     classes: int,
     weights: str,
 ) -> tuple[nn.Module, dict[str, Any], dict[str, Tensor]]:
-    """The network at this phase's size, how it was built, and the head of the task before (empty where there was none)."""
+    """The network at this phase's size, how it was built, and the head of the task before (empty if there is none)."""
     size, seed = int(params["phase"]["size"]), int(params["seed"])
     if before is None:
         return *backbone.create(recipe, techniques, classes, size, seed, weights), {}
     about = before.about
-    model = backbone.rebuild(about["backbone"], len(about["classes"]), int(about["size"]))
+    name, arguments = about["backbone"]["name"], dict(about["backbone"]["arguments"])
+    for technique in techniques:  # such as a network that takes the size of each step
+        arguments.update(technique.backbone_arguments(name, backbone.family_of(name)))
+    built = {"name": name, "arguments": arguments}
+    model = backbone.rebuild(built, len(about["classes"]), int(about["size"]))
     model.load_state_dict(before.model)
     backbone.resize(model, size)
     if about["task"] == params["task"]:
-        return model, about["backbone"], before.earlier_head
+        return model, built, before.earlier_head
     head = {name: before.model[name] for name in backbone.classifier_names(model)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "init", 1))
         model.reset_classifier(classes)  # type: ignore[operator]
-    return model, about["backbone"], head
+    return model, built, head
+
+
+def _anchors(model: nn.Module, before: checkpoint.Checkpoint | None, task: str) -> dict[str, Tensor]:
+    """Copies of the parameters as the phase before left them; the head of a new task was not there."""
+    new = backbone.classifier_names(model) if before is not None and before.about["task"] != task else set()
+    return {name: value.detach().clone() for name, value in model.named_parameters() if name not in new}
 
 
 def _schedule_span(recipe: Any, about: Mapping[str, Any], images: int, steps: int) -> tuple[int, int]:
@@ -308,7 +320,8 @@ def _moments(pixels: Tensor) -> dict[str, list[float]]:
 
 def _keep_samples(workspace: Path, pixels: Tensor, targets: Tensor) -> None:
     shown = pixels[:SAMPLES].round().clamp(0, 255).to("cpu", torch.uint8).contiguous()
-    save_file({"images": shown, "targets": targets[:SAMPLES].cpu().contiguous()}, str(workspace / "samples.safetensors"))
+    samples = {"images": shown, "targets": targets[:SAMPLES].cpu().contiguous()}
+    save_file(samples, str(workspace / "samples.safetensors"))
 
 
 def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:
@@ -357,7 +370,7 @@ def _save_partial(
     checkpoint.write_tensors(workspace / name, {**tensors, "loss_sum": loss_sum})
     position = workspace / "partial.json.tmp"
     position.write_text(json.dumps({"tensors": name, "at": asdict(at)}))
-    os.replace(position, workspace / "partial.json")
+    position.replace(workspace / "partial.json")
     for old in workspace.glob("partial.*.safetensors"):
         if old.name != name:
             old.unlink()

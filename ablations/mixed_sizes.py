@@ -1,0 +1,86 @@
+"""Mixed sizes: after the resolution rises, each step draws its size from all sizes so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sota_bench.technique import Card, Settings, Technique, backbone_family, setting
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sota_bench.training.phase import Phase
+
+DYNAMIC = ("vision_transformer", "deit", "eva")
+"""timm's families that resample their position embeddings inside the forward pass when they are asked to."""
+
+FIXED = ("beit", "efficientvit_msra", "levit", "maxxvit", "swin_transformer", "swin_transformer_v2",
+         "swin_transformer_v2_cr", "vision_transformer_relpos")  # fmt: skip
+"""Families that are made for one size, and cannot change it from step to step."""
+
+
+def draw_size(sizes: Sequence[int], new: int, share: float, rng: np.random.Generator) -> int:
+    """The new size with probability ``1 - share``, else one of the earlier ones, each equally likely.
+
+    Args:
+        sizes: earlier sizes in pixels; empty gives ``new``.
+        new: the phase's own size.
+        share: of steps at earlier sizes, 0 to 1.
+        rng: draws two numbers whatever they come to.
+    """
+    earlier, which = rng.random(2)
+    return sizes[int(which * len(sizes))] if sizes and earlier < share else new
+
+
+class MixedSizesSettings(Settings):
+    mixed_share: float = setting(
+        0.5, "share of the steps that are taken at earlier sizes, with `mixed-sizes`", scope="rise", gt=0, le=1
+    )
+
+
+class MixedSizes(Technique):
+    name = "mixed-sizes"
+    field = "mitigation"
+    level = "mixed-sizes"
+    applies_to = "rise"
+    settings = MixedSizesSettings
+    card = Card(
+        name="Mixed sizes",
+        claim="Keeps accuracy at the old resolutions by going on to train at them, and saves time on those steps.",
+        why="Rehearsal: what is still practised is not forgotten, and here the old task costs no stored images, "
+        "since any image can be made smaller. The network also becomes less sensitive to the size it is tested at.",
+        paper="Hoffer, Weinstein, Hubara, Ben-Nun, Hoefler and Soudry 2019, Mix & Match: training convnets with "
+        "mixed image sizes (https://arxiv.org/abs/1908.08986)",
+        defaults="Half of the steps at earlier sizes, each of them equally likely.",
+        cost="Cheaper than the phase without it: a step at half the size costs a quarter.",
+        fails="Fewer steps at the new size, so it is learned less well in a short phase; batch-norm statistics are "
+        "an average over sizes and fit none of them exactly.",
+    )
+
+    def __init__(self, recipe: Any) -> None:
+        super().__init__(recipe)
+        self._sizes: list[int] = []
+
+    @classmethod
+    def problem(cls, recipe: Any) -> str | None:
+        """Backbones made for one size cannot take part."""
+        if backbone_family(recipe.backbone) not in FIXED:
+            return None
+        return f"{recipe.backbone} is made for one size and cannot draw it anew at each step; choose another mitigation"
+
+    def backbone_arguments(self, name: str, family: str) -> dict[str, Any]:
+        """Position embeddings that fit the size of each step."""
+        return {"dynamic_img_size": True} if family in DYNAMIC else {}
+
+    def on_phase_start(self, phase: Phase) -> None:
+        """Notes the sizes that can be drawn, for the report."""
+        self._sizes = [size for size in phase.earlier_sizes if size != phase.size] + [phase.size]
+
+    def image_size(self, phase: Phase, rng: np.random.Generator) -> int:
+        """Draws this step's size."""
+        return draw_size(self._sizes[:-1], phase.size, self.recipe.mixed_share, rng)
+
+    def describe(self) -> dict[str, Any]:
+        """The sizes that were drawn from; how often each came stands in ``steps_at_size``."""
+        return {"sizes": self._sizes}

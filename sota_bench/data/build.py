@@ -47,7 +47,8 @@ def build_cache(
         limit_bytes: the most that the cache may take.
 
     Returns:
-        What ``cache.json`` holds, and ``left_out``: (path, reason) of images that did not decode.
+        What ``cache.json`` holds, and ``left_out``: (path, reason) of images that did not decode. The source notes
+        them, and leaves them out of the next scan.
 
     Raises:
         UserError: the disk is full, the limit is too small, or the folder cannot be written.
@@ -62,6 +63,8 @@ def build_cache(
     try:
         header, left_out = _write(working, source, paths, contents, size, processes, progress, limit_bytes, folder)
         _replace(working, folder)
+        if left_out:
+            source.leave_out(left_out)
     except OSError as error:
         raise _disk_error(folder, error) from None
     finally:

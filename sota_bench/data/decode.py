@@ -27,7 +27,7 @@ class BadImage(Exception):
 
 
 def check_header(data: bytes) -> tuple[int, int]:
-    """Look at an image file without decoding its pixels.
+    """Look at an image file, without decoding its pixels where the format shows in another way that it is whole.
 
     Args:
         data: the whole file.
@@ -45,7 +45,9 @@ def check_header(data: bytes) -> tuple[int, int]:
     try:
         if image.format == "PNG":
             image.verify()  # walks the chunks and their checksums: cheap, and finds a cut-off file
-        elif image.format == "JPEG" and b"\xff\xd9" not in data[-4096:]:
+        elif image.format != "JPEG":
+            image.load()  # rarer formats have no such mark of a whole file
+        elif b"\xff\xd9" not in data[-4096:]:
             image.draft(image.mode, (1, 1))
             image.load()  # no end marker: cut off, unless the pixels are all there
     except Exception as error:  # a decoder may raise anything on damaged input

@@ -1,31 +1,35 @@
 """The embedded data set ``known-effects``: 4,000 rendered images whose effects are known by construction.
 
 It is a control for the harness, never a stand-in for photographs. 128 x 128 px, 10 classes = 5 coarse shapes x 2 fine
-textures; 2,000 images train, 1,000 choose (``select``), 1,000 confirm (``test``); every class equally often.
+textures; 2,000 images train, 1,000 choose (``select``), 1,000 confirm (``test``); every class is equally frequent.
 
 What must happen, and why:
 
-1. **Resolution helps, with known ceilings.** The two classes of a shape differ in nothing but the orientation of a
-   sinusoidal grating (``rows`` or ``columns``). Three shapes carry it at a period of 4.3 to 5 px, two at 2.15 to 2.5 px.
-   An antialiased (triangle) resampling by a factor s passes a frequency f with gain sinc^2(s f): to 64 px (s = 2) half of
-   the coarse band and under 5% of the fine one, to 32 px (s = 4) under 5% of the coarse band and nothing of the fine one.
-   So no classifier of whole images does much better than 50% at 32 px, 80% at 64 px and 100% at 128 px.
-2. **Normalization matters without batch norm, and not with it.** Each image has its own contrast (a factor of 0.3 to 1,
-   log-uniform) and brightness, bright on average: raw pixels (0..255) are far from zero mean and unit deviation. Where a
-   convolution is followed by batch norm, BN(conv(w, a x + b)) = BN(conv(w, x)) for every w, a > 0 and b, except at zero
-   padding and for BN's epsilon: function and gradients are the same, so the levels ``none``, ``unit``, ``symmetric`` and
-   ``dataset`` differ by noise alone. This is the factor without effect. Without batch norm (or with normalization only
-   after a non-linearity) scale and offset reach the optimizer.
-3. **Wrong labels punish certainty.** 15% of the training labels, and no others, are replaced by another class. Training
-   long enough to fit them costs negative log-likelihood and calibration on the clean splits; methods that resist fitting
-   them (Mixup, label smoothing) lose less.
-4. **Scale and place vary.** The object's radius varies by a factor of 2.1 and its centre is uniform, so that random
-   resized crops and several test sizes are meaningful.
-5. **Mirroring keeps the class.** Shapes and gratings equal their own mirror image up to phase: flips are valid in
-   training and at test time.
+1. **Resolution helps, with known ceilings: 50% at 32 px, 80% at 64 px, 100% at 128 px.** The two classes of a shape
+   differ in nothing but the orientation of a grating over the whole image (``rows`` or ``columns``); its phase is
+   random. Antialiased (triangle) resampling by a factor s passes a frequency f with gain sinc^2(s f), which is zero at
+   s f = 1. Three shapes carry a period of about 4 px: zero at 32 px, nearly half at 64 px. Two carry a period of about
+   2 px: zero at 64 px and at 32 px, untouched at 128 px. Shapes and their hues survive at 32 px. This holds for whole
+   images resampled once from 128 px: store them at 128 px (``data.size = 128``), since a stored size in between
+   shifts the frequencies, and evaluate whole images (``eval_crop = 1``).
+2. **Normalization matters without batch norm, and not with it.** Each image has its own contrast (a factor of 0.3 to
+   1, log-uniform) and brightness, bright on average: raw pixels are far from zero mean and unit deviation. Where a
+   convolution is followed by batch norm, BN(conv(w, a x + b)) = BN(conv(w, x)) for every w, a > 0 and b, but for zero
+   padding at the border and BN's epsilon: outputs and gradients are the same, so the levels ``none``, ``unit``,
+   ``symmetric`` and ``dataset`` differ by noise alone. This is the factor that must have no effect. With layer norm
+   (ConvNeXt, ViT) a large common offset drowns the picture, and normalization by the data set's statistics helps.
+   Weight standardization (NFNet) removes the offset by itself and is no example of it.
+3. **Wrong labels punish certainty.** 15% of the training labels, and no others, are replaced by another class. Only
+   training that is long enough to fit them loses negative log-likelihood on the clean splits, and then a method that
+   resists fitting them (Mixup, label smoothing) loses less. Short training does not reach this regime: there, an
+   honest report finds no gain.
+4. **Scale and place vary.** The object's radius varies by a factor of 2 and its centre is uniform, so random resized
+   crops and several test sizes mean something.
+5. **Mirroring keeps the class.** Shapes are their own mirror image, and a mirrored grating is the same one at another
+   phase: flips are valid in training and at test time.
 
-Pixels come from integer arithmetic on the raw output of Philox (Salmon et al., 2011, doi:10.1145/2063384.2063405)
-keyed by the image's index, so they are the same on every platform and in any order.
+Pixels come from integer arithmetic on the raw output of Philox (Salmon et al. 2011, doi:10.1145/2063384.2063405) keyed
+by the image's index, so they are the same on every platform and in any order.
 """
 
 from __future__ import annotations
@@ -47,9 +51,11 @@ CLASSES = tuple(f"{shape}-{texture}" for shape in SHAPES for texture in TEXTURES
 COUNTS = {"train": 2000, "select": 1000, "test": 1000}
 WRONG_LABELS_PERCENT = 15
 
-_FINE_SHAPES = (2, 4)
-_PERIODS_MILLIPIXELS = {False: (3900, 4100), True: (1950, 2050)}
-_AMPLITUDES = {False: 48, True: 30}
+FINE_SHAPES = (2, 4)
+"""Shapes (indices) whose gratings are visible at 128 px only; those of the others are visible at 64 px too."""
+
+_PERIODS_MILLIPIXELS = {False: (4050, 4250), True: (1970, 2070)}
+_AMPLITUDES = {False: 44, True: 30}
 _RADII = tuple(round(26 * 2 ** (k / 15)) for k in range(16))
 _GAINS = tuple(round(1024 * 0.3 ** (k / 63)) for k in range(64))
 _KEY = 0x6B6E6F776E ^ (CONSTRUCTION << 64)
@@ -121,7 +127,7 @@ def render(index: int) -> np.ndarray:
     down = (_AXIS - (margin + _below(draws[2], span)))[:, None]
     inside = _mask(SHAPES[shape], across, down, radius)
 
-    fine = shape in _FINE_SHAPES
+    fine = shape in FINE_SHAPES
     low, high = _PERIODS_MILLIPIXELS[fine]
     period = low + _below(draws[3], high - low + 1)
     angle = _AXIS * (_TURN * 1000 // period) + _below(draws[4], _TURN)

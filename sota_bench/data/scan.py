@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -68,6 +68,24 @@ def scan_files(
         rows = [(*file, *results[file[0]]) for file in wanted]
         facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
     return results
+
+
+def remember(cache: Path, left_out: Iterable[tuple[str, str]]) -> None:
+    """Note that files did not decode, so that the next scan leaves them out as long as they do not change.
+
+    Args:
+        cache: as given to ``scan_files``.
+        left_out: (path, reason).
+    """
+    known = facts.load(cache, _KEY, _COLUMNS)
+    if known is None:
+        return
+    reasons = dict(left_out)
+    rows = [
+        (path, size, mtime, "", reasons[path]) if path in reasons else (path, size, mtime, sha, problem)
+        for path, size, mtime, sha, problem in zip(*known, strict=True)
+    ]
+    facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
 
 
 def _map(reader: Reader, chunks: list[list[str]]) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +15,7 @@ from sota_bench.data import known_effects, tarindex
 from sota_bench.data.decode import BadImage, decode_image, scale_down
 from sota_bench.data.layout import Layout, read_layout
 from sota_bench.data.manifest import Manifest, assemble
-from sota_bench.data.scan import Reader, scan_files
+from sota_bench.data.scan import Reader, remember, scan_files
 from sota_bench.errors import UserError
 
 Progress = Callable[[int, int], None]
@@ -65,6 +65,9 @@ class Source(ABC):
         Raises:
             BadImage: the file is missing, damaged or too large.
         """
+
+    def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
+        """Note that images, given as (path, reason), did not decode: the next scan names them and leaves them out."""
 
 
 def source_from_spec(spec: Mapping[str, Any]) -> Source:
@@ -135,6 +138,10 @@ class FileSource(Source):
                 split, label = layout.members[path]
                 found.append((path, split, label, sha, size))
         return assemble(self.name, found, left_out, str(self.root))
+
+    def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
+        if file := self.remembered("scan"):
+            remember(file, left_out)
 
     def decode(self, path: str, size: int) -> np.ndarray:
         try:

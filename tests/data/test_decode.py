@@ -62,7 +62,7 @@ def test_scaling_is_torchvisions_antialiased_resize():
 
 @pytest.mark.parametrize("factor", [3, 6, 12, 20])
 def test_scaled_jpeg_decoding_is_close_to_decoding_everything(factor):
-    """Draft mode at 1/2 to 1/8 against full decoding and one antialiased resize: the same picture within JPEG's noise."""
+    """Draft mode at 1/2 to 1/8 against full decoding and one antialiased resize: equal within JPEG's noise."""
     size = 40
     data = encode(Image.fromarray(picture(size * factor, size * factor)), "JPEG", quality=92)
     ours = decode_image(data, size).astype(int)
@@ -74,7 +74,13 @@ def test_scaled_jpeg_decoding_is_close_to_decoding_everything(factor):
 
 @pytest.mark.parametrize(
     ("height", "width", "size", "expected"),
-    [(60, 400, 30, (30, 60)), (400, 60, 30, (60, 30)), (60, 90, 30, (30, 45)), (20, 1000, 64, (20, 40)), (1, 9, 8, (1, 2))],
+    [
+        (60, 400, 30, (30, 60)),
+        (400, 60, 30, (60, 30)),
+        (60, 90, 30, (30, 45)),
+        (20, 1000, 64, (20, 40)),
+        (1, 9, 8, (1, 2)),
+    ],
 )
 def test_long_images_are_cut_centrally(height, width, size, expected):
     pixels = np.zeros((height, width, 3), np.uint8)

@@ -102,7 +102,7 @@ def test_training_contents_with_two_labels_are_left_out_altogether():
         ([], "no usable image"),
         (found("train", "a", range(3)), "only one class"),
         (found("val", "a", range(3)) + found("val", "b", range(3, 6)), "no training images"),
-        (found("train", "a", range(3)) + [("x/1.jpg", "", "x", sha(99), 1)], "some are not"),
+        ([*found("train", "a", range(3)), ("x/1.jpg", "", "x", sha(99), 1)], "some are not"),
     ],
 )
 def test_unusable_data_is_one_line(rows, problem):
@@ -113,8 +113,8 @@ def test_unusable_data_is_one_line(rows, problem):
 
 
 def test_manifests_survive_their_file(tmp_path):
-    rows = example(classes=("NA", "né, \"q\"", "猫", "#5", "nan"))
-    manifest = assemble("my data", rows, [("a,b\"c.jpg", "why, oh why"), ("x\ny.jpg", "line")], "x")
+    rows = example(classes=("NA", 'né, "q"', "猫", "#5", "nan"))
+    manifest = assemble("my data", rows, [('a,b"c.jpg', "why, oh why"), ("x\ny.jpg", "line")], "x")
     manifest.save(tmp_path / "deep" / "manifest.csv")
     again = Manifest.load(tmp_path / "deep" / "manifest.csv")
     assert again.name == "my data"
@@ -191,14 +191,18 @@ def contents(subset, split):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.floats(0.01, 1), st.floats(0.01, 1), st.integers(2, 5), st.integers(2, 5), st.integers(1, 60), st.integers(1, 60))
+@given(
+    st.floats(0.01, 1), st.floats(0.01, 1), st.integers(2, 5), st.integers(2, 5), st.integers(1, 60), st.integers(1, 60)
+)
 def test_smaller_subsets_are_inside_larger_ones(manifest, f1, f2, c1, c2, e1, e2):
     small = choose(manifest, fraction=min(f1, f2), classes=min(c1, c2), eval_images=min(e1, e2))
     large = choose(manifest, fraction=max(f1, f2), classes=max(c1, c2))
     for split in ("train", "select", "test"):
         assert contents(small, split) <= contents(large, split)
     same = choose(manifest, fraction=min(f1, f2), classes=max(c1, c2), eval_images=max(e1, e2))
-    assert contents(choose(manifest, fraction=min(f1, f2), classes=max(c1, c2), eval_images=min(e1, e2)), "test") <= contents(same, "test")
+    assert contents(
+        choose(manifest, fraction=min(f1, f2), classes=max(c1, c2), eval_images=min(e1, e2)), "test"
+    ) <= contents(same, "test")
 
 
 @pytest.mark.parametrize(("fraction", "each"), [(1.0, 23), (0.5, 12), (0.1, 3), (0.001, 1), (2 / 23, 2)])

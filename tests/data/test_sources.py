@@ -67,7 +67,10 @@ def test_folder_tar_tgz_and_zip_are_the_same_data(tmp_path):
     with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
         for name, data in contents.items():
             archive.writestr(name, data)
-    sources = [open_source(f"folder:{folder}"), *(open_source(f"archive:{p}") for p in (plain, packed, tmp_path / "d.zip"))]
+    sources = [
+        open_source(f"folder:{folder}"),
+        *(open_source(f"archive:{p}") for p in (plain, packed, tmp_path / "d.zip")),
+    ]
     manifests = [source.scan() for source in sources]
     assert len({manifest.digest for manifest in manifests}) == 1
     assert manifests[0].sizes() == {"train": 8, "select": 4, "test": 4}
@@ -93,8 +96,8 @@ def test_every_file_that_cannot_be_used_is_named(tmp_path):
         "extra/a/1.png": photo(903),
     }
     folder = fill(tmp_path / "d", {**files(), **bad})
-    os.symlink(folder / "train", folder / "train" / "a" / "loop")
-    os.symlink(folder / "nowhere", folder / "train" / "a" / "broken.png")
+    (folder / "train" / "a" / "loop").symlink_to(folder / "train")
+    (folder / "train" / "a" / "broken.png").symlink_to(folder / "nowhere")
     (folder / "train" / "empty-class").mkdir()
     manifest = FolderSource("d", folder).scan()
     reasons = dict(manifest.left_out.values.tolist())
@@ -110,15 +113,23 @@ def test_every_file_that_cannot_be_used_is_named(tmp_path):
 def test_links_to_classes_elsewhere_are_followed(tmp_path):
     elsewhere = fill(tmp_path / "elsewhere", {f"{n}.png": photo(n + 50) for n in range(3)})
     folder = fill(tmp_path / "d", files())
-    os.symlink(elsewhere, folder / "train" / "c", target_is_directory=True)
+    (folder / "train" / "c").symlink_to(elsewhere, target_is_directory=True)
     assert FolderSource("d", folder).scan().sizes()["train"] == 11
 
 
 @pytest.mark.parametrize("name", ["猫 🐈", "é\u0301t\u00e9", "عربي", "a'b\"c,d", "x" * 200, "#1 & <b>"])
 def test_names_in_any_script_work(tmp_path, name):
-    contents = {**files(), f"train/{name}/{name[:60]}.png": photo(1), f"val/{name}/1.png": photo(2), f"val/{name}/2.png": photo(3)}
+    contents = {
+        **files(),
+        f"train/{name}/{name[:60]}.png": photo(1),
+        f"val/{name}/1.png": photo(2),
+        f"val/{name}/2.png": photo(3),
+    }
     contents.pop("train/a/0.png")
-    for source in (FolderSource("d", fill(tmp_path / "d", contents)), TarSource("d", tar(tmp_path / "d.tar", contents))):
+    for source in (
+        FolderSource("d", fill(tmp_path / "d", contents)),
+        TarSource("d", tar(tmp_path / "d.tar", contents)),
+    ):
         manifest = source.scan()
         assert name in manifest.classes
         path = f"train/{name}/{name[:60]}.png"
@@ -139,7 +150,11 @@ def test_layouts():
     assert divided.members["x/train/n01440764/1.JPEG"] == ("train", "tench")
     assert divided.members["x/train/n02979186/3.jpg"] == ("train", "cassette player")
     flat = read_layout(["top/cat/1.png", "top/cat/sub/2.png", "top/dog/1.png"], "x")
-    assert flat.members == {"top/cat/1.png": ("", "cat"), "top/cat/sub/2.png": ("", "cat"), "top/dog/1.png": ("", "dog")}
+    assert flat.members == {
+        "top/cat/1.png": ("", "cat"),
+        "top/cat/sub/2.png": ("", "cat"),
+        "top/dog/1.png": ("", "dog"),
+    }
     mixed = read_layout(["train/n01440764/1.jpg", "train/n99999999/1.jpg", "test/1.jpg"], "x")
     assert mixed.members["train/n01440764/1.jpg"] == ("train", "n01440764"), "ImageNet keeps its own names"
     assert mixed.left_out == [("test/1.jpg", "in no class folder")]
@@ -148,7 +163,15 @@ def test_layouts():
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.lists(st.sampled_from(["train", "val", "test", "a", "b", "x.png", ".png", "é.jpg", "t.txt"]), min_size=1, max_size=5)))
+@given(
+    st.lists(
+        st.lists(
+            st.sampled_from(["train", "val", "test", "a", "b", "x.png", ".png", "é.jpg", "t.txt"]),
+            min_size=1,
+            max_size=5,
+        )
+    )
+)
 def test_any_set_of_paths_has_a_layout_or_a_user_error(steps):
     paths = list(dict.fromkeys("/".join(parts) for parts in steps))
     try:
@@ -195,9 +218,16 @@ def test_many_files_are_scanned_by_processes(tmp_path):
 
 
 def test_tar_members_that_point_outside_are_left_out_by_name(tmp_path):
-    path = tar(tmp_path / "d.tar", {**files(), "../evil.png": photo(1), "/abs/evil.png": photo(2), "train/../../e.png": photo(3)})
+    path = tar(
+        tmp_path / "d.tar",
+        {**files(), "../evil.png": photo(1), "/abs/evil.png": photo(2), "train/../../e.png": photo(3)},
+    )
     with tarfile.open(path, "a") as archive:
-        for kind, name in ((tarfile.SYMTYPE, "train/a/link.png"), (tarfile.LNKTYPE, "train/a/hard.png"), (tarfile.CHRTYPE, "dev")):
+        for kind, name in (
+            (tarfile.SYMTYPE, "train/a/link.png"),
+            (tarfile.LNKTYPE, "train/a/hard.png"),
+            (tarfile.CHRTYPE, "dev"),
+        ):
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, "/etc/passwd"
             archive.addfile(member)
@@ -205,7 +235,14 @@ def test_tar_members_that_point_outside_are_left_out_by_name(tmp_path):
     for _ in range(2):  # as read, and as remembered
         manifest = source.scan()
         reasons = dict(manifest.left_out.values.tolist())
-        assert {"../evil.png", "/abs/evil.png", "train/../../e.png", "train/a/link.png", "train/a/hard.png", "dev"} == set(reasons)
+        assert {
+            "../evil.png",
+            "/abs/evil.png",
+            "train/../../e.png",
+            "train/a/link.png",
+            "train/a/hard.png",
+            "dev",
+        } == set(reasons)
         assert manifest.sizes() == {"train": 8, "select": 4, "test": 4}
         source = TarSource("d", path, tmp_path / "scans")
 
@@ -295,7 +332,10 @@ SMALL_TAR = small_tar()
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, len(SMALL_TAR) - 1), st.binary(min_size=1, max_size=20)), max_size=4), st.integers(0, len(SMALL_TAR)))
+@given(
+    st.lists(st.tuples(st.integers(0, len(SMALL_TAR) - 1), st.binary(min_size=1, max_size=20)), max_size=4),
+    st.integers(0, len(SMALL_TAR)),
+)
 def test_any_change_to_a_tar_is_an_index_or_a_user_error(tmp_path_factory, changes, length):
     data = bytearray(SMALL_TAR)
     for start, patch in changes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sota_bench.report.parts import Block, Cell, Chart, Facts, Listing, Prose, Section, Table
 from sota_bench.report.sections.order import CONTROL
 from sota_bench.report.text import MISSING, finite, join, minutes, number, plural, signed
-from sota_bench.report.theme import Ink, legend_above, sheet, styles
+from sota_bench.report.theme import Ink, legend_above, sheet, short, styles
 from sota_bench.report.verdicts import Effect, effects
 from sota_bench.report.view import View
 
@@ -211,9 +211,17 @@ def _draw(data: list[tuple[str, list[Effect | None]]], names: list[str], width: 
             label = None
     for y, (contrast, _) in enumerate(data):
         if narrow:
-            axes.annotate(contrast, (0, y - 0.34), xycoords=("axes fraction", "data"), va="center", fontsize=11.5)
+            axes.annotate(
+                short(contrast, width, 0.9),
+                (0, y - 0.34),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=11.5,
+            )
     axes.set_yticks(
-        [] if narrow else range(len(data)), [] if narrow else [contrast for contrast, _ in data], color=str(Ink.INK)
+        [] if narrow else range(len(data)),
+        [] if narrow else [short(contrast, width) for contrast, _ in data],
+        color=str(Ink.INK),
     )
     axes.set_ylim(len(data) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)

@@ -154,6 +154,12 @@ def legend_above(figure: Figure, axes: Axes, width: int, columns: int = 3) -> No
     )
 
 
+def short(text: str, width: int, share: float = 0.4) -> str:
+    """A label that takes at most ``share`` of a drawing of ``width`` pixels; the table beside it has the whole text."""
+    most = max(8, int(width * share / 7))
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
 def name_y(axes: Axes, text: str) -> None:
     """The name of the vertical axis, written horizontally above it, where it can be read."""
     axes.set_title(text, fontsize=FONT, fontweight="normal", color=str(Ink.SOFT))

@@ -100,14 +100,10 @@ def test_detectable_meets_the_rows_own_and_shrinks(view: View) -> None:
 def test_interval_over_images_is_that_of_the_paired_difference(view: View) -> None:
     """Against the normal interval of the mean per-image difference, computed here from the pairs."""
     effect = next(effect for effect in effects(view) if effect.factor == "mixup")
-    done, images = view.done.set_index("trial"), view.tables.predictions
-    pairs = [
-        (a, b)
-        for a in done.index[done["mixup"] == "0.0"]
-        for b in done.index[done["mixup"] == "0.2"]
-        if (done.loc[a, ["seed", "normalize", "resize", "mitigation", "tta"]]
-            == done.loc[b, ["seed", "normalize", "resize", "mitigation", "tta"]]).all()
-    ]  # fmt: skip
+    done, images = view.done, view.tables.predictions
+    others = ["seed", "normalize", "resize", "mitigation", "tta"]
+    wide = done.pivot(index=others, columns="mixup", values="trial").dropna()
+    pairs = list(zip(wide["0.0"], wide["0.2"], strict=True))
     change = np.mean([images[b].astype(float) - images[a] for a, b in pairs], axis=0)
     margin = 1.96 * change.std(ddof=1) / np.sqrt(len(change))
     found = over_images(view, effect)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import finite, number, p_value, plural, signed
-from sota_bench.report.theme import TONES, Ink, sheet
+from sota_bench.report.theme import TONES, Ink, sheet, short
 from sota_bench.report.verdicts import Effect, effects, over_images
 from sota_bench.report.view import View
 
@@ -143,14 +143,14 @@ def _draw(found: list[Effect], delta: float | None, images: dict[str, tuple[floa
         )
         if narrow:
             axes.annotate(
-                f"{effect.name}: {signed(effect.estimate)}",
+                f"{short(effect.name, width, 0.8)}: {signed(effect.estimate)}",
                 (0, y - 0.41),
                 xycoords=("axes fraction", "data"),
                 va="center",
                 fontsize=11.5,
             )
     axes.set_ylim(len(found) - 0.35, -0.7 if narrow else -0.6)
-    names = [effect.name for effect in found]
+    names = [short(effect.name, width) for effect in found]
     axes.set_yticks([] if narrow else range(len(found)), [] if narrow else names, color=str(Ink.INK))
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Difference in accuracy, percentage points")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sota_bench.report.parts import Block, Chart, Facts, Prose, Section, Table
 from sota_bench.report.text import finite, level_text, minutes, number, plural
-from sota_bench.report.theme import Ink, legend_above, sheet
+from sota_bench.report.theme import Ink, legend_above, sheet, short
 from sota_bench.report.view import View
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _draw(rows: pd.DataFrame, goal: float, width: int) -> Figure:
             label="predicted" if y == 0 else None,
         )
     axes.axvline(goal, color=str(Ink.INK), linewidth=1.4, linestyle=(0, (4, 3)), label="goal")
-    axes.set_yticks(range(len(rows)), list(rows["name"]), color=str(Ink.INK))
+    axes.set_yticks(range(len(rows)), [short(name, width) for name in rows["name"]], color=str(Ink.INK))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, max(goal, float(rows["high"].max())) * 1.06)
     axes.grid(axis="x")

@@ -72,13 +72,13 @@ def _finding(panels: list[tuple[str, pd.DataFrame]]) -> str:
         if len(last) > 1 and last.iloc[-1] < 0.9 * last.iloc[-2]:
             falling.append(title)
     if not falling:
-        return "The loss has levelled off in every cell shown."
+        return f"The loss has levelled off in {'the cell' if len(panels) == 1 else f'all {len(panels)} cells'} shown."
     if len(falling) == len(panels):
         return (
-            "In every cell shown the loss still fell by more than a tenth in its last epoch: longer training "
+            "In every cell shown the loss still fell by more than 10% in its last epoch: longer training "
             "may change the order."
         )
-    return f"The loss still fell by more than a tenth in the last epoch of {join(falling[:3])}."
+    return f"The loss still fell by more than 10% in the last epoch of {join(falling[:3])}."
 
 
 def _table(panels: list[tuple[str, pd.DataFrame]]) -> Table:

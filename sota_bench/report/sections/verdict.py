@@ -11,9 +11,11 @@ from sota_bench.report.view import View
 def section(view: View) -> Section:
     """Always there: a run without a verdict says why."""
     found = effects(view)
-    blocks: list[Block] = [Verdicts(found)] if found else []
-    if not found:
+    blocks: list[Block] = []
+    if view.seeds < 2 or not found:
         blocks.append(Prose([_no_verdict(view)], "note"))
+    if found:
+        blocks.append(Verdicts(found))
     blocks.append(Facts(_completeness(view), large=True))
     if view.analysis.warnings:
         blocks.append(Listing("Read with care", [str(warning) for warning in view.analysis.warnings], "warning"))

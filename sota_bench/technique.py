@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from sota_bench.grid.schedule import SizePhase
     from sota_bench.training.phase import Phase
 
 Scope = Literal["data", "train", "rise", "evaluate"]
@@ -69,7 +70,7 @@ def setting(default: Any, help: str, *, scope: Scope, levels: Sequence[Any] = ()
         levels: values worth comparing, the baseline first (shown by ``list``, run by the shared test suite).
         constraints: pydantic constraints (``ge``, ``le``, ``pattern`` ...).
     """
-    extra = {"scope": scope, "levels": list(levels)}
+    extra: dict[str, Any] = {"scope": scope, "levels": list(levels)}
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
 
@@ -78,6 +79,17 @@ def backbone_family(name: str) -> str:
     from sota_bench.grid.backbones import backbone_families
 
     return backbone_families().get(name.split(".", 1)[0], "")
+
+
+def read_schedule(text: str) -> tuple[SizePhase, ...]:
+    """Phases (``size``, ``epochs``) of a resolution schedule such as ``64x3 128x2``.
+
+    Raises:
+        ValueError: it is no schedule, as ``problem; remedy``.
+    """
+    from sota_bench.grid.schedule import parse_schedule
+
+    return parse_schedule(text)
 
 
 @dataclass(frozen=True)
@@ -129,8 +141,11 @@ class Views(Protocol):
         crop: the share of the shorter side that the plain view keeps.
     """
 
-    size: int
-    crop: float
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def crop(self) -> float: ...
 
     def center(self, flip: bool = False) -> Tensor:
         """The plain view: the central square that keeps ``crop`` of the shorter side."""

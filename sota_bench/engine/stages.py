@@ -45,6 +45,7 @@ def execute(
 
     from sota_bench.training.evaluate import evaluate
     from sota_bench.training.precompute import precompute
+    from sota_bench.training.probe import probe
     from sota_bench.training.train import train
 
     files = tuple(Path(file) for file in stage.context.get("technique_files", ()))
@@ -66,6 +67,8 @@ def execute(
         return train(params, inputs, workspace, techniques, recipe, on, progress, checkpoint_s, weights)
     if stage.kind == "evaluate":
         return evaluate(params, inputs, workspace, make, recipe, recipe_of, on, progress)
+    if stage.kind == "probe":
+        return probe(params, inputs, workspace, make, recipe, recipe_of, on, progress)
     technique = make([params["technique"]], recipe)[0]
     return precompute(params, inputs, workspace, technique, make, recipe, recipe_of, on, progress)
 

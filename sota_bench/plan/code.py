@@ -18,6 +18,7 @@ ROOTS = {
     "prepare": ("sota_bench.data.build", "sota_bench.data.source"),
     "train": ("sota_bench.training.train",),
     "evaluate": ("sota_bench.training.evaluate",),
+    "probe": ("sota_bench.training.probe",),
     "precompute": ("sota_bench.training.precompute",),
 }
 """Where each kind of stage starts; every kind not named here is a technique's precompute stage."""

@@ -135,8 +135,11 @@ class _Builder:
         settings = self.settings(recipe, ("train",), acting)
         settings["batch_size"] = recipe.batch_at(phase.size)
         if recipe.schedule_span == "run":
-            settings |= {"schedule_span": "run", "batch_sizes": {str(k): v for k, v in recipe.batch_sizes.items()}}
-            about["all_phases"] = [[other.size, other.epochs] for other in phases]
+            spanned = [other for other in phases if other.task == phase.task]  # other tasks have other images
+            batches = {str(other.size): recipe.batch_at(other.size) for other in spanned}
+            settings |= {"schedule_span": "run", "batch_sizes": batches}
+            about["schedule_index"] = spanned.index(phase)
+            about["all_phases"] = [[other.size, other.epochs] for other in spanned]
         params: dict[str, Any] = {
             "recipe": settings,
             "techniques": [technique.name for technique in acting],
@@ -148,8 +151,9 @@ class _Builder:
         if recipe.weights and not training:
             params["weights"] = weights_digest(recipe.weights, recipe.backbone, str(self.grid.file))
             context["weights"] = recipe.weights
+        of = "" if phase.task == "main" else f"{phase.task} "
         title = ", ".join(
-            [f"train {phase.size} px x{phase.epochs}", *self._levels(trial, acting), f"seed {trial.seed}"]
+            [f"train {of}{phase.size} px x{phase.epochs}", *self._levels(trial, acting), f"seed {trial.seed}"]
         )
         return self.add("train", params, parents, title, trial.id, acting, context, phase.epochs)
 
@@ -229,10 +233,34 @@ class _Builder:
             }
             parents = {"data": self.prepare, "checkpoint": checkpoint}
             views = "+".join(level_text(getattr(recipe, technique.field)) for technique in using) or "off"
-            title = f"evaluate at {size} px" + (f" with {views}" if using else "") + f", seed {trial.seed}"
+            of = "" if task == "main" else f"{task} "
+            title = f"evaluate {of}at {size} px" + (f" with {views}" if using else "") + f", seed {trial.seed}"
             key = self.add("evaluate", params, parents, title, trial.id, using, {"choice": choice})
             found.append(Evaluation(phase.index, phase.size, size, task, views, final, key))
-        return found
+        return found + self._probe(trial, phases, phase, checkpoint)
+
+    def _probe(self, trial: Trial, phases: Sequence[PhasePlan], phase: PhasePlan, checkpoint: str) -> list[Evaluation]:
+        """What the features still know of the base model's classes, once the base is trained: a linear probe at the
+        size at which it ended. (The accuracy with the base's own head is an evaluation like any other.)"""
+        base = [other for other in phases if other.task != "main"]
+        if not base or phase.index < base[-1].index:
+            return []
+        recipe, task, size = trial.cell.recipe, base[-1].task, base[-1].size
+        choice = self.images.choice(recipe, task)
+        settings = recipe.model_dump(mode="json", include={"eval_crop", "eval_batch_size", *_FOR_EVALUATION})
+        params = {
+            "recipe": settings | {"precision": self.precision(recipe)},
+            "size": size,
+            "split": self.split,
+            "task": task,
+            "data": self.data(choice, self.split),
+            "train_data": self.data(choice, "train"),
+            "seed": trial.seed,
+        }
+        parents = {"data": self.prepare, "checkpoint": checkpoint}
+        title = f"linear probe of {task} at {size} px, seed {trial.seed}"
+        key = self.add("probe", params, parents, title, trial.id, (), {"choice": choice})
+        return [Evaluation(phase.index, phase.size, size, f"{task}-probe", "off", False, key)]
 
     def _levels(self, trial: Trial, acting: Sequence[type[Technique]]) -> list[str]:
         """The levels of this trial's factors that act in a stage, for its title."""
@@ -290,7 +318,5 @@ def build(
         if trial_plan.inapplicable is None:
             builder.users[builder.prepare][trial_plan.trial.id] = None
     builder.users[builder.prepare].pop("", None)
-    stages = {
-        key: replace(stage, trials=tuple(builder.users[key])) for key, stage in builder.stages.items()
-    }
+    stages = {key: replace(stage, trials=tuple(builder.users[key])) for key, stage in builder.stages.items()}
     return Plan(grid, environment, images, order(stages), planned)

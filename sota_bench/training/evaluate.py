@@ -20,7 +20,8 @@ from sota_bench import metrics
 from sota_bench.engine.messages import Outcome, Progress
 from sota_bench.randomness import generator
 from sota_bench.technique import Technique
-from sota_bench.training import backbone, checkpoint, device as devices
+from sota_bench.training import backbone, checkpoint
+from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes, random_resized_boxes
 from sota_bench.training.images import Images
 from sota_bench.training.prepared import prepared
@@ -28,57 +29,71 @@ from sota_bench.training.prepared import prepared
 
 @dataclass(frozen=True)
 class BatchViews:
-    """The images of one evaluation batch under several views (see ``technique.Views``)."""
+    """The images of one evaluation batch under several views (see ``technique.Views``).
+
+    Attributes:
+        images, positions: the split, and which of its images are in the batch.
+        size: pixels of both sides of a view.
+        crop: the share of the shorter side that the plain view keeps.
+        crop_scale, flip: the augmentation that the network was trained with.
+        seed, batch: what random views are drawn from.
+    """
 
     images: Images
     positions: np.ndarray
     size: int
     crop: float
     crop_scale: float
+    flip: bool
     seed: int
     batch: int
 
-    def _take(self, boxes: np.ndarray, flip: np.ndarray | bool, size: int | None) -> Tensor:
-        flips = np.broadcast_to(np.asarray(flip, dtype=bool), len(self.positions))
-        return self.images.batch(self.positions, boxes, np.ascontiguousarray(flips), size or self.size)
+    def center(self, flip: bool = False) -> Tensor:
+        """The central square that keeps ``crop`` of the shorter side, resized to ``size``."""
+        return self.square(0.5, 0.5, self.crop, flip)
 
-    def _square(self, share: float, row: float, column: float) -> np.ndarray:
-        return central_boxes(self.images.heights[self.positions], self.images.widths[self.positions], share, row, column)
-
-    def center(self, size: int | None = None, flip: bool = False) -> Tensor:
-        """The central square that keeps ``eval_crop`` of the shorter side, resized to ``size``."""
-        return self._take(self._square(self.crop, 0.5, 0.5), flip, size)
-
-    def corner(self, row: int, column: int, scale: float, flip: bool = False) -> Tensor:
-        """A square of ``scale`` of the shorter side in a corner (``row``, ``column`` are 0 or 1), resized."""
-        return self._take(self._square(scale, row, column), flip, None)
+    def square(self, row: float, column: float, share: float, flip: bool = False) -> Tensor:
+        """A square of ``share`` of the shorter side, resized; ``row`` and ``column`` say where it lies, 0 to 1."""
+        boxes = central_boxes(*self._sides(), share, row, column)
+        return self.images.batch(self.positions, boxes, np.full(len(self.positions), flip), self.size)
 
     def augmented(self, view: int) -> Tensor:
         """The training augmentation, drawn anew for each ``view`` and the same whenever it is asked for."""
         rng = generator(self.seed, "views", view, self.batch)
-        heights, widths = self.images.heights[self.positions], self.images.widths[self.positions]
-        boxes = random_resized_boxes(heights, widths, self.crop_scale, rng)
-        return self._take(boxes, rng.random(len(self.positions)) < 0.5, None)
+        boxes = random_resized_boxes(*self._sides(), self.crop_scale, rng)
+        flip = (rng.random(len(self.positions)) < 0.5) & self.flip
+        return self.images.batch(self.positions, boxes, flip, self.size)
+
+    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.images.heights[self.positions], self.images.widths[self.positions]
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: Path, task: str) -> tuple[nn.Module, checkpoint.Checkpoint]:
-    found = checkpoint.read(folder, with_optimizer=False)
-    about, state = found.about, dict(found.model)
-    classes = len(about["classes"])
-    if task != about["task"]:
-        state.update(found.earlier_head)
-        classes = int(next(iter(found.earlier_head.values())).shape[0])
-    model = backbone.rebuild(about["backbone"], classes, int(about["size"]))
+def _read(folder: Path) -> checkpoint.Checkpoint:
+    return checkpoint.read(folder, with_optimizer=False)
+
+
+def _outputs(found: checkpoint.Checkpoint, task: str) -> int:
+    """Classes of the head of ``task``."""
+    earlier = next(iter(found.earlier_head.values()), None)
+    return len(found.about["classes"]) if task == found.about["task"] or earlier is None else int(earlier.shape[0])
+
+
+def load_model(
+    folder: Path, size: int, task: str | None, device: torch.device
+) -> tuple[nn.Module, checkpoint.Checkpoint]:
+    """The network of a checkpoint in evaluation mode at ``size``, with the head of ``task`` (None: the one it trained).
+
+    It is built anew each time: position embeddings that are resampled twice are not those resampled once, so a network
+    that served another size before would answer differently.
+    """
+    found = _read(folder)
+    task = task or found.about["task"]
+    state = dict(found.model) if task == found.about["task"] else {**found.model, **found.earlier_head}
+    model = backbone.rebuild(found.about["backbone"], _outputs(found, task), int(found.about["size"]))
     model.load_state_dict(state)
-    return model.eval(), found
-
-
-def load_model(folder: Path, size: int, task: str, device: torch.device) -> tuple[nn.Module, checkpoint.Checkpoint]:
-    """The network of a checkpoint in evaluation mode at ``size``, with the head of ``task``."""
-    model, found = _loaded(folder, task)
     backbone.resize(model, size)
-    return model.to(device), found
+    return model.to(device).eval(), found
 
 
 def predict(
@@ -86,11 +101,27 @@ def predict(
     techniques: Sequence[Technique],
     images: Images,
     recipe: Any,
+    trained: Any,
     size: int,
     seed: int,
     progress: Callable[[Progress], None],
-) -> np.ndarray:
-    """Log-probabilities float32 [N, K] of the central crop, or of the views that a technique averages."""
+) -> tuple[np.ndarray, float]:
+    """What a network says about every image of a split.
+
+    Args:
+        model: the network, in evaluation mode at ``size``.
+        techniques: those it was trained with, then those of this evaluation.
+        images: the split.
+        recipe: the settings of this evaluation.
+        trained: the settings of the training, whose augmentation random views repeat.
+        size: pixels of both sides.
+        seed: of the trial.
+        progress: told after every batch.
+
+    Returns:
+        Log-probabilities float32 [N, K] of the central crop, or of the views that a technique averages; and the latency
+        in seconds per image, the median over batches without the first, which warms up.
+    """
     device, layout = images.device, devices.layout(model, recipe.layout)
     model.to(memory_format=layout)
 
@@ -101,22 +132,26 @@ def predict(
             logits: Tensor = model(pixels.contiguous(memory_format=layout))
         return logits.float()
 
-    collected = []
+    collected, per_image = [], []
     started = time.perf_counter()
     with torch.inference_mode():
         for index, first in enumerate(range(0, len(images), recipe.eval_batch_size)):
+            begun = time.perf_counter()
             positions = np.arange(first, min(first + recipe.eval_batch_size, len(images)))
-            views = BatchViews(images, positions, size, recipe.eval_crop, recipe.crop_scale, seed, index)
+            views = BatchViews(
+                images, positions, size, recipe.eval_crop, trained.crop_scale, trained.flip, seed, index
+            )  # fmt: skip
             scores = None
             for technique in techniques:  # test-time augmentation
                 scores = technique.predict(views, forward) if scores is None else scores
             if scores is None:
                 scores = torch.log_softmax(forward(views.center()), dim=1)
-            collected.append(scores.float().cpu().numpy())
+            collected.append(scores.float().cpu().numpy())  # waits for the device
+            per_image.append((time.perf_counter() - begun) / len(positions))
             done = int(positions[-1]) + 1
             rate = done / max(time.perf_counter() - started, 1e-9)
             progress(Progress(done, len(images), images_per_s=rate, note=f"{size} px"))
-    return np.concatenate(collected)
+    return np.concatenate(collected), float(np.median(per_image[1:] or per_image))
 
 
 def evaluate(
@@ -146,16 +181,17 @@ def evaluate(
     size, task = int(params["size"]), params["task"]
     data = prepared(inputs["data"], params["data"])
     model, found = load_model(inputs["checkpoint"], size, task, device)
-    trained = techniques(found.about["techniques"], trained_recipe(found.about["recipe"]))
-    checkpoint.restore_techniques(trained, found.techniques)
-    chain = [*trained, *techniques(params["techniques"], recipe)]
+    trained = trained_recipe(found.about["recipe"])
+    chain = list(techniques(found.about["techniques"], trained))
+    checkpoint.restore_techniques(chain, found.techniques)
+    chain += techniques(params["techniques"], recipe)
     images = data.images(params["split"], device, int(found.about["backbone"]["arguments"]["in_chans"]))
     if len(images) == 0:
         raise ValueError(f"the {params['split']} split has no images")
     devices.synchronize(device)
     started = time.perf_counter()
-    log_probabilities = predict(model, chain, images, recipe, size, int(params["seed"]), progress)
-    devices.synchronize(device)
+    seed = int(params["seed"])
+    log_probabilities, latency = predict(model, chain, images, recipe, trained, size, seed, progress)
     seconds = time.perf_counter() - started
     labels = data.labels[params["split"]]
     save_file(
@@ -163,7 +199,7 @@ def evaluate(
         str(workspace / "predictions.safetensors"),
     )
     values = metrics.summarize(log_probabilities, labels)
-    values |= {"latency_ms": round(1000 * seconds / len(images), 4), "images_per_s": round(len(images) / seconds, 1)}
+    values |= {"latency_ms": round(1000 * latency, 4), "images_per_s": round(len(images) / seconds, 1)}
     values |= cost(inputs["checkpoint"], size, task)
     return Outcome(values, {"prepare": started - setup, "evaluate": seconds}, devices.peak_memory_mb(device))
 
@@ -174,10 +210,10 @@ def _cost(built: str, name: str, classes: int, trained_size: int, size: int) -> 
     channels = json.loads(built)["in_chans"]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(torch.zeros(1, channels, size, size))
-    weighted = [m for m in model.modules() if getattr(m, "weight", None) is not None and m.weight.ndim >= 2]
+    weights = (getattr(module, "weight", None) for module in model.modules())
     return {
         "params": sum(p.numel() for p in model.parameters()),
-        "layers": len(weighted),
+        "layers": sum(isinstance(weight, Tensor) and weight.ndim >= 2 for weight in weights),
         "flops": int(counter.get_total_flops()),
     }
 
@@ -185,7 +221,7 @@ def _cost(built: str, name: str, classes: int, trained_size: int, size: int) -> 
 def cost(folder: Path, size: int, task: str) -> dict[str, int]:
     """``params``, ``layers`` (with a weight of two or more dimensions) and ``flops`` of one image's forward pass at
     ``size``, counted by torch (two per multiply-add)."""
-    _, found = _loaded(folder, task)
+    found = _read(folder)
     about = found.about
     arguments = json.dumps(about["backbone"]["arguments"], sort_keys=True)
-    return dict(_cost(arguments, about["backbone"]["name"], len(about["classes"]), int(about["size"]), size))
+    return dict(_cost(arguments, about["backbone"]["name"], _outputs(found, task), int(about["size"]), size))

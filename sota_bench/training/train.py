@@ -112,8 +112,10 @@ def train(
         for technique in techniques
         if technique.name in inputs
     }
-    for technique in techniques:
-        if technique.precompute is not None and technique.precompute.source == "data" and technique.name in computed:
+    travelled = before.techniques if before else {}
+    for technique in techniques:  # statistics that came with the weights stay, whatever data the weights go on with
+        wanted = technique.precompute
+        if wanted and wanted.source == "data" and technique.name in computed and technique.name not in travelled:
             technique.load_state(computed[technique.name])
     start = _anchors(model, before, params["task"]) if about["rise"] else {}
     phase = Phase(
@@ -287,7 +289,7 @@ def _schedule_span(recipe: Any, about: Mapping[str, Any], images: int, steps: in
     if recipe.schedule_span == "phase":
         return 0, int(about["epochs"]) * steps
     lengths = [epochs * steps_in_epoch(images, recipe.batch_at(size)) for size, epochs in about["all_phases"]]
-    return sum(lengths[: int(about["index"])]), sum(lengths)
+    return sum(lengths[: int(about["schedule_index"])]), sum(lengths)
 
 
 def _augmented(images: Images, positions: np.ndarray, size: int, recipe: Any, rng: np.random.Generator) -> Tensor:

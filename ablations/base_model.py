@@ -1,0 +1,107 @@
+"""Base model: train a base on half of the classes first, then fine-tune it on the other half, with or without a rise of
+resolution inside the base training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import field_validator
+
+from sota_bench.technique import Card, Settings, Technique, read_schedule, setting
+
+SMALLEST = 16
+"""Pixels below which no default schedule goes."""
+
+
+def base_schedule(base: str, written: str, resize: Sequence[Any]) -> tuple[Any, ...]:
+    """The phases in which a base model is trained.
+
+    Args:
+        base: ``none``, ``progressive`` (the schedule as it is) or ``fixed`` (as many epochs, all at its last size).
+        written: the schedule; empty for one that ends at half of the first size of ``resize`` and has as many epochs,
+            half of them at half of that again.
+        resize: the phases (``size``, ``epochs``) of the fine-tuning.
+    """
+    if base == "none":
+        return ()
+    phases = read_schedule(written) if written else _default(resize)
+    if base == "fixed":
+        return read_schedule(f"{phases[-1].size}x{sum(phase.epochs for phase in phases)}")
+    return phases
+
+
+def _default(resize: Sequence[Any]) -> tuple[Any, ...]:
+    epochs = sum(phase.epochs for phase in resize)
+    last = _half(resize[0].size)
+    first = max(1, epochs // 2)
+    return read_schedule(f"{_half(last)}x{first} {last}x{max(1, epochs - first)}")
+
+
+def _half(size: int) -> int:
+    """Half of a size, rounded to what patches of 16 px divide."""
+    return max(SMALLEST, size // 2 // SMALLEST * SMALLEST)
+
+
+class BaseModelSettings(Settings):
+    base: Literal["none", "fixed", "progressive"] = setting(
+        "none",
+        "none, or a base model is trained on the first half of the classes and fine-tuned on the second: at one size "
+        "(fixed) or at rising sizes (progressive); `resize` is then the schedule of the fine-tuning",
+        scope="train",
+        levels=("none", "fixed", "progressive"),
+    )
+    base_resize: str = setting(
+        "",
+        "schedule of the base training with `progressive`; `fixed` trains as many epochs at its last size; empty for one "
+        "that ends at half of the first size of `resize`",
+        scope="train",
+    )
+
+    @field_validator("base_resize")
+    @classmethod
+    def _canonical(cls, text: str) -> str:
+        return " ".join(f"{phase.size}x{phase.epochs}" for phase in read_schedule(text)) if text.strip() else ""
+
+
+class BaseModel(Technique):
+    """The phases and the classes of the base are the core's to train; this says which they are."""
+
+    name = "base-model"
+    field = "base"
+    off = "none"
+    applies_to = "phases"
+    settings = BaseModelSettings
+    card = Card(
+        name="Schedule of the base model",
+        claim="Whether a base model must itself be trained progressively when its fine-tuning raises the resolution.",
+        why="A base that has seen one size only has filters and batch-norm statistics for objects of that size; one "
+        "trained at rising sizes has met the change of scale before, and may lose less when it meets it again.",
+        paper="Touvron, Vedaldi, Douze and Jégou 2019, Fixing the train-test resolution discrepancy "
+        "(https://arxiv.org/abs/1906.06423), for the change of scale; the question itself is open",
+        defaults="Half of the classes make the base, the other half the new task. Both bases train for as many "
+        "epochs and end at the same size, half of the size at which fine-tuning begins.",
+        cost="The base training, shared by all trials that fine-tune the same base; a progressive one is cheaper "
+        "than a fixed one.",
+        fails="Accuracies are those of half of the classes, so they are not to be compared with `none`: compare "
+        "fixed with progressive. Few classes make the split coarse.",
+    )
+
+    @classmethod
+    def problem(cls, recipe: Any) -> str | None:
+        """A progressive base needs a rise inside it."""
+        sizes = [phase.size for phase in cls.base_phases(recipe)]
+        if recipe.base == "progressive" and max(sizes) == sizes[0]:
+            shown = " ".join(f"{phase.size}x{phase.epochs}" for phase in cls.base_phases(recipe))
+            return f"the base schedule {shown} never rises; write base_resize with rising sizes, or use fixed"
+        return None
+
+    @classmethod
+    def fine_tunes(cls, recipe: Any) -> bool:
+        """Every level but ``none``."""
+        return bool(recipe.base != "none")
+
+    @classmethod
+    def base_phases(cls, recipe: Any) -> tuple[Any, ...]:
+        """Phases (``size``, ``epochs``) of the base training."""
+        return base_schedule(recipe.base, recipe.base_resize, recipe.phases)

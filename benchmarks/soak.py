@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ from sota_bench.store import Store  # noqa: E402
 
 FAULTS = ("raise", "kill", "segfault", "exit", "memory", "diverge", "float", "sysexit")
 MOST_GROWTH_MB = 20.0
+MARK = "SOTA_BENCH_SOAK"
+os.environ[MARK] = str(os.getpid())
 
 
 def graph(count: int, generator: np.random.Generator, fault_rate: float) -> list[Stage]:
@@ -81,10 +84,13 @@ def disturb(store: Store, stages: list[Stage], kills: int, generator: np.random.
     for _ in range(kills):
         driver = subprocess.Popen(
             [sys.executable, str(ENGINE_TESTS / "drive.py"), str(store.root), str(spec)],
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(float(generator.uniform(0.2, 1.5)))
+        assert driver.stdout is not None
+        if generator.random() < 0.8:
+            driver.stdout.readline()  # a stage has started; the others are killed while they start up
+        time.sleep(float(generator.uniform(0.0, 1.2)))
         if generator.random() < 0.5:
             for child in psutil.Process(driver.pid).children():
                 if "sota_bench.engine.worker" in " ".join(child.cmdline()):
@@ -95,6 +101,7 @@ def disturb(store: Store, stages: list[Stage], kills: int, generator: np.random.
         counts["runs that ended" if driver.poll() is not None else "drivers killed"] += 1
         driver.kill()
         driver.wait()
+        driver.stdout.close()
         if generator.random() < 0.5:
             counts["bits flipped"] += damage(store, generator) != "nothing"
     return counts
@@ -123,10 +130,9 @@ def check(store: Store, stages: list[Stage]) -> dict[str, int]:
         wrong += store.result(stage.key).values["value"] != value_of(stage, inputs)
     keys, rows = store.keys(), store.rows()
     behind = 0
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        ours = str(store.root) in line or "sota_bench.engine.worker" in line
-        behind += ours and process.pid != os.getpid()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            behind += process.environ().get(MARK) == os.environ[MARK] and process.pid != os.getpid()
     return {
         "lost": len({stage.key for stage in stages} - set(keys)),
         "doubled": len(keys) - len(stages),

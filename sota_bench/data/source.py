@@ -67,7 +67,13 @@ class Source(ABC):
         """
 
     def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
-        """Note that images, given as (path, reason), did not decode: the next scan names them and leaves them out."""
+        """Note that images, given as (path, reason), did not decode: the next scan names them and leaves them out.
+
+        Raises:
+            BadImage: this source cannot note it.
+        """
+        for path, reason in left_out:
+            raise BadImage(f"{path}: {reason}")
 
 
 def source_from_spec(spec: Mapping[str, Any]) -> Source:

@@ -53,8 +53,8 @@ class BaseModelSettings(Settings):
     )
     base_resize: str = setting(
         "",
-        "schedule of the base training with `progressive`; `fixed` trains as many epochs at its last size; empty for one "
-        "that ends at half of the first size of `resize`",
+        "schedule of the base training with `progressive`; `fixed` trains as many epochs at its last size; empty for "
+        "one that ends at half of the first size of `resize`",
         scope="train",
     )
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from timm.models import load_state_dict, model_entrypoint
-from torch import nn
+from torch import Tensor, nn
 
 from sota_bench.errors import UserError
 from sota_bench.randomness import derive
 from sota_bench.technique import Technique
+from sota_bench.training.architecture import build
 
 
 def family_of(name: str) -> str:
-    """timm's module of a model (``resnet``, ``vision_transformer``), which decides what its width and depth are called."""
+    """timm's module of a model (``resnet``, ``vision_transformer``), which decides what its width is called."""
     return model_entrypoint(name.split(".")[0]).__module__.rpartition(".")[2]
 
 
@@ -55,7 +57,7 @@ def create(
             model, arguments = _with_weights(name, weights, arguments)
         else:
             try:
-                model = timm.create_model(name, pretrained=False, **arguments)
+                model = build(name, **arguments)
             except TypeError as error:
                 remedy = "choose another backbone or leave those settings out"
                 raise UserError("recipe.backbone", name, f"does not take them: {error}", remedy) from error
@@ -65,7 +67,7 @@ def create(
 
 def rebuild(built: Mapping[str, Any], classes: int, size: int) -> nn.Module:
     """The same architecture again, its weights to be loaded by the caller."""
-    model = timm.create_model(built["name"], pretrained=False, **{**built["arguments"], "num_classes": classes})
+    model = build(built["name"], **{**built["arguments"], "num_classes": classes})
     resize(model, size)
     return model
 
@@ -87,7 +89,7 @@ def _with_weights(name: str, weights: str, arguments: dict[str, Any]) -> tuple[n
             return timm.create_model(f"local-dir:{path}", pretrained=True, **arguments), arguments
         if not path.is_file():
             raise FileNotFoundError("there is no such file or folder")
-        model = timm.create_model(name, pretrained=False, **arguments)
+        model = build(name, **arguments)
         _load(model, dict(load_state_dict(str(path), use_ema=False, weights_only=True)))
         return model, arguments
     except Exception as error:
@@ -96,7 +98,7 @@ def _with_weights(name: str, weights: str, arguments: dict[str, Any]) -> tuple[n
         raise UserError("recipe.weights", str(weights), f"cannot be used for {name}: {reason[:300]}", remedy) from error
 
 
-def _load(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
+def _load(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Loads all but a head of another number of classes.
 
     Raises:
@@ -120,15 +122,62 @@ def classifier_names(model: nn.Module) -> set[str]:
     return {key for key in model.state_dict() if any(key.startswith(f"{prefix}.") for prefix in prefixes)}
 
 
+@dataclass(frozen=True)
+class _Sized:
+    """The size that a network takes, and what was resampled for it.
+
+    Attributes:
+        size: pixels.
+        source_size: the size that ``source`` belongs to.
+        source: tensors by name before they were resampled; empty where nothing was.
+        resampled: the same tensors as they came out.
+    """
+
+    size: int
+    source_size: int
+    source: Mapping[str, Tensor]
+    resampled: Mapping[str, Tensor]
+
+
 def resize(model: nn.Module, size: int) -> None:
-    """Makes a network take ``size`` x ``size`` images: position embeddings are resampled (bicubic, antialiased, timm's
-    ``resample_abs_pos_embed``); convolutional networks take any size as they are.
+    """Makes a network take ``size`` x ``size`` images: timm resamples position embeddings (bicubic, antialiased);
+    convolutional networks take any size as they are.
+
+    Resampling loses detail, so it always starts from the embeddings as they were last trained: a network that goes to
+    another size and back without training gives its old logits, bit for bit.
 
     Raises:
         UserError: the backbone cannot take this size.
     """
     if not hasattr(model, "set_input_size"):
+        _check_fixed(model, size)
         return
+    last: _Sized | None = model.__dict__.get("_sized")
+    if last is None:
+        _set_size(model, size)
+        model.__dict__["_sized"] = _Sized(size, size, {}, {})
+        return
+    if last.size == size:
+        return
+    source_size, state = last.size, model.state_dict()
+    if last.source and all(torch.equal(state[name].cpu(), value.cpu()) for name, value in last.resampled.items()):
+        source_size = last.source_size
+        _set_size(model, source_size)
+        model.load_state_dict(last.source, strict=False)
+    before = model.state_dict()
+    if size != source_size:
+        _set_size(model, size)
+    after = model.state_dict()
+    changed = [name for name, value in after.items() if value.shape != before[name].shape]
+    model.__dict__["_sized"] = _Sized(
+        size,
+        source_size,
+        {name: before[name].detach().clone() for name in changed},
+        {name: after[name].detach().clone() for name in changed},
+    )
+
+
+def _set_size(model: Any, size: int) -> None:
     try:
         model.set_input_size(img_size=(size, size))
     except Exception as error:
@@ -136,7 +185,9 @@ def resize(model: nn.Module, size: int) -> None:
         raise UserError("recipe.resize", str(size), f"{name} cannot take it: {error}", "choose another size") from error
 
 
-def statistics(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
-    """The backbone's own mean and standard deviation per channel, in units of 0..1."""
+def _check_fixed(model: nn.Module, size: int) -> None:
     config: Mapping[str, Any] = getattr(model, "pretrained_cfg", {})
-    return tuple(config.get("mean") or (0.5, 0.5, 0.5)), tuple(config.get("std") or (0.5, 0.5, 0.5))
+    own = (config.get("input_size") or (3, size, size))[-1]
+    if config.get("fixed_input_size") and own != size:
+        problem = f"{type(model).__name__} takes {own} px and nothing else"
+        raise UserError("recipe.resize", str(size), problem, "train at that size, or choose another backbone")

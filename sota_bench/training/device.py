@@ -16,7 +16,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def layout(model: nn.Module, wanted: str) -> torch.memory_format:
-    """``channels_last`` unless ``contiguous`` is asked for; networks without 2-d convolutions gain nothing and keep theirs."""
+    """``channels_last`` unless ``contiguous`` is asked for; without 2-d convolutions there is nothing to gain."""
     convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
     return torch.channels_last if wanted != "contiguous" and convolutional else torch.contiguous_format
 

@@ -15,11 +15,15 @@ from torch import Tensor, nn
 from sota_bench.data.cache import channel_statistics
 from sota_bench.engine.messages import Outcome, Progress
 from sota_bench.technique import Technique
-from sota_bench.training import checkpoint, device as devices
+from sota_bench.training import checkpoint
+from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes
 from sota_bench.training.evaluate import load_model
 from sota_bench.training.images import Images
 from sota_bench.training.prepared import prepared
+
+SHOWN = 16
+"""Numbers of one result, up to which they are kept for the report."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Inputs:
         return channel_statistics(self.images.cache, self.images.rows, channels=self.images.in_chans)
 
     def batches(self, limit: int | None, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalized central crops float32 [B, C, size, size] and labels int64 [B] of the first ``limit`` images."""
+        """Normalized central crops float32 [B, C, size, size] and labels int64 [B] of ``limit`` images, spread
+        evenly over the training images."""
         count = len(self.images) if limit is None else min(limit, len(self.images))
         spread = np.linspace(0, len(self.images) - 1, count).round().astype(np.int64)
         for first in range(0, count, batch_size):
@@ -96,6 +101,7 @@ def precompute(
     computed = technique.compute(given)
     checkpoint.write_tensors(workspace / "computed.safetensors", computed)
     devices.synchronize(device)
-    small = {name: [round(x, 6) for x in value.flatten().tolist()] for name, value in computed.items() if value.numel() <= 16}
+    small = {name: value for name, value in computed.items() if value.numel() <= SHOWN}
+    shown = {name: [round(number, 6) for number in value.flatten().tolist()] for name, value in small.items()}
     seconds = {"prepare": ready - started, "train": time.perf_counter() - ready}
-    return Outcome({"computed": small, "images": len(images)}, seconds, devices.peak_memory_mb(device))
+    return Outcome({"computed": shown, "images": len(images)}, seconds, devices.peak_memory_mb(device))

@@ -79,7 +79,9 @@ def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: boo
     error, rank = _residual(np.hstack([base, saturated]), wanted)
     df_error = len(values) - rank - (run.max() + 1 if within else 0)
     noise = error / df_error if df_error > 0 and error > (ROUNDING * np.abs(values).max()) ** 2 * len(values) else None
-    every = [term for size in range(1, len(levels) + 1) for term in combinations(levels, size)]
+    # In the order of the factors, as the wanted terms are: a within-run factor may come first.
+    named = [factor.name for factor in design.factors if factor.name in levels]
+    every = [term for size in range(1, len(named) + 1) for term in combinations(named, size)]
     inside = {factor.name for factor in design.inside}
     listed = {
         term: columns_of(term)

@@ -36,7 +36,7 @@ TORCH_FREE = [
 LAYERS = {
     "errors": set(),
     "randomness": set(),
-    "technique": {"grid.backbones"},
+    "technique": {"grid.backbones", "grid.schedule"},
     "registry": {"errors", "technique"},
     "grid": {"errors", "technique", "registry", "grid"},
     "stats": {"errors", "stats", "grid.nearest"},

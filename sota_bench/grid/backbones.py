@@ -69,6 +69,6 @@ def backbone_problem(name: str) -> str | None:
 
 
 def small_backbones() -> tuple[SmallBackbone, ...]:
-    """A short list of backbones that train in minutes, the smallest first (measured by ``backbone_sizes.py``)."""
+    """A short list of backbones that train in minutes, the smallest first (by ``benchmarks/small_backbones.py``)."""
     rows = json.loads((files("sota_bench.grid") / "small_backbones.json").read_text(encoding="utf-8"))
     return tuple(SmallBackbone(**row) for row in rows)

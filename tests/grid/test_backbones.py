@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from sota_bench.grid.backbones import backbone_names, backbone_problem, small_backbones
+from sota_bench.grid.backbones import backbone_families, backbone_names, backbone_problem, small_backbones
 
 
 def measuring() -> ModuleType:
@@ -34,13 +34,13 @@ def test_a_tag_of_weights_may_follow() -> None:
 
 def test_without_timm_every_name_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    backbone_names.cache_clear()
+    backbone_families.cache_clear()
     backbone_problem.cache_clear()
     try:
         assert backbone_names() == () and backbone_problem("anything") is None
     finally:
         monkeypatch.undo()
-        backbone_names.cache_clear()
+        backbone_families.cache_clear()
         backbone_problem.cache_clear()
 
 

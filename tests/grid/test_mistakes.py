@@ -24,7 +24,7 @@ MISTAKES = {
     ),
     "table is a value": ("recipe = 3\n" + OK, "recipe: 3 is not a table; write [recipe] on a line of its own"),
     "misspelt key": ("[recipe]\nbatchsize = 3\n" + OK, "recipe.batchsize: there is no such key; did you mean batch_size?"),
-    "misspelt factor": ("[factors]\nresise = ['64x1']", "factors.resise: there is no such key; did you mean resize?"),
+    "misspelt factor": ("[factors]\noptimiser = ['sgd']", "factors.optimiser: there is no such key; did you mean optimizer or optimizer_at_switch?"),
     "key of another table": ("[grid]\nlr = 0.1\n" + OK, "grid.lr: there is no such key; it belongs in [recipe] or [factors]"),
     "grid key in recipe": ("[recipe]\nseeds = [1]\n" + OK, "recipe.seeds: there is no such key; it belongs in [grid]"),
     "far key": (

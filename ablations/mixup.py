@@ -48,10 +48,10 @@ class Mixup(Technique):
     card = Card(
         name="Mixup",
         claim="Better calibrated, less overconfident networks, and often higher accuracy on long trainings.",
-        why="The network is asked to be linear between examples, so it is told when to be unsure: an image that is 70% cat "
-        "and 30% dog has exactly that as its target. The targets stay probabilities that sum to 1, so cross-entropy is "
-        "still a proper score and the network's output can still be read as a probability. With wrong labels it is "
-        "harder to learn single examples by heart.",
+        why="The network is asked to be linear between examples, so it is told when to be unsure: an image that is "
+        "70% cat and 30% dog has exactly that as its target. The targets stay probabilities that sum to 1, so "
+        "cross-entropy is still a proper score and the network's output can still be read as a probability. With "
+        "wrong labels it is harder to learn single examples by heart.",
         paper="Zhang, Cisse, Dauphin and Lopez-Paz 2018, mixup: Beyond Empirical Risk Minimization "
         "(https://arxiv.org/abs/1710.09412)",
         defaults="alpha 0.2 with lambda per batch, as in the paper's ImageNet runs; 0.4 is fastai's default.",

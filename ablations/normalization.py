@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from sota_bench.technique import Card, Precompute, Settings, Technique, setting
@@ -22,6 +22,17 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         mean, std: float [C], in the units of ``images``.
     """
     return (images - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
+
+
+def _for_channels(statistics: Sequence[float], channels: int) -> list[float]:
+    """Statistics in units of 0..1 to those of so many channels in units of 0..255.
+
+    timm adds up the first layer's weights over red, green and blue where a network is to see luminance, so the mean of
+    the three stands for all of them.
+    """
+    if len(statistics) == channels:
+        return [255 * value for value in statistics]
+    return [255 * sum(statistics) / len(statistics)] * channels
 
 
 class NormalizationSettings(Settings):
@@ -47,25 +58,26 @@ class Normalization(Technique):
     card = Card(
         name="Input normalization",
         claim="Inputs with mean 0 and deviation 1 train faster and more safely than raw pixels.",
-        why="A first layer without a norm of its own passes the scale and offset of its input on to every gradient: with "
-        "pixels of 0..255 the useful learning rate is many times smaller. Batch norm after the first layer cancels "
-        "scale and offset, so little is left to gain there. Pretrained weights expect the statistics they were trained "
-        "with.",
+        why="A first layer without a norm of its own passes the scale and offset of its input on to every "
+        "gradient: with pixels of 0..255 the useful learning rate is many times smaller. Batch norm after the "
+        "first layer cancels scale and offset, so little is left to gain there. Pretrained weights expect the "
+        "statistics they were trained with.",
         paper="LeCun, Bottou, Orr and Müller 1998, Efficient BackProp, section 4.3 "
         "(https://doi.org/10.1007/978-3-642-35289-8_3)",
-        defaults="dataset: mean and deviation per channel over the whole training split; pretrained for pretrained weights.",
+        defaults="dataset: mean and deviation per channel over the whole training split; pretrained for pretrained "
+        "weights.",
         cost="One multiply and add per pixel; the statistics are one pass over the decoded training images, cached.",
         fails="No measurable effect with batch norm after the first layer; a mismatch with pretrained weights hurts.",
     )
 
     def __init__(self, recipe: Any) -> None:
         super().__init__(recipe)
-        channels = recipe.in_chans
-        self.mean, self.std = {
-            "none": ([0.0] * channels, [1.0] * channels),
-            "unit": ([0.0] * channels, [255.0] * channels),
-            "symmetric": ([127.5] * channels, [127.5] * channels),
-        }.get(recipe.normalize, (None, None))
+        # The levels that look at the data or at the weights learn theirs later; until then there are none.
+        offset, scale = {"none": (0.0, 1.0), "unit": (0.0, 255.0), "symmetric": (127.5, 127.5)}.get(
+            recipe.normalize, (None, None)
+        )
+        self.mean = [] if offset is None else [offset] * recipe.in_chans
+        self.std = [] if scale is None else [scale] * recipe.in_chans
         self._tensors: tuple[Tensor, Tensor] | None = None
 
     @classmethod
@@ -87,12 +99,10 @@ class Normalization(Technique):
 
     def on_phase_start(self, phase: Phase) -> None:
         """The level ``pretrained`` reads the backbone's own statistics, in units of 0..1."""
-        if self.mean is None:
-            config = phase.model.pretrained_cfg
-            grey = self.recipe.in_chans == 1
-            mean, std = (list(config[key]) for key in ("mean", "std"))
-            mean, std = ([sum(mean) / 3], [sum(std) / 3]) if grey else (mean, std)
-            self.mean, self.std = [255 * value for value in mean], [255 * value for value in std]
+        if not self.mean:
+            config: Any = phase.model.pretrained_cfg
+            channels = self.recipe.in_chans
+            self.mean, self.std = (_for_channels(config[key], channels) for key in ("mean", "std"))
 
     def on_input(self, images: Tensor) -> Tensor:
         """Normalized images float32 [B, C, H, W]."""
@@ -109,8 +119,11 @@ class Normalization(Technique):
         """The statistics used travel with the checkpoint."""
         import torch
 
-        return {"mean": torch.tensor(self.mean).double(), "std": torch.tensor(self.std).double()}
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in self._named()}
 
     def describe(self) -> dict[str, Any]:
         """Statistics used, in units of 0..255."""
-        return {"mean": [round(value, 4) for value in self.mean], "std": [round(value, 4) for value in self.std]}
+        return {name: [round(value, 4) for value in values] for name, values in self._named()}
+
+    def _named(self) -> tuple[tuple[str, list[float]], ...]:
+        return ("mean", self.mean), ("std", self.std)

@@ -1,4 +1,4 @@
-"""A laboratory for tests of training: a folder of small images, and grids planned and run on it without the command line.
+"""A laboratory for tests of training: a folder of small images, and grids that are planned and run in this process.
 
 Stages are run once for a session, so tests that ask for the same training share it.
 """
@@ -30,6 +30,9 @@ resize = "32x1"
 batch_size = 16
 precision = "fp32"
 """
+
+
+ONE_CELL = "lr = [0.003]"
 
 
 def draw(label: int, rng: np.random.Generator) -> np.ndarray:
@@ -118,7 +121,7 @@ class Lab:
     folders: dict[str, Path] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
-    def plan(self, recipe: str = "", factors: str = "lr = [0.003]", seeds: Sequence[int] = (0,), data: str = "") -> Plan:
+    def plan(self, recipe: str = "", factors: str = ONE_CELL, seeds: Sequence[int] = (0,), data: str = "") -> Plan:
         """The plan of a grid on these images.
 
         Args:
@@ -147,7 +150,7 @@ class Lab:
             self.folders[stage.key], self.outcomes[stage.key] = workspace, outcome
         return self.outcomes[stage.key]
 
-    def run(self, recipe: str = "", factors: str = "lr = [0.003]", seeds: Sequence[int] = (0,), data: str = "") -> Ran:
+    def run(self, recipe: str = "", factors: str = ONE_CELL, seeds: Sequence[int] = (0,), data: str = "") -> Ran:
         """Plans a grid and runs all of it; arguments as :meth:`plan`."""
         plan = self.plan(recipe, factors, seeds, data)
         for stage in plan.stages.values():

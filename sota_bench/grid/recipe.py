@@ -33,7 +33,7 @@ class CoreRecipe(Settings):
         'pretrained weights: "" for none, "timm" for the hub\'s, or a local file or folder in timm\'s format',
         scope="train",
     )
-    in_chans: int = setting(3, "input channels: 3 for RGB, 1 for luminance", scope="train", ge=1, le=3)
+    in_chans: Literal[1, 3] = setting(3, "input channels: 3 for RGB, 1 for luminance", scope="train")
     resize: str = setting(
         "64x5",
         'resolution schedule: SIZExEPOCHS phases, such as "64x3 128x2"',
@@ -68,8 +68,10 @@ class CoreRecipe(Settings):
     drop_path: float = setting(0.0, "stochastic depth rate (Huang et al. 2016)", scope="train", ge=0, lt=1)
     dropout: float = setting(0.0, "dropout rate before the classifier", scope="train", ge=0, lt=1)
     crop_scale: float = setting(
-        0.35, "smallest area of a random resized crop, as a share of the image; 1 for none", scope="train", gt=0, le=1
-    )
+        0.35,
+        "smallest area of a random resized crop, as a share of the image; 1 for none, which takes the central square",
+        scope="train", gt=0, le=1,
+    )  # fmt: skip
     flip: bool = setting(True, "mirror half of the training images", scope="train")
     precision: Literal["auto", "fp32", "bf16"] = setting(
         "auto", "auto is bf16 where the device has it in hardware, else fp32", scope="train"

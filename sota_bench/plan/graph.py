@@ -26,7 +26,7 @@ from sota_bench.technique import Technique
 _NOT_IN_TRAINING = ("resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span")
 """Core fields that reach a training stage in another form: as its phase, its own batch size, or a digest."""
 
-_FOR_EVALUATION = ("precision", "layout", "crop_scale", "in_chans")
+_FOR_EVALUATION = ("precision", "layout")
 """Training fields that an evaluation reads as well."""
 
 

@@ -7,12 +7,15 @@ matrices: the same triangle filter, one launch, without the rounding.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # mapped read-only, and only read
 
 
 def random_resized_boxes(
@@ -25,7 +28,7 @@ def random_resized_boxes(
 
     Args:
         heights, widths: int [B], the images' sizes in pixels.
-        min_area: smallest share of the image's area; 1 keeps the whole image.
+        min_area: smallest share of the image's area; 1 takes the central square, as evaluation does.
         rng: draws 4 x 10 numbers per image whatever they come to, so that images do not shift each other's draws.
 
     Returns:
@@ -33,6 +36,8 @@ def random_resized_boxes(
     """
     count, tries = len(heights), 10
     draws = rng.random((4, tries, count))
+    if min_area >= 1:
+        return central_boxes(heights, widths, 1.0)
     area = heights * widths * (min_area + (1 - min_area) * draws[0])
     ratio = np.exp(np.log(3 / 4) + (np.log(4 / 3) - np.log(3 / 4)) * draws[1])
     w = np.rint(np.sqrt(area * ratio)).astype(np.int64)
@@ -49,8 +54,6 @@ def random_resized_boxes(
         fallback_w = min(width, round(height * 4 / 3))
         fallback_h = min(height, round(width * 4 / 3))
         boxes[i] = ((height - fallback_h) // 2, (width - fallback_w) // 2, fallback_h, fallback_w)
-    if min_area >= 1:
-        boxes = np.stack([np.zeros(count, np.int64), np.zeros(count, np.int64), heights, widths], axis=1)
     return boxes
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,9 +35,7 @@ class Images:
         if device.type == "cuda" and cache.uniform is not None:
             free, _ = torch.cuda.mem_get_info(device)
             if cache.pixels.nbytes < free // 3:
-                with warnings.catch_warnings():  # the cache is mapped read-only, and is only read
-                    warnings.simplefilter("ignore", UserWarning)
-                    self._resident = torch.from_numpy(cache.as_array()).to(device)
+                self._resident = torch.from_numpy(cache.as_array()).to(device)
 
     def __len__(self) -> int:
         return len(self.rows)

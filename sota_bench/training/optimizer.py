@@ -20,8 +20,8 @@ def learning_rate(kind: str, position: float, total: float, peak: float, warmup:
     """The learning rate of one step.
 
     Args:
-        kind: ``one-cycle`` (Smith and Topin 2018, as torch's ``OneCycleLR`` with cosine annealing), ``cosine``
-            (Loshchilov and Hutter 2017, without restarts) or ``constant``.
+        kind: ``one-cycle`` (Smith and Topin 2018, as torch's ``OneCycleLR`` with cosine annealing; the momentum stays),
+            ``cosine`` (Loshchilov and Hutter 2017, without restarts) or ``constant``.
         position: step, 0 to ``total`` - 1.
         total: steps of the schedule.
         peak: the highest rate.
@@ -34,8 +34,8 @@ def learning_rate(kind: str, position: float, total: float, peak: float, warmup:
     start, end = peak / START_DIVISOR, peak / START_DIVISOR / FINAL_DIVISOR
     top, last = warmup * total - 1, total - 1
     if position <= top:
-        return _anneal(start, peak, position / top)
-    return _anneal(peak, end, (position - top) / (last - top) if last > top else 1.0)
+        return _anneal(start, peak, position / top if top > 0 else 1.0)  # a warm-up of one step is at the peak
+    return _anneal(peak, end, (position - top) / (last - top))
 
 
 def _anneal(first: float, last: float, share: float) -> float:

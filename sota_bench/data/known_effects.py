@@ -20,9 +20,10 @@ What must happen, and why:
    (ConvNeXt, ViT) a large common offset drowns the picture, and normalization by the data set's statistics helps.
    Weight standardization (NFNet) removes the offset by itself and is no example of it.
 3. **Wrong labels punish certainty.** 15% of the training labels, and no others, are replaced by another class. Only
-   training that is long enough to fit them loses negative log-likelihood on the clean splits, and then a method that
-   resists fitting them (Mixup, label smoothing) loses less. Short training does not reach this regime: there, an
-   honest report finds no gain.
+   training that is long enough to fit them loses negative log-likelihood and calibration on the clean splits, and
+   then a method that resists fitting them loses less: Mixup in both, label smoothing in calibration. Tens of epochs
+   on a fraction of the images without random crops do it. A few epochs on all of them do not reach this regime: there, an honest report finds no
+   gain.
 4. **Scale and place vary.** The object's radius varies by a factor of 2 and its centre is uniform, so random resized
    crops and several test sizes mean something.
 5. **Mirroring keeps the class.** Shapes are their own mirror image, and a mirrored grating is the same one at another

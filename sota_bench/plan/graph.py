@@ -19,7 +19,7 @@ from sota_bench.plan.order import order
 from sota_bench.plan.phases import PhasePlan, phases_of
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
 from sota_bench.plan.stage import Stage
-from sota_bench.plan.weights import weights_digest
+from sota_bench.plan.weights import located, weights_digest
 from sota_bench.registry import techniques
 from sota_bench.technique import Technique
 
@@ -149,8 +149,9 @@ class _Builder:
             "seed": trial.seed,
         }
         if recipe.weights and not training:
-            params["weights"] = weights_digest(recipe.weights, recipe.backbone, str(self.grid.file))
-            context["weights"] = recipe.weights
+            params["weights"] = weights_digest(recipe.weights, recipe.backbone, self.grid.file)
+            hub = recipe.weights == "timm"
+            context["weights"] = "timm" if hub else str(located(recipe.weights, self.grid.file))
         of = "" if phase.task == "main" else f"{phase.task} "
         title = ", ".join(
             [f"train {of}{phase.size} px x{phase.epochs}", *self._levels(trial, acting), f"seed {trial.seed}"]

@@ -67,7 +67,7 @@ def summary_lines(tables: RunTables, analysis: Any) -> list[str]:
 def fill(head: dict[str, Any], body: Sequence[Section]) -> str:
     """The templates with a head and sections in them; figures are drawn here, one by one."""
     with drawing():
-        return _environment().get_template("page.html").render(head=head, sections=body)
+        return str(_environment().get_template("page.html").render(head=head, sections=body))
 
 
 def figure(chart: Chart) -> str:

@@ -86,7 +86,7 @@ def drawing() -> Iterator[None]:
     """The matplotlib settings that every figure shares; fixed, so that the same tables give the same bytes."""
     import matplotlib
 
-    settings = {
+    settings: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": "sota_bench",
         "figure.dpi": 72,
@@ -134,7 +134,7 @@ def sheet(width: int, height: float, rows: int = 1, columns: int = 1, **options:
 
     figure = Figure(figsize=(width / 72, height / 72))
     if rows * columns > 1:
-        figure.get_layout_engine().set(w_pad=8 / 72, h_pad=8 / 72)
+        figure.set_layout_engine("constrained", w_pad=8 / 72, h_pad=8 / 72)
     return figure, figure.subplots(rows, columns, **options)
 
 
@@ -173,7 +173,8 @@ def to_svg(figure: Figure, key: str, title: str, finding: str, css: str = "") ->
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     root = ElementTree.fromstring(buffer.getvalue())
     names = _names(root, key)
     box = root.get("viewBox", "0 0 1 1")

@@ -237,6 +237,6 @@ def over_images(view: View, effect: Effect) -> tuple[float, float] | None:
     pairs = sides[0].to_frame("a").join(sides[1].rename("b"), how="inner")
     if pairs.empty:
         return None
-    stacks = [np.array([view.tables.predictions[trial] for trial in pairs[side]], dtype=bool) for side in ("a", "b")]
-    found = image_uncertainty(*stacks)
+    a, b = (np.array([view.tables.predictions[trial] for trial in pairs[side]], dtype=bool) for side in ("a", "b"))
+    found = image_uncertainty(a, b)
     return found.low, found.high

@@ -96,7 +96,7 @@ class View:
             frame[name], frame[f"{name}_low"], frame[f"{name}_high"] = pooled_means(self.done, "cell", name)
         for name in MEANS:
             frame[name] = groups[name].mean()
-        frame["label"] = [self.label(row) for row in frame[list(self.factors)].to_dict("records")]
+        frame["label"] = [self.label(dict(row)) for _, row in frame[list(self.factors)].iterrows()]
         return frame.sort_values("accuracy", ascending=False, kind="stable")
 
     @cached_property
@@ -118,6 +118,16 @@ class View:
     def asks(self, *names: str) -> list[str]:
         """Those of ``names`` that are factors with more than one level."""
         return [name for name in names if len(self.factors.get(name, [])) > 1]
+
+
+def records(frame: pd.DataFrame) -> list[Any]:
+    """The rows as named tuples, without the index."""
+    return list(frame.itertuples(index=False))
+
+
+def labelled(frame: pd.DataFrame) -> list[tuple[Any, Any]]:
+    """The rows as (index, row) pairs; the index is a tuple where it has several levels."""
+    return list(frame.iterrows())
 
 
 def pooled_means(frame: pd.DataFrame, by: str | list[str], value: str) -> tuple[pd.Series, pd.Series, pd.Series]:

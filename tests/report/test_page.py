@@ -239,3 +239,17 @@ def test_thousands_of_trials_render_in_seconds() -> None:
     assert time.process_time() - start < 20
     assert len(page) < 1_500_000
     assert isinstance(tables.trials, pd.DataFrame) and len(tables.trials) == 2304
+
+
+def test_a_clear_interaction_gets_its_lines_and_simple_effects() -> None:
+    """Mixup is made to help by 3 points where inputs are normalized, and nowhere else."""
+    tables = synthetic(seeds=3, factors={name: FACTORS[name] for name in ("tta", "normalize", "mixup")})
+    both = (tables.trials["normalize"] == "dataset") & (tables.trials["mixup"] == "0.2")
+    trials = tables.trials.assign(accuracy=tables.trials["accuracy"] + 3.0 * both)
+    changed = RunTables(**{**vars(tables), "trials": trials})
+    text = Outline(render(changed, analysis_of(changed))).text
+    assert "Clear: normalize with mixup." in text
+    assert "Flagged pairs" in text
+    assert "Helps on average" in text
+    assert "It interacts with mixup: read it level by level." in text
+    assert "mixup 0.2 vs 0.0, at normalize dataset" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ from sota_bench.report.parts import Block, Cell, Chart, Section, Table
 from sota_bench.report.text import finite, level_text, number, signed
 from sota_bench.report.theme import Ink, name_y, sheet, styles
 from sota_bench.report.verdicts import HEADS, of_response
-from sota_bench.report.view import View, block_means
+from sota_bench.report.view import View, block_means, records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,10 +83,10 @@ def _curve(view: View, factor: str) -> pd.DataFrame:
 
 
 def _finding(view: View, factor: str, levels: list[str]) -> str:
-    means = view.done.groupby(factor)[["ece", "confidence", "accuracy"]].mean()
+    means: Any = view.done.groupby(factor)[["ece", "confidence", "accuracy"]].mean()
     parts = []
     for level in levels:
-        gap = means.loc[level, "confidence"] * 100 - means.loc[level, "accuracy"]
+        gap = float(means.loc[level, "confidence"] * 100 - means.loc[level, "accuracy"])
         sure = "about right" if abs(gap) < 1 else "too sure" if gap > 0 else "not sure enough"
         parts.append(
             f"{factor} {level_text(level)}: ECE {number(means.loc[level, 'ece'], 3)}, confidence {signed(gap)} pp "
@@ -105,7 +105,7 @@ def _bins(curve: pd.DataFrame, factor: str, levels: list[str]) -> Table:
             number(r.accuracy, 3),
         ]
         for level in levels
-        for r in curve[curve[factor] == level].rename(columns={"count": "count_"}).itertuples()
+        for r in records(curve[curve[factor] == level].rename(columns={"count": "count_"}))
     ]
     return Table(
         "Confidence bins, all trials of a level together",
@@ -120,7 +120,7 @@ def _measures(view: View, factor: str, levels: list[str]) -> Table:
     for level in levels:
         row: list[Cell | str] = [f"{factor} {level_text(level)}"]
         for name, (_, digits) in MEASURES.items():
-            m = means[name].loc[level]
+            m: Any = means[name].loc[level]
             row.append(
                 Cell(
                     f"{number(m['mean'], digits)} \u00b1 {number(m['high'] - m['mean'], digits)}"

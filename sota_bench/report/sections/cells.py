@@ -98,7 +98,7 @@ def _missing(view: View) -> Table | None:
     rows = [
         [
             str(cell),
-            view.label({name: levels[cell] for name, levels in factors.items()}),
+            view.label({name: str(levels.loc[str(cell)]) for name, levels in factors.items()}),
             str(row["status"]).replace("_", " "),
             str(row["error"]),
         ]

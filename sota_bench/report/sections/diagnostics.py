@@ -11,7 +11,7 @@ import pandas as pd
 from sota_bench.report.parts import Block, Cell, Chart, Section, Table
 from sota_bench.report.text import minutes, number, p_value, plural
 from sota_bench.report.theme import Ink, name_y, sheet
-from sota_bench.report.view import View
+from sota_bench.report.view import View, records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,9 +100,7 @@ def _residual_chart(residuals: pd.DataFrame) -> Chart:
     fit = float(np.corrcoef(places, ordered["scaled"])[0, 1])
     shape = "close to normal" if fit > 0.975 else "not normal: trust the intervals less"
     top = residuals.reindex(residuals["scaled"].abs().sort_values(ascending=False, kind="stable").index).head(20)
-    rows = [
-        [r.trial, number(r.fitted, 2), number(r.residual, 2), number(r.scaled, 2)] for r in top.itertuples(index=False)
-    ]
+    rows = [[r.trial, number(r.fitted, 2), number(r.residual, 2), number(r.scaled, 2)] for r in records(top)]
     table = Table(
         "The twenty largest residuals", ["Trial", "Fitted, %#", "Residual, pp#", "In standard deviations#"], rows
     )

@@ -60,7 +60,7 @@ def section(view: View) -> Section | None:
 
 def table(found: list[Effect], caption: str, folded: str = "") -> Table:
     """Contrasts as rows: the numbers of the forest plot."""
-    rows = [
+    rows: list[list[Cell | str]] = [
         [
             e.name,
             Cell(signed(e.estimate, 2), e.estimate),
@@ -78,7 +78,7 @@ def table(found: list[Effect], caption: str, folded: str = "") -> Table:
 
 
 def _image_table(found: list[Effect], images: dict[str, tuple[float, float]]) -> Table:
-    rows = [
+    rows: list[list[Cell | str]] = [
         [
             e.name,
             Cell(signed(e.estimate, 2), e.estimate),

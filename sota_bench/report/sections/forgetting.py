@@ -26,7 +26,7 @@ def section(view: View) -> Section | None:
     risen = view.done.dropna(subset=["stability", "plasticity"])
     if risen.empty:
         return None
-    factor = (view.asks(*FIELDS) or [None])[0]
+    factor = next(iter(view.asks(*FIELDS)), None)
     risen = risen.assign(group=risen[factor] if factor else "all trials")
     means = {name: block_means(risen, ["group"], name) for name in ("stability", "plasticity", "forgetting")}
     levels = list(means["stability"].index)
@@ -168,7 +168,7 @@ def _matrix_finding(grids: list[tuple[str, pd.DataFrame]]) -> str:
     for name, grid in grids:
         if len(grid) > 1:
             change = grid.iloc[-1] - grid.iloc[:-1].max()
-            worst = change.idxmin()
+            worst = str(change.idxmin())
             changes.append(f"{name} {signed(change[worst])} pp at {worst}")
     if not changes:
         return "One phase only, so there is nothing to forget."

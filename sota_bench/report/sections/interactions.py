@@ -12,7 +12,7 @@ from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
 from sota_bench.report.text import join, level_text, number, p_value, plural, signed
 from sota_bench.report.theme import Ink, diverging, name_y, sheet, styles
 from sota_bench.report.verdicts import Effect, interactions
-from sota_bench.report.view import View, block_means
+from sota_bench.report.view import View, block_means, labelled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,7 +147,7 @@ def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
                 number(r["mean"], 2),
                 f"{number(r['low'], 2)} to {number(r['high'], 2)}",
             ]
-            for (a, b), r in means.iterrows()
+            for (a, b), r in labelled(means)
         ]
     parts = []
     for first, second, means in panels:

@@ -10,7 +10,7 @@ import pandas as pd
 from sota_bench.report.parts import Block, Chart, Facts, Prose, Section, Table
 from sota_bench.report.text import finite, level_text, minutes, number, plural
 from sota_bench.report.theme import Ink, legend_above, sheet, short
-from sota_bench.report.view import View
+from sota_bench.report.view import View, records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,10 +128,7 @@ def _table(rows: pd.DataFrame) -> Table:
     return Table(
         "Minutes per iteration, by level",
         ["Level", "Trials#", "Mean#", "Quickest#", "Slowest#", "Predicted#"],
-        [
-            [r.name, str(r.n), *(number(v, 3) for v in (r.mean, r.low, r.high, r.predicted))]
-            for r in rows.itertuples(index=False)
-        ],
+        [[r.name, str(r.n), *(number(v, 3) for v in (r.mean, r.low, r.high, r.predicted))] for r in records(rows)],
     )
 
 

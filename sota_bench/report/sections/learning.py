@@ -56,7 +56,7 @@ def _chosen(view: View, curves: pd.DataFrame) -> list[tuple[str, str]]:
     why = {view.baseline: "baseline", ranked[0]: "most accurate", ranked[-1]: "least accurate"}
     order = dict.fromkeys([view.baseline, ranked[0], ranked[-1], *failed, *ranked])
     have = set(curves["cell"].astype(str))
-    out = []
+    out: list[tuple[str, str]] = []
     for cell in order:
         if cell is not None and cell in have and cell in view.cells.index and len(out) < MOST_CELLS:
             label = view.cells.loc[cell, "label"]

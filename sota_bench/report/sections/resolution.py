@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import number
 from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
-from sota_bench.report.view import View, block_means
+from sota_bench.report.view import View, block_means, labelled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ def section(view: View) -> Section | None:
         return None
     means = block_means(frame, ["schedule", "tta", "size"], "accuracy")
     schedules = list(dict.fromkeys(means.reset_index()["schedule"]))[:MOST_LINES]
-    rows = [
+    rows: list[list[Cell | str]] = [
         [
             str(schedule),
             "on" if tta else "off",
@@ -33,7 +33,7 @@ def section(view: View) -> Section | None:
             Cell(number(r["mean"], 2), r["mean"]),
             f"{number(r['low'], 2)} to {number(r['high'], 2)}",
         ]
-        for (schedule, tta, size), r in means.iterrows()
+        for (schedule, tta, size), r in labelled(means)
     ]
     table = Table(
         "Mean accuracy at each evaluation resolution",
@@ -77,7 +77,7 @@ def _finding(means: pd.DataFrame) -> str:
     plain = plain[~plain["tta"]] if (~plain["tta"]).any() else plain
     parts = []
     for schedule, part in plain.groupby("schedule", sort=False):
-        best = part.loc[part["mean"].idxmax()]
+        best: Any = part.sort_values("mean", kind="stable").iloc[-1]
         parts.append(f"{schedule} is best at {best['size']} px ({number(best['mean'])}%)")
     return "; ".join(parts[:MOST_LINES]) + "."
 

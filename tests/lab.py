@@ -5,6 +5,7 @@ Stages are run once for a session, so tests that ask for the same training share
 
 from __future__ import annotations
 
+import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sota_bench.engine.messages import Outcome, Progress
+from sota_bench.engine.messages import Outcome, Progress, Stopped
 from sota_bench.engine.stages import execute
 from sota_bench.grid import load
 from sota_bench.plan.make import Machine, make_plan
@@ -156,6 +157,31 @@ class Lab:
         for stage in plan.stages.values():
             self.run_stage(stage)
         return Ran(plan, self.folders, self.outcomes)
+
+    def run_apart(self, stage: Stage, stops: Sequence[int] = ()) -> tuple[Path, Outcome]:
+        """Runs one stage once more in a folder of its own.
+
+        Args:
+            stage: its parents have been run.
+            stops: after how many steps it is stopped; it then goes on from what it left, as a killed run does.
+        """
+        workspace = Path(tempfile.mkdtemp(dir=_made(self.folder / "apart")))
+        inputs = {role: self.folders[key] for role, key in stage.parents.items()}
+        for stop in stops:
+            left = stop
+
+            def count(progress: Progress) -> None:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise Stopped
+
+            try:
+                execute(stage, inputs, workspace, "cpu", count)
+            except Stopped:
+                continue
+            raise AssertionError(f"{stage.title} ended before step {stop}")
+        return workspace, execute(stage, inputs, workspace, "cpu", ignore)
 
 
 def _made(folder: Path) -> Path:

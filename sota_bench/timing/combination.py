@@ -1,0 +1,144 @@
+"""What decides how long a stage takes per image: its combination of network, size, batch and techniques."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sota_bench.plan.keys import canonical
+from sota_bench.plan.plan import Plan
+from sota_bench.plan.stage import Stage
+from sota_bench.registry import techniques
+from sota_bench.technique import Technique
+
+FREE = (
+    "lr", "weight_decay", "schedule", "schedule_span", "warmup", "optimizer_at_switch", "flip", "batch_size",
+    "batch_sizes", "eval_batch_size",
+)  # fmt: skip
+"""Settings that change what a step computes and not how long it takes, and those that are told in another form."""
+
+SWITCHES = ("gradient_clip", "drop_path", "dropout")
+"""Settings that cost the same at every value but 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """One combination.
+
+    Attributes:
+        kind: of the stage.
+        group: what has to be equal for the times of techniques to add up: network, size, batch, precision, machine, code.
+        features: technique -> its settings as text; each adds a time of its own.
+    """
+
+    kind: str
+    group: Mapping[str, Any]
+    features: Mapping[str, str]
+
+    @cached_property
+    def group_name(self) -> str:
+        """Equal for combinations whose times add up."""
+        return canonical([self.kind, self.group])
+
+    @cached_property
+    def name(self) -> str:
+        """SHA-256 in hex; names the calibration's file."""
+        return hashlib.sha256(canonical([self.kind, self.group, self.features]).encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Combination) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+class Combinations:
+    """The combinations of one plan.
+
+    Args:
+        plan: whose stages are asked for.
+        workers: how many stages run at once: they share the memory's bandwidth and the caches.
+    """
+
+    def __init__(self, plan: Plan, workers: int) -> None:
+        self.plan, self.workers = plan, workers
+        self._known = techniques(plan.grid.techniques)
+        self._found: dict[str, Combination] = {}
+
+    def of(self, stage: Stage) -> Combination:
+        """The combination of a stage of the plan."""
+        if stage.key not in self._found:
+            self._found[stage.key] = self._make(stage)
+        return self._found[stage.key]
+
+    def images(self, stage: Stage, split: str) -> int:
+        """Images of one split that a stage goes through."""
+        return self.plan.images.subset(stage.context["choice"]).sizes()[split]
+
+    def batch(self, stage: Stage) -> int:
+        """Images of a full step of a training stage: no more than there are."""
+        return min(int(stage.params["recipe"]["batch_size"]), self.images(stage, "train"))
+
+    def _make(self, stage: Stage) -> Combination:
+        own = {technique.__module__ for technique in self._known.values()} if stage.kind == "train" else ()
+        code = {module: digest for module, digest in stage.params["code"].items() if module not in own}
+        machine = {name: stage.params[name] for name in ("software", "device") if name in stage.params}
+        group: dict[str, Any] = {**machine, "code": code, "workers": self.workers}
+        if stage.kind == "prepare":
+            source = self.plan.images.source.spec
+            return Combination("prepare", group | {"source": source, "size": stage.params["size"]}, {})
+        group |= {"stored": stage.params["data"]["size"], "settings": self._settings(stage)}
+        group |= {"technique": stage.params["technique"]} if "technique" in stage.params else {}
+        group["classes"] = len(self.plan.images.subset(stage.context["choice"]).classes)
+        if "size" in stage.params or stage.kind == "train":
+            group["size"] = stage.params["phase"]["size"] if stage.kind == "train" else stage.params["size"]
+        features: dict[str, str] = {}
+        if stage.kind == "train":
+            group |= {"batch": self.batch(stage), "network": self._network(stage)}
+            features = {name: text for name, text in self._features(stage).items() if not self._builds(name)}
+        elif "checkpoint" in stage.parents:
+            group["network"] = self._network(self._parent(stage))
+            features = self._features(stage)
+        return Combination(stage.kind, group, features)
+
+    def _parent(self, stage: Stage) -> Stage:
+        return self.plan.stages[stage.parents["checkpoint"]]
+
+    def _settings(self, stage: Stage) -> dict[str, Any]:
+        """The core's settings that may cost time."""
+        owned = {field for technique in self._known.values() for field in _fields(technique)}
+        if stage.kind not in ("train", "evaluate"):  # a technique's own stage: its settings are its own
+            owned = set()
+        found = {
+            name: value
+            for name, value in stage.params["recipe"].items()
+            if name not in owned and name not in FREE and name != "backbone"
+        }
+        return found | {name: bool(found[name]) for name in SWITCHES if name in found}
+
+    def _network(self, stage: Stage) -> dict[str, Any]:
+        """The backbone of a training stage and the techniques that say how it is built."""
+        recipe = stage.params["recipe"]
+        found = {name: recipe[name] for name in ("backbone", "in_chans")}
+        found |= {name: bool(recipe[name]) for name in ("dropout", "drop_path")}
+        return found | {name: text for name, text in self._features(stage).items() if self._builds(name)}
+
+    def _builds(self, name: str) -> bool:
+        return self._known[name].backbone_arguments is not Technique.backbone_arguments
+
+    def _features(self, stage: Stage) -> dict[str, str]:
+        recipe, found = stage.params["recipe"], {}
+        for name in stage.params.get("techniques", ()):
+            technique = self._known[name]
+            settings = {field: recipe[field] for field in sorted(_fields(technique)) if field in recipe}
+            if technique.applies_to == "rise":
+                settings["earlier sizes"] = stage.params["phase"]["earlier_sizes"]
+            found[name] = canonical([settings, stage.params["code"].get(technique.__module__, "")])
+        return found
+
+
+def _fields(technique: type[Technique]) -> set[str]:
+    return {technique.field, *technique.settings.model_fields}

@@ -204,5 +204,7 @@ def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFra
         ax.set_xlabel(first)
         ax.grid(axis="y")
         name_y(ax, "Accuracy, %")
-        ax.legend(loc="best", handlelength=2.6)
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + (0.08 + 0.09 * len(drawn)) * (high - low))  # room for the legend over the intervals
+        ax.legend(loc="upper left", handlelength=2.6)
     return figure

@@ -12,18 +12,19 @@ What must happen, and why:
    2 px: zero at 64 px and at 32 px, untouched at 128 px. Shapes and their hues survive at 32 px. This holds for whole
    images resampled once from 128 px: store them at 128 px (``data.size = 128``), since a stored size in between
    shifts the frequencies, and evaluate whole images (``eval_crop = 1``).
-2. **Normalization matters without batch norm, and not with it.** Each image has its own contrast (a factor of 0.3 to
-   1, log-uniform) and brightness, bright on average: raw pixels are far from zero mean and unit deviation. Where a
+2. **Normalization matters without batch norm, and hardly with it.** Each image has its own contrast (a factor of 0.3
+   to 1, log-uniform) and brightness, bright on average: raw pixels are far from zero mean and unit deviation. Where a
    convolution is followed by batch norm, BN(conv(w, a x + b)) = BN(conv(w, x)) for every w, a > 0 and b, but for zero
-   padding at the border and BN's epsilon: outputs and gradients are the same, so the levels ``none``, ``unit``,
-   ``symmetric`` and ``dataset`` differ by noise alone. This is the factor that must have no effect. With layer norm
-   (ConvNeXt, ViT) a large common offset drowns the picture, and normalization by the data set's statistics helps.
+   padding at the border (if b is not 0) and BN's epsilon: outputs and gradients are the same. So with batch norm the
+   levels ``none`` and ``unit`` (a = 1/255, b = 0) are the factor that must have no effect; ``symmetric`` and
+   ``dataset`` also move what zero padding means, which is a small effect and none of the network's inside. With layer
+   norm (ConvNeXt, ViT) a large common offset drowns the picture, and normalization by the data set's statistics helps.
    Weight standardization (NFNet) removes the offset by itself and is no example of it.
 3. **Wrong labels punish certainty.** 15% of the training labels, and no others, are replaced by another class. Only
    training that is long enough to fit them loses negative log-likelihood and calibration on the clean splits, and
    then a method that resists fitting them loses less: Mixup in both, label smoothing in calibration. Tens of epochs
-   on a fraction of the images without random crops do it. A few epochs on all of them do not reach this regime: there, an honest report finds no
-   gain.
+   on a fraction of the images without random crops do it. A few epochs on all of them do not reach this regime:
+   there, an honest report finds no gain.
 4. **Scale and place vary.** The object's radius varies by a factor of 2 and its centre is uniform, so random resized
    crops and several test sizes mean something.
 5. **Mirroring keeps the class.** Shapes are their own mirror image, and a mirrored grating is the same one at another

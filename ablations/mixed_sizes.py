@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sota_bench.technique import Card, Settings, Technique, backbone_family, setting
+from sota_bench.technique import Card, Settings, Technique, backbone_mentions, setting
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sota_bench.training.phase import Phase
 
-DYNAMIC = ("vision_transformer", "deit", "eva")
-"""timm's families that resample their position embeddings inside the forward pass when they are asked to."""
+DYNAMIC = "dynamic_img_size"
+"""timm's argument for networks that fit their position embeddings or windows to each image that comes."""
 
-FIXED = ("beit", "efficientvit_msra", "levit", "maxxvit", "swin_transformer", "swin_transformer_v2",
-         "swin_transformer_v2_cr", "vision_transformer_relpos")  # fmt: skip
-"""Families that are made for one size, and cannot change it from step to step."""
+FIXED = "def set_input_size"
+"""timm's method of networks that are made for one size, and must be made anew for another one."""
 
 
 def draw_size(sizes: Sequence[int], new: int, share: float, rng: np.random.Generator) -> int:
@@ -65,13 +64,13 @@ class MixedSizes(Technique):
     @classmethod
     def problem(cls, recipe: Any) -> str | None:
         """Backbones made for one size cannot take part."""
-        if backbone_family(recipe.backbone) not in FIXED:
+        if backbone_mentions(recipe.backbone, DYNAMIC) or not backbone_mentions(recipe.backbone, FIXED):
             return None
         return f"{recipe.backbone} is made for one size and cannot draw it anew at each step; choose another mitigation"
 
     def backbone_arguments(self, name: str, family: str) -> dict[str, Any]:
         """Position embeddings that fit the size of each step."""
-        return {"dynamic_img_size": True} if family in DYNAMIC else {}
+        return {DYNAMIC: True} if backbone_mentions(name, DYNAMIC) else {}
 
     def on_phase_start(self, phase: Phase) -> None:
         """Notes the sizes that can be drawn, for the report."""

@@ -49,6 +49,15 @@ def backbone_families() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+@lru_cache(maxsize=64)
+def family_source(family: str) -> str:
+    """Source text of one of timm's modules of models; "" where there is none."""
+    spec = importlib.util.find_spec("timm")
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    files = [Path(folder) / "models" / f"{family}.py" for folder in folders]
+    return "".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
+
+
 def backbone_names() -> tuple[str, ...]:
     """Every architecture that the installed timm registers, sorted."""
     return tuple(backbone_families())

@@ -46,6 +46,7 @@ class Position:
     step_ms: list[float] = field(default_factory=list)
     train_s: float = 0.0
     sizes_drawn: dict[str, int] = field(default_factory=dict)
+    pixels: int = 0
     input: dict[str, list[float]] = field(default_factory=dict)
 
 
@@ -186,6 +187,7 @@ def train(
             at.loss_count += len(positions)
             at.epoch_images += len(positions)
             at.sizes_drawn[str(step_size)] = at.sizes_drawn.get(str(step_size), 0) + 1
+            at.pixels += len(positions) * step_size**2
             last = step + 1 == steps
             if last or step % CHECK_STEPS == 0:
                 _check_finite(loss_sum, epoch, step)
@@ -239,6 +241,7 @@ def train(
         "steps": sum(at.sizes_drawn.values()),
         "batch_size": batch,
         "steps_at_size": at.sizes_drawn,
+        "pixels": at.pixels,
         "step_ms": _tail(at.step_ms),
         "images_per_s": round(len(images) * phase.epochs / max(at.train_s + compile_s, 1e-9), 2),
         "input": at.input,
@@ -331,9 +334,7 @@ def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:
         raise Diverged(f"the loss is {loss_sum.item()} in epoch {epoch + 1}, by step {step + 1}; try a smaller lr")
 
 
-def _epoch_record(
-    at: Position, about: Mapping[str, Any], epoch: int, loss_sum: float, rate: float
-) -> dict[str, float]:
+def _epoch_record(at: Position, about: Mapping[str, Any], epoch: int, loss_sum: float, rate: float) -> dict[str, float]:
     seconds = max(at.epoch_s, 1e-9)
     return {
         "epoch": int(about["first_epoch"]) + epoch,

@@ -37,6 +37,7 @@ def command(
         raise UserError("--fresh-seeds", "", problem, f"write for example {','.join(map(str, _fresh(question.seeds)))}")
     machine = machine_of(store, device, workers)
     chosen_plan, count = make_plan(question, machine)
+    question = chosen_plan.grid  # with the schedules of cells that are compared at equal cost
     shelf = Store(store)
     selected = Collector(chosen_plan, shelf).trial_table()
     if only:

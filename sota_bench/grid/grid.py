@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ class Grid(BaseModel):
         text: its content as the user wrote it.
         overrides: the ``--set`` options.
         out: the folder of the report.
+        schedules: cell id -> the resolution schedule that it trains instead of the one written, where cells are
+            matched at equal cost or the whole grid is scaled.
+        matched: cell id -> how its schedule was matched (``timing.matched.Matched``); empty where it was not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +70,8 @@ class Grid(BaseModel):
     text: str
     overrides: tuple[str, ...]
     out: Path
+    schedules: dict[str, str] = {}
+    matched: dict[str, dict[str, Any]] = {}
 
     @cached_property
     def _cells(self) -> tuple[Cell, ...]:
@@ -74,16 +80,18 @@ class Grid(BaseModel):
         found = list(combinations(self.design, self.factors))
         cells = []
         for number, levels in enumerate(found):
+            name = identifier("c", number, len(found))
+            instead = {"resize": self.schedules[name]} if name in self.schedules else {}
             try:
-                recipe = model.model_validate(baseline | levels)
+                recipe = model.model_validate(baseline | levels | instead)
             except ValidationError as error:
-                name, (problem, remedy) = explain(model, error)
-                raise self._cell_error(levels, name, problem, remedy) from error
+                field, (problem, remedy) = explain(model, error)
+                raise self._cell_error(levels, field, problem, remedy) from error
             for technique in self._techniques:
                 if technique.active(recipe) and (said := technique.problem(recipe)):
                     problem, _, remedy = said.partition("; ")
                     raise self._cell_error(levels, technique.field, problem, remedy)
-            cells.append(Cell(identifier("c", number, len(found)), levels, recipe))
+            cells.append(Cell(name, levels, recipe))
         return tuple(cells)
 
     @cached_property
@@ -98,6 +106,35 @@ class Grid(BaseModel):
     def cells(self) -> tuple[Cell, ...]:
         """Every cell of the design, in a stable order; two cells never have the same recipe."""
         return self._cells
+
+    def varied(
+        self,
+        fields: Mapping[str, Any] | None = None,
+        schedules: Mapping[str, str] | None = None,
+        matched: Mapping[str, dict[str, Any]] | None = None,
+    ) -> Grid:
+        """The same question with other values of fields that are no factors, or with other schedules.
+
+        Args:
+            fields: recipe field -> its value in every cell.
+            schedules: cell id -> its schedule; cells that are not named keep theirs.
+            matched: how the schedules were matched.
+
+        Raises:
+            UserError: a value is wrong, or the field is a factor.
+        """
+        model, changes = type(self.recipe), dict(fields or {})
+        for field in changes.keys() & self.factors.keys():
+            raise UserError(str(self.file), f"factors.{field}", "it is a factor", "leave it out of [factors]")
+        kept = {field: getattr(self.recipe, field) for field in model.model_fields}
+        try:
+            recipe = model.model_validate(kept | changes)
+        except ValidationError as error:
+            field, (problem, remedy) = explain(model, error)
+            raise UserError(str(self.file), f"recipe.{field}", problem, remedy) from error
+        told = {name: getattr(self, name) for name in type(self).model_fields}
+        told |= {"recipe": recipe, "schedules": {**self.schedules, **(schedules or {})}}
+        return Grid(**told | {"matched": dict(matched or self.matched)})
 
     def trials(self) -> tuple[Trial, ...]:
         """Every cell with every seed: the cells in order, the seeds of a cell together."""
@@ -165,4 +202,5 @@ class Grid(BaseModel):
             "recipe": self.recipe.model_dump(mode="json"),
             "factors": {factor: [level_text(level) for level in levels] for factor, levels in self.factors.items()},
             "overrides": list(self.overrides),
+            "matched": dict(self.matched),
         }

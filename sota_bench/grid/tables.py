@@ -13,9 +13,6 @@ from sota_bench.grid.nearest import did_you_mean
 Design = Literal["full", "one-at-a-time", "leave-one-out"]
 Match = Literal["epochs", "minutes", "flops"]
 
-MATCHED: tuple[Match, ...] = ("epochs",)
-"""The matchings that this version can make."""
-
 NAMED_SOURCES = ("known-effects", "imagenette", "imagewoof", "imagenet")
 PATH_SOURCES = ("folder", "archive")
 MAX_SEED = 2**32 - 1
@@ -52,7 +49,11 @@ class GridTable(Table):
     smallest_effect: float | None = Field(
         None, gt=0, le=100, description="the smallest difference that matters to you, in percentage points of accuracy"
     )
-    match: Match = Field("epochs", description="what compared trainings have in common: epochs")
+    match: Match = Field(
+        "epochs",
+        description="what compared trainings have in common: epochs as written; minutes or flops: every cell's epochs "
+        "are scaled until its training costs what the baseline's does, as predicted on this machine or as counted",
+    )
     techniques: tuple[str, ...] = Field(
         (), description="local technique files, relative to the grid; they are code, and run when the grid is read"
     )
@@ -71,13 +72,6 @@ class GridTable(Table):
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         return distinct_seeds(seeds)
-
-    @field_validator("match")
-    @classmethod
-    def _available(cls, match: Match) -> Match:
-        if match not in MATCHED:
-            raise ValueError(f"{match!r} is not available in this version; write {' or '.join(map(repr, MATCHED))}")
-        return match
 
     @field_validator("techniques")
     @classmethod

@@ -6,7 +6,7 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,12 +65,10 @@ def startup_of(combinations: Combinations) -> Combination:
     return Combination("startup", group, {})
 
 
-def wanted(
-    plan: Plan, combinations: Combinations, stages: Iterable[Stage] | None = None
-) -> dict[Combination, list[Stage]]:
-    """The combinations of stages and the first few stages of each, in running order."""
+def wanted(plan: Plan, combinations: Combinations) -> dict[Combination, list[Stage]]:
+    """The combinations of a plan and the first few stages of each, in running order."""
     found: dict[Combination, list[Stage]] = {}
-    for stage in plan.stages.values() if stages is None else stages:
+    for stage in plan.stages.values():
         same = found.setdefault(combinations.of(stage), [])
         if len(same) < CANDIDATES:
             same.append(stage)
@@ -123,11 +121,9 @@ def calibrate(
     if not lacking:
         return {}
     shrinker = small_stages(plan, combinations, lacking)
-    count = len(lacking)
-    tell(
-        f"calibrating {count} combination{'s' if count > 1 else ''} of network, size and techniques on a few images each"
-    )
-    folder = _scratch(shelf.folder)
+    what = "1 combination" if len(lacking) == 1 else f"{len(lacking)} combinations"
+    tell(f"calibrating {what} of network, size and techniques on a few images each")
+    folder = scratch(shelf.folder)
     heard = Heard()
     try:
         stages = shrinker.finish(folder, processes)
@@ -153,7 +149,7 @@ def calibrate(
     }
 
 
-def _scratch(calibrations: Path) -> Path:
+def scratch(calibrations: Path) -> Path:
     """A folder for one calibration, named by its process; those of processes that are gone are removed."""
     import psutil
 
@@ -167,8 +163,14 @@ def _scratch(calibrations: Path) -> Path:
 
 
 def _keep(
-    plan: Plan, combinations: Combinations, shelf: Shelf, shrinker: Shrinker, stages: Sequence[Stage], store: Store, heard: Heard
-) -> None:  # fmt: skip
+    plan: Plan,
+    combinations: Combinations,
+    shelf: Shelf,
+    shrinker: Shrinker,
+    stages: Sequence[Stage],
+    store: Store,
+    heard: Heard,
+) -> None:
     """Turns what was measured into calibrations."""
     spent = {key: event.wall_s - _worked_s(event.result) for key, event in heard.done.items()}
     import_s = _import_s(stages, spent, heard.firsts)
@@ -183,7 +185,7 @@ def _keep(
 
 
 def _import_s(stages: Sequence[Stage], spent: Mapping[str, float], firsts: Sequence[str]) -> float:
-    """What the first stage of a worker spends on imports: its overhead above that of later stages, of its kind if any."""
+    """What the first stage of a worker spends on imports: its overhead above that of later stages of its kind."""
     later = [stage for stage in stages if stage.kind != "prepare" and stage.key in spent and stage.key not in firsts]
     above = []
     for stage in stages:
@@ -205,42 +207,46 @@ def _calibration(plan: Plan, stage: Stage, heard: Heard, overhead_s: float, size
     if stage.kind == "prepare":
         return _decoding(plan, stage, event)
     if stage.kind == "train":
-        image_s, first_s, images = steady(result, on_gpu=plan.environment.device != "cpu")
+        images = stage.epochs * plan.images.subset(stage.context["choice"]).sizes()["train"]
+        image_s, first_s = steady(result, images, on_gpu=plan.environment.device != "cpu")
         return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, size, images=images)
     if stage.kind == "evaluate":
         sizes = plan.images.subset(stage.context["choice"]).sizes()
         images, image_s = sizes[stage.params["split"]], result.values["latency_ms"] / 1000
         grows = 4.0 * len(plan.images.subset(stage.context["choice"]).classes)  # float32 of each class
         first_s = max(0.0, worked - images * image_s)
-        return Calibration(
-            image_s, first_s, overhead_s, result.peak_memory_mb, max(0.0, size - images * grows), grows, images=images
-        )
+        fixed = max(0.0, size - images * grows)
+        return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, fixed, grows, images=images)
     available = plan.images.subset(stage.context["choice"]).sizes()["train"]
     images = heard.totals.get(stage.key) or available
     most = images if images < available else int(result.values.get("most_images") or 0)
     return Calibration(worked / images, 0.0, overhead_s, result.peak_memory_mb, size, most_images=most, images=images)
 
 
-def steady(result: StageResult, on_gpu: bool) -> tuple[float, float, int]:
-    """Seconds per image of a steady step, what the first steps took longer, and the images gone through.
+def steady(result: StageResult, images: int, on_gpu: bool) -> tuple[float, float]:
+    """Seconds per image of a steady step, and what the first steps took longer.
 
-    On a CPU the median step counts, which no other process's moment disturbs. On a GPU steps are only asked for, and the
-    clock is true for all of them together: the mean counts.
+    On a CPU the median step counts, which no other process's moment disturbs. On a GPU steps are only asked for, and
+    the clock is true for all of them together: the mean counts.
+
+    Args:
+        result: of a training stage.
+        images: that it went through, all epochs together.
+        on_gpu: whether its device works while its host goes on.
     """
     values, seconds = result.values, result.seconds
-    batch, steps = int(values["batch_size"]), int(values["steps"])
-    images = round(values["images_per_s"] * max(seconds["train"] + seconds["compile"], 1e-9))
-    batch = min(batch, images)
+    steps = int(values["steps"])
+    batch = min(int(values["batch_size"]), images)
     first_s = values["step_ms"]["first"] / 1000
     if on_gpu and steps > 1:
         image_s = (seconds["train"] - first_s) / max(1, images - batch)
     else:
         image_s = values["step_ms"]["median"] / 1000 / batch
-    return image_s, max(0.0, first_s - batch * image_s) + seconds["compile"], images
+    return image_s, max(0.0, first_s - batch * image_s) + seconds["compile"]
 
 
 def _decoding(plan: Plan, stage: Stage, event: StageDone) -> Calibration:
-    """Decoding is measured on the source itself: one image after the other, and the rest of the stage is its overhead."""
+    """Decoding is measured on the source itself, one image after the other; the rest of the stage is its overhead."""
     items = plan.images.manifest.items["path"]
     count, processes = int(event.result.values["cache"]["count"]), int(stage.context["processes"])
     began = time.perf_counter()

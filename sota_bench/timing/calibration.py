@@ -52,12 +52,11 @@ def weighted(parts: Iterable[tuple[float, Calibration]]) -> Calibration:
     of its parts, so that a difference of noisy measurements never becomes nothing."""
     listed = [(weight, one) for weight, one in parts if abs(weight) > 1e-9]
     names = [field.name for field in fields(Calibration) if field.name not in ("most_images", "images")]
-    sums = {
-        name: max(
-            sum(weight * getattr(one, name) for weight, one in listed), min(getattr(one, name) for _, one in listed) / 2
-        )
-        for name in names
-    }
+    sums = {}
+    for name in names:
+        values = [getattr(one, name) for _, one in listed]
+        total = sum(weight * value for (weight, _), value in zip(listed, values, strict=True))
+        sums[name] = max(total, min(values) / 2)
     return replace(listed[0][1], **sums)
 
 

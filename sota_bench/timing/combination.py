@@ -30,7 +30,8 @@ class Combination:
 
     Attributes:
         kind: of the stage.
-        group: what has to be equal for the times of techniques to add up: network, size, batch, precision, machine, code.
+        group: what has to be equal for the times of techniques to add up: network, size, batch, precision, machine and
+            code.
         features: technique -> its settings as text; each adds a time of its own.
     """
 

@@ -75,6 +75,4 @@ class Forecast:
             return memo[combination.name]
 
         left = to_run(plan.stages, self.store.is_done, self.store.has_files)
-        return predict(
-            plan, combinations, calibration_of, left, startup.overhead_s, self.store.is_done, self.store.has_files
-        )
+        return predict(plan, combinations, calibration_of, left, startup.overhead_s)

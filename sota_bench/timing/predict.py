@@ -79,8 +79,6 @@ def predict(
     calibration_of: Callable[[Stage], Calibration | None],
     to_run: Sequence[str],
     startup_s: float,
-    is_done: Callable[[str], bool] = lambda key: False,
-    has_files: Callable[[str], bool] = lambda key: False,
 ) -> Prediction:
     """Predicts a plan.
 
@@ -90,7 +88,6 @@ def predict(
         calibration_of: the calibration of a stage, or None.
         to_run: keys of the stages that are left.
         startup_s: until the first worker works, the imports of training included.
-        is_done, has_files: what the store has.
     """
     stage_s: dict[str, float] = {}
     work_s: dict[str, float] = {}
@@ -122,7 +119,7 @@ def predict(
             cells.setdefault(trial.trial.cell.id, []).append(minutes[trial.trial.id])
     run_s = None
     if all(key in stage_s for key in left):
-        run_s = startup_s + makespan_s(plan, stage_s, combinations.workers, to_run, has_files) if left else 0.0
+        run_s = startup_s + makespan_s(plan, stage_s, combinations.workers, to_run) if left else 0.0
     return Prediction(
         stage_s,
         work_s,
@@ -140,9 +137,7 @@ def _iteration(trial: TrialPlan) -> tuple[str, ...]:
     return () if trial.inapplicable is not None else (*trial.computed, *trial.training, trial.final.key)
 
 
-def makespan_s(
-    plan: Plan, stage_s: Mapping[str, float], workers: int, to_run: Sequence[str], has_files: Callable[[str], bool]
-) -> float:
+def makespan_s(plan: Plan, stage_s: Mapping[str, float], workers: int, to_run: Sequence[str]) -> float:
     """Seconds until the last stage ends: the engine's own schedule, played with the predicted times.
 
     Args:
@@ -150,13 +145,10 @@ def makespan_s(
         stage_s: key -> seconds, for all that run.
         workers: how many work at once.
         to_run: keys of the stages that run; all others are done.
-        has_files: whether a done stage still has its files.
     """
     left = set(to_run)
-    schedule = Schedule(
-        list(plan.stages.values()), lambda key: key not in left, lambda key: key not in left or has_files(key)
-    )
-    idle = {worker: "" for worker in range(workers)}
+    schedule = Schedule(list(plan.stages.values()), lambda key: key not in left, lambda key: key not in left)
+    idle = dict.fromkeys(range(workers), "")
     busy: list[tuple[float, int, str]] = []
     now = 0.0
     while schedule.left():

@@ -88,26 +88,16 @@ class Shrinker:
             for split in ("train", "select", "test"):
                 contents.update(plan.images.subset(choice).contents(split))
         items = plan.images.manifest.items
-        manifest = Manifest("calibration", items[items["sha256"].isin(contents)].reset_index(drop=True), items.iloc[:0])
-        manifest = replace(manifest, left_out=plan.images.manifest.left_out.iloc[:0])
+        few = items[items["sha256"].isin(contents)].reset_index(drop=True)
+        manifest = Manifest("calibration", few, plan.images.manifest.left_out.iloc[:0])
         manifest.save(folder / "manifest.csv")
         original = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
         digest, _ = plan.images.contents_digest(choices)
         params = {**original.params, "contents": digest}
-        context = {
-            **original.context,
-            "manifest": str(folder / "manifest.csv"),
-            "choices": choices,
-            "processes": processes,
-        }
-        prepare = replace(
-            original,
-            key=stage_key("prepare", params, {}),
-            params=params,
-            context=context,
-            title="decode a few images",
-            trials=("calibration",),
-        )
+        context = {**original.context, "manifest": str(folder / "manifest.csv"), "choices": choices}
+        context["processes"] = processes
+        key, title = stage_key("prepare", params, {}), "decode a few images"
+        prepare = replace(original, key=key, params=params, context=context, title=title, trials=("calibration",))
         self.origin[prepare.key] = original
         small = [replace(stage, parents={**stage.parents, "data": prepare.key}) for stage in self.stages.values()]
         return [prepare, *small]
@@ -126,9 +116,7 @@ class Shrinker:
             recipe = {**params["recipe"], "batch_size": batch}
             recipe.pop("schedule_span", None)  # the rate of each step is another, and takes as long
             recipe.pop("batch_sizes", None)
-            about = {
-                name: value for name, value in params["phase"].items() if not name.startswith(("all_", "schedule_"))
-            }
+            about = {name: params["phase"][name] for name in ("index", "size", "earlier_sizes", "rise")}
             params |= {"recipe": recipe, "phase": {**about, "epochs": epochs, "first_epoch": 0}}
         else:
             on_gpu = self.plan.environment.device != "cpu"

@@ -114,8 +114,8 @@ MISTAKES = {
         "grid.design: 'ful' is not one of full, one-at-a-time, leave-one-out; did you mean full?",
     ),
     "match": (
-        "[grid]\nmatch = 'minutes'\n" + OK,
-        "grid.match: 'minutes' is not available in this version; write 'epochs'",
+        "[grid]\nmatch = 'minute'\n" + OK,
+        "grid.match: 'minute' is not one of epochs, minutes, flops; did you mean minutes?",
     ),
     "duration": (
         "[grid]\nminutes_per_iteration = 'soon'\n" + OK,

@@ -6,13 +6,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sota_bench.plan.made import record
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
+from sota_bench.timing.predict import Prediction
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def execute(
     shelf: Store,
     options: EngineOptions,
     selected: set[str] | None = None,
-    predicted: Mapping[str, float] | None = None,
+    prediction: Prediction | None = None,
     name: str = "",
 ) -> Execution:
     """Runs what is missing of a plan. The store is held by the caller.
@@ -69,7 +70,7 @@ def execute(
         shelf: the store.
         options: how.
         selected: ids of the trials to run; all by default.
-        predicted: seconds by stage key, for the time left.
+        prediction: what it will take, for the time left and the record.
         name: under which the ledger remembers the run; the grid's by default.
     """
     from sota_bench.engine.pool import run_stages
@@ -89,6 +90,7 @@ def execute(
     why = {key: reasons.why(stage, missing) for key, stage in plan.stages.items()}
     run = shelf.begin_run(name or grid.name, str(grid.out), command_line())
     again = [key for key in shelf.failed() if key in plan.stages] if options.retry else []
+    predicted = prediction.stage_s if prediction else None
     with ProgressView(stages, grid.out / "run.log", predicted=predicted, workers=options.workers) as view:
         summary = run_stages(
             stages,
@@ -110,6 +112,9 @@ def execute(
         "started": shelf.runs()[-1]["started"],
         "reused": sorted(set(plan.stages) - missing),
         "why": why,
+        **record(plan),
+        "predicted_minutes": prediction.trial_minutes if prediction else {},
+        "predicted_run_minutes": prediction.run_minutes if prediction else None,
     }
     shelf.end_run(run, about)
     return Execution(about, summary.interrupted)

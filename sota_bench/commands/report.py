@@ -1,4 +1,4 @@
-"""``report GRID.toml``: render again from the store, no training."""
+"""``report GRID.toml``: render again from the store, no training; several grids are put side by side."""
 
 from __future__ import annotations
 
@@ -13,31 +13,48 @@ from sota_bench.commands.options import grid_options, load_grid, machine_of
 
 @click.command()
 @grid_options
+@click.argument("others", nargs=-1, type=click.Path(path_type=Path))
 def command(
-    grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
-    only: str | None,
+    grid: Path, others: tuple[Path, ...], out: Path | None, store: Path, overrides: tuple[str, ...], device: str,
+    workers: int, seeds: str | None, only: str | None,
 ) -> int:  # fmt: skip
-    """Render a grid's report again from the store, without training."""
+    """Render a grid's report again from the store; with OTHERS, put several runs side by side."""
+    from sota_bench.report.output import analysis_of, write, write_files
+    from sota_bench.report.page import render_side_by_side, summary_lines
+
+    if not others:
+        question = load_grid(grid, overrides, seeds, out)
+        tables = _tables(question, grid, machine_of(store, device, workers))
+        analysis = write(question.out, tables)
+        for line in summary_lines(tables, analysis):
+            click.echo(line)
+        click.echo(f"report: {question.out / 'report.html'}")
+        return 1 if tables.trials["status"].isin(["failed", "blocked"]).any() else 0
+    runs = []
+    for file in (grid, *others):
+        question = load_grid(file, overrides, seeds, None)
+        tables = _tables(question, file, machine_of(store, device, workers))
+        runs.append((question.name, tables, analysis_of(tables)))
+    folder = out or Path("reports") / "-vs-".join(name for name, _, _ in runs)
+    write_files(folder, {"report.html": render_side_by_side(runs)})
+    click.echo(f"report: {folder / 'report.html'}")
+    return 0
+
+
+def _tables(question: Any, file: Path, machine: Any) -> Any:
+    """What the store holds of a grid: as its last run made it, else as this machine would."""
     from sota_bench.errors import UserError
-    from sota_bench.plan.make import make_plan
+    from sota_bench.plan.make import make_plan, remake_plan
     from sota_bench.report.collect import Collector
-    from sota_bench.report.output import write
-    from sota_bench.report.page import summary_lines
     from sota_bench.store import Store
 
-    question = load_grid(grid, overrides, seeds, out)
-    plan, _ = make_plan(question, machine_of(store, device, workers))
-    shelf = Store(store)
+    shelf = Store(machine.store)
     about = last_run(shelf, question.name)
+    plan = remake_plan(question, machine.store, about) if "keys" in about else make_plan(question, machine)[0]
     collector = Collector(plan, shelf, reused=frozenset(about.get("reused", ())), why=about.get("why", {}))
     if not collector.results:
-        raise UserError(str(grid), "", f"{store} holds no result of it", "start with run")
-    tables = collector.tables(about)
-    analysis = write(question.out, tables)
-    for line in summary_lines(tables, analysis):
-        click.echo(line)
-    click.echo(f"report: {question.out / 'report.html'}")
-    return 1 if tables.trials["status"].isin(["failed", "blocked"]).any() else 0
+        raise UserError(str(file), "", f"{machine.store} holds no result of it", "start with run")
+    return collector.tables(about)
 
 
 def last_run(shelf: Any, name: str) -> dict[str, Any]:

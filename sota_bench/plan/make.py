@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sota_bench.data.find import open_source
+from sota_bench.data.manifest import Manifest
+from sota_bench.data.source import source_from_spec
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.plan.environment import Environment, cores, detect
 from sota_bench.plan.graph import build
-from sota_bench.plan.images import grid_images
+from sota_bench.plan.images import GridImages, grid_images
+from sota_bench.plan.made import as_made, environment_of
 from sota_bench.plan.plan import Plan
 
 MOST_WORKERS = 4
@@ -45,6 +49,7 @@ def make_plan(
     progress: Callable[[int, int], None] | None = None,
     trials: Sequence[Trial] | None = None,
     split: str = "select",
+    matching: bool = True,
 ) -> tuple[Plan, int]:
     """The plan of a grid on a machine, and the number of workers. Nothing is written into the store.
 
@@ -54,13 +59,40 @@ def make_plan(
         progress: told (done, total) while the source is listed.
         trials: those that are planned; all of the grid by default.
         split: the images that judge, ``select`` or ``test``.
+        matching: whether a grid that compares at equal cost has to have its schedules; those in the store are used.
 
     Raises:
-        UserError: the data cannot be found or used, or a phase is above the stored resolution.
+        UserError: the data cannot be found or used, a phase is above the stored resolution, or the cells of a grid that
+            compares at equal cost have not been matched yet.
     """
+    if matching and grid.match != "epochs" and not grid.schedules:
+        from sota_bench.timing.matched import match_grid
+
+        grid = match_grid(grid, machine, may_measure=False)
     environment, workers = machine.resolve()
     source = open_source(grid.source, grid.data_path)
     manifest = source.scan(progress)
     images = grid_images(grid, source, manifest)
-    file = machine.store.absolute() / "manifests" / f"{manifest.digest}.csv"
-    return build(grid, environment, images, file, cores(), trials, split), workers
+    return build(grid, environment, images, manifest_file(machine.store, manifest.digest), cores(), trials, split), workers
+
+
+def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
+    """The plan of a grid as a recorded run made it; neither its images nor its machine need be here.
+
+    Args:
+        grid: the question.
+        store: folder of the store.
+        recorded: what the ledger has of the run (see ``plan.made.record``).
+
+    Raises:
+        UserError: the run's manifest is gone from the store.
+    """
+    about = recorded["images"]
+    file = manifest_file(store, about["manifest"])
+    images = GridImages(source_from_spec(about["source"]), Manifest.load(file), about["size"], about["upsampled"], grid.file, grid.techniques)
+    return as_made(build(grid, environment_of(recorded), images, file, 1), recorded)
+
+
+def manifest_file(store: Path, digest: str) -> Path:
+    """Where a store keeps a manifest."""
+    return store.absolute() / "manifests" / f"{digest}.csv"

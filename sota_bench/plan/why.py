@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from sota_bench.plan.made import MADE_WITH
 from sota_bench.plan.stage import Stage
 
 
@@ -19,11 +20,9 @@ class Known(Protocol):
     parents: dict[str, str]
 
 
-_MADE_WITH = ("code", "software", "device")
-
 
 def _asked(kind: str, params: Mapping[str, Any]) -> str:
-    return repr((kind, sorted((name, repr(value)) for name, value in params.items() if name not in _MADE_WITH)))
+    return repr((kind, sorted((name, repr(value)) for name, value in params.items() if name not in MADE_WITH)))
 
 
 class Reasons:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def analysis_of(tables: RunTables) -> Analysis:
         within=run["within"],
         delta=run["grid"]["smallest_effect"],
         added_seeds=run["added_seeds"],
+        unit="pp",
         place="trials.csv",
     )
 
@@ -51,6 +53,16 @@ def write(out: Path, tables: RunTables) -> Analysis:
         "run.json": json.dumps(plain(tables.run), indent=1, allow_nan=False) + "\n",
         "report.html": render(tables, analysis),
     }
+    write_files(out, files)
+    return analysis
+
+
+def write_files(out: Path, files: Mapping[str, str]) -> None:
+    """Writes texts into a folder, each file replaced at once or not at all.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -59,7 +71,6 @@ def write(out: Path, tables: RunTables) -> Analysis:
             partial.replace(out / name)
     except OSError as error:
         raise UserError(str(out), "", f"cannot be written: {error}", "name another folder with --out") from error
-    return analysis
 
 
 def _csv(table: pd.DataFrame) -> str:

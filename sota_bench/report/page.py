@@ -56,10 +56,11 @@ def summary_lines(tables: RunTables, analysis: Any) -> list[str]:
     counted += [
         f"{counts[key]} {key.replace('_', ' ')}" for key in ("failed", "blocked", "not_applicable") if counts[key]
     ]
-    median = measured.get("iteration_minutes_median")
+    median, goal = measured.get("iteration_minutes_median"), view.run["goal_minutes"]
+    against = "" if goal is None else f" (goal {minutes(goal)})"
     return [
         *lines,
-        f"{', '.join(counted)}; {minutes(median)} per iteration (goal {minutes(view.run['goal_minutes'])}), "
+        f"{', '.join(counted)}; {minutes(median)} per iteration{against}, "
         f"{minutes(measured.get('run_minutes'))} in all.",
     ]
 

@@ -21,15 +21,16 @@ def section(view: View) -> Section | None:
     if view.done.empty:
         return None
     run = view.run
-    goal, rows = float(run["goal_minutes"]), _by_level(view)
+    goal, rows = run["goal_minutes"], _by_level(view)
+    line = "" if goal is None else " The dashed line is the goal."
+    predicted = " Diamond: what the plan predicted." if rows["predicted"].notna().any() else ""
     chart = Chart(
         "minutes",
         "Minutes per iteration, by level",
         _finding(view, goal),
         partial(_draw, rows, goal),
         _table(rows),
-        "Square: mean over trials, with the range from the quickest to the slowest trial. Diamond: "
-        "what the plan predicted. The dashed line is the goal.",
+        f"Square: mean over trials, with the range from the quickest to the slowest trial.{predicted}{line}",
     )
     blocks: list[Block] = [chart]
     blocks.append(Facts(_totals(view)))
@@ -75,34 +76,31 @@ def _by_level(view: View) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _finding(view: View, goal: float) -> str:
+def _finding(view: View, goal: float | None) -> str:
     spent = view.done["minutes"].dropna()
     if spent.empty:
         return "No trial has a measured time."
+    took = f"The median iteration took {minutes(spent.median())}, the slowest {minutes(spent.max())}"
+    if goal is None:
+        return f"{took}; the grid declares no goal."
     over = int((spent > goal).sum())
     where = "all within" if over == 0 else f"{over} of {plural(len(spent), 'trial')} over"
-    return (
-        f"The median iteration took {minutes(spent.median())}, the slowest {minutes(spent.max())}: {where} the goal of "
-        f"{minutes(goal)}."
-    )
+    return f"{took}: {where} the goal of {minutes(goal)}."
 
 
 def _totals(view: View) -> list[tuple[str, str, str]]:
     run = view.run
     predicted, measured, sharing = run["predicted"], run["measured"], run["sharing"]
+
+    def both(before: float | None, after: float | None, more: str) -> str:
+        said = f"{minutes(before)} predicted, " if finite(before) else "not predicted, "
+        return f"{said}{minutes(after)} measured{more}"
+
+    iteration = both(predicted.get("iteration_minutes"), measured.get("iteration_minutes_median"), " (median)")
+    workers = f", {plural(int(run['workers']), 'worker')}"
     pairs = [
-        (
-            "Iteration",
-            f"{minutes(predicted.get('iteration_minutes'))} predicted, "
-            f"{minutes(measured.get('iteration_minutes_median'))} measured (median)",
-            "",
-        ),
-        (
-            "Whole run",
-            f"{minutes(predicted.get('run_minutes'))} predicted, "
-            f"{minutes(measured.get('run_minutes'))} measured, {plural(int(run['workers']), 'worker')}",
-            "",
-        ),
+        ("Iteration", iteration, ""),
+        ("Whole run", both(predicted.get("run_minutes"), measured.get("run_minutes"), workers), ""),
     ]
     if finite(sharing.get("factor")):
         pairs.append(
@@ -132,8 +130,10 @@ def _table(rows: pd.DataFrame) -> Table:
     )
 
 
-def _draw(rows: pd.DataFrame, goal: float, width: int) -> Figure:
+def _draw(rows: pd.DataFrame, goal: float | None, width: int) -> Figure:
     figure, axes = sheet(width, 28 * len(rows) + 76)
+    known = rows["predicted"].notna().to_numpy()
+    first = int(known.argmax())
     for y, row in enumerate(rows.itertuples(index=False)):
         axes.plot([row.low, row.high], [y, y], color=str(Ink.C1), linewidth=2.4, solid_capstyle="butt")
         axes.plot(
@@ -146,6 +146,8 @@ def _draw(rows: pd.DataFrame, goal: float, width: int) -> Figure:
             linestyle="",
             label="measured" if y == 0 else None,
         )
+        if not known[y]:
+            continue
         axes.plot(
             row.predicted,
             y + 0.27,
@@ -155,12 +157,13 @@ def _draw(rows: pd.DataFrame, goal: float, width: int) -> Figure:
             linestyle="",
             markeredgecolor=str(Ink.C2),
             markeredgewidth=1.6,
-            label="predicted" if y == 0 else None,
+            label="predicted" if y == first else None,
         )
-    axes.axvline(goal, color=str(Ink.INK), linewidth=1.4, linestyle=(0, (4, 3)), label="goal")
+    if goal is not None:
+        axes.axvline(goal, color=str(Ink.INK), linewidth=1.4, linestyle=(0, (4, 3)), label="goal")
     axes.set_yticks(range(len(rows)), [short(name, width) for name in rows["name"]], color=str(Ink.INK))
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(0, max(goal, float(rows["high"].max())) * 1.06)
+    axes.set_xlim(0, max(goal or 0.0, float(rows["high"].max())) * 1.06)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("Minutes")

@@ -1,0 +1,76 @@
+"""What a run was made with, so that its report can be rendered later: by other code, on another machine, without the
+images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sota_bench.plan.environment import Environment
+from sota_bench.plan.keys import UNKEYED_ROLES, canonical
+from sota_bench.plan.plan import Plan
+from sota_bench.plan.stage import Stage
+
+MADE_WITH = ("code", "software", "device")
+"""Parameters that say what made a result; the others say what was asked for."""
+
+
+def identities(stages: Mapping[str, Stage]) -> dict[str, str]:
+    """Key -> what the stage and all before it ask for, whatever makes it.
+
+    Args:
+        stages: parents before children.
+    """
+    found: dict[str, str] = {}
+    for key, stage in stages.items():
+        asked = {name: value for name, value in stage.params.items() if name not in MADE_WITH}
+        parents = {role: found[parent] for role, parent in stage.parents.items() if role not in UNKEYED_ROLES}
+        found[key] = hashlib.sha256(canonical([stage.kind, asked, parents]).encode()).hexdigest()[:24]
+    return found
+
+
+def record(plan: Plan) -> dict[str, Any]:
+    """What the ledger keeps of a plan, as JSON values."""
+    environment, images = plan.environment, plan.images
+    return {
+        "keys": {asked: key for key, asked in identities(plan.stages).items()},
+        "environment": {
+            "device": environment.device,
+            "about": dict(environment.about),
+            "versions": dict(environment.versions),
+            "precision": environment.precision,
+        },
+        "images": {
+            "source": images.source.spec,
+            "manifest": images.manifest.digest,
+            "size": images.size,
+            "upsampled": images.upsampled,
+        },
+    }
+
+
+def environment_of(recorded: Mapping[str, Any]) -> Environment:
+    """The environment of a recorded run."""
+    return Environment(**recorded["environment"])
+
+
+def as_made(plan: Plan, recorded: Mapping[str, Any]) -> Plan:
+    """The plan with the keys under which a recorded run filed the same stages; stages that it did not have keep theirs."""
+    known = recorded.get("keys", {})
+    keys = {key: known.get(asked, key) for key, asked in identities(plan.stages).items()}
+    stages = {
+        keys[key]: replace(stage, key=keys[key], parents={role: keys[parent] for role, parent in stage.parents.items()})
+        for key, stage in plan.stages.items()
+    }
+    trials = tuple(
+        replace(
+            trial,
+            training=tuple(keys[key] for key in trial.training),
+            computed=tuple(keys[key] for key in trial.computed),
+            evaluations=tuple(replace(evaluation, key=keys[evaluation.key]) for evaluation in trial.evaluations),
+        )
+        for trial in plan.trials
+    )
+    return replace(plan, stages=stages, trials=trials)

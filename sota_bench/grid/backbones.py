@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -75,6 +76,16 @@ def backbone_problem(name: str) -> str | None:
         return None
     remedy = did_you_mean(name.split(".", 1)[0], names, "`python -m sota_bench list backbones` shows small ones")
     return f"{name[:80]!r} is not a backbone of the installed timm; {remedy}"
+
+
+def size_problem(name: str, sizes: Iterable[int]) -> str | None:
+    """Why a backbone cannot take images of some size, as ``problem; remedy``, as far as its name tells (``patch16``)."""
+    patch = int(found[1]) if (found := re.search(r"patch(\d+)", name)) else 1
+    wrong = next((size for size in sizes if size % patch), None)
+    if wrong is None:
+        return None
+    near = patch * max(1, round(wrong / patch))
+    return f"{wrong} px cannot be cut into the {patch} px patches of {name[:80]}; write for example {near}"
 
 
 def small_backbones() -> tuple[SmallBackbone, ...]:

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from pydantic import create_model, field_validator, model_validator
+from pydantic import ValidationInfo, create_model, field_validator, model_validator
 
 from sota_bench import registry
 from sota_bench.errors import UserError
-from sota_bench.grid.backbones import backbone_problem
+from sota_bench.grid.backbones import backbone_problem, size_problem
 from sota_bench.grid.schedule import MAX_SIZE, MIN_SIZE, SizePhase, format_schedule, parse_schedule, schedule_text
 from sota_bench.technique import Scope, Settings, Technique, setting
 
@@ -105,8 +105,18 @@ class CoreRecipe(Settings):
 
     @field_validator("resize")
     @classmethod
-    def _canonical(cls, text: str) -> str:
-        return format_schedule(parse_schedule(text))
+    def _canonical(cls, text: str, info: ValidationInfo) -> str:
+        phases = parse_schedule(text)
+        if problem := size_problem(info.data.get("backbone", ""), [phase.size for phase in phases]):
+            raise ValueError(problem)
+        return format_schedule(phases)
+
+    @field_validator("eval_size")
+    @classmethod
+    def _fits(cls, size: int, info: ValidationInfo) -> int:
+        if problem := size_problem(info.data.get("backbone", ""), [size]):
+            raise ValueError(problem)
+        return size
 
     @field_validator("batch_sizes")
     @classmethod

@@ -178,6 +178,11 @@ def resize(model: nn.Module, size: int) -> None:
 
 
 def _set_size(model: Any, size: int) -> None:
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
+    patch = patch if isinstance(patch, int) else patch[0]
+    if size % patch:
+        problem = f"it cannot be cut into the {patch} px patches of this {type(model).__name__}"
+        raise UserError("recipe.resize", str(size), problem, f"write a multiple of {patch}")
     try:
         model.set_input_size(img_size=(size, size))
     except Exception as error:

@@ -33,6 +33,8 @@ def learning_rate(kind: str, position: float, total: float, peak: float, warmup:
         return peak * (1 + math.cos(math.pi * position / total)) / 2
     start, end = peak / START_DIVISOR, peak / START_DIVISOR / FINAL_DIVISOR
     top, last = warmup * total - 1, total - 1
+    if last <= 0:  # torch ends its only step at the lowest rate, which would train nothing
+        return peak
     if position <= top:
         return _anneal(start, peak, position / top if top > 0 else 1.0)  # a warm-up of one step is at the peak
     return _anneal(peak, end, (position - top) / (last - top))

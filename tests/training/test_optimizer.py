@@ -1,0 +1,160 @@
+"""The learning rate equals torch's schedulers step by step; moments are kept or reset by name."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import timm
+import torch
+from lab import Lab
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+
+from sota_bench.training import checkpoint, optimizer
+from sota_bench.training.phase import Phase
+from sota_bench.training.train import steps_in_epoch
+
+
+def their_rates(scheduler: Any, steps: int) -> list[float]:
+    rates = [scheduler.get_last_lr()[0]]
+    for _ in range(steps - 1):
+        scheduler.optimizer.step()
+        scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    return rates
+
+
+def sgd(lr: float) -> torch.optim.SGD:
+    return torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr, momentum=0.9)
+
+
+TOTALS, WARMUPS = (2, 3, 5, 10, 97, 400), (0.05, 0.25, 0.5, 0.9)
+# torch divides by zero where the warm-up is exactly one step.
+CYCLES = [(total, warmup) for total in TOTALS for warmup in WARMUPS if total * warmup != 1]
+
+
+@pytest.mark.parametrize(("total", "warmup"), CYCLES)
+def test_one_cycle_equals_torchs(total: int, warmup: float) -> None:
+    theirs = their_rates(OneCycleLR(sgd(0.1), max_lr=0.1, total_steps=total, pct_start=warmup), total)
+    ours = [optimizer.learning_rate("one-cycle", step, total, 0.1, warmup) for step in range(total)]
+    assert ours == pytest.approx(theirs, rel=1e-9)
+
+
+@pytest.mark.parametrize("total", [1, 2, 4, 8])
+def test_a_warm_up_of_one_step_is_at_the_peak(total: int) -> None:
+    rates = [optimizer.learning_rate("one-cycle", step, total, 1.0, 1 / total) for step in range(total)]
+    assert rates[0] == 1.0
+    assert all(0 < rate <= 1 for rate in rates)
+
+
+@pytest.mark.parametrize("total", [1, 7, 100])
+def test_cosine_equals_torchs(total: int) -> None:
+    theirs = their_rates(CosineAnnealingLR(sgd(0.1), T_max=total), total)
+    ours = [optimizer.learning_rate("cosine", step, total, 0.1, 0.25) for step in range(total)]
+    assert ours == pytest.approx(theirs, rel=1e-9)
+
+
+def test_constant_is_constant() -> None:
+    assert {optimizer.learning_rate("constant", step, 9, 0.1, 0.25) for step in range(9)} == {0.1}
+
+
+def recipe(kind: str = "adamw") -> Any:
+    return SimpleNamespace(optimizer=kind, lr=0.01, weight_decay=0.05)
+
+
+def phase(size: int = 32, name: str = "test_resnet") -> Phase:
+    return Phase(size, 1, False, (), timm.create_model(name, num_classes=4))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_every_parameter_is_in_one_group_and_only_weights_decay(name: str) -> None:
+    at = phase(name=name)
+    groups = optimizer.create(recipe(), at).param_groups
+    found = [name for group in groups for name in group["names"]]
+    assert sorted(found) == sorted(name for name, _ in at.model.named_parameters())
+    for group in groups:
+        assert all((parameter.ndim >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
+    assert len({id(parameter) for group in groups for parameter in group["params"]}) == len(found)
+
+
+def test_scales_reach_the_rates_and_frozen_blocks_have_no_group() -> None:
+    at = phase()
+    at.freeze(at.blocks[0])
+    at.scale_learning_rate(0.5, at.blocks[1])
+    made = optimizer.create(recipe(), at)
+    optimizer.set_learning_rate(made, 0.2)
+    rates = {name: group["lr"] for group in made.param_groups for name in group["names"]}
+    assert not set(at.blocks[0].parameters) & rates.keys()
+    assert {rates[name] for name in at.blocks[1].parameters} == {0.1}
+    assert {rates[name] for name in at.blocks[-1].parameters} == {0.2}
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_moments_come_back_by_name_into_other_groups(kind: str) -> None:
+    first = phase()
+    made = optimizer.create(recipe(kind), first)
+    for _ in range(2):
+        first.model(torch.randn(2, 3, 32, 32)).sum().backward()
+        made.step()
+    state = optimizer.state_by_name(made)
+    second = phase()
+    second.freeze(second.blocks[0])
+    again = optimizer.create(recipe(kind), second)
+    optimizer.load_state(again, state)
+    found = optimizer.state_by_name(again)
+    trained = [name for group in again.param_groups for name in group["names"]]
+    assert {key.rpartition("/")[0] for key in found} == set(trained)
+    for key, value in found.items():
+        assert torch.equal(value, state[key]), key
+
+
+def test_moments_of_another_shape_are_left_out() -> None:
+    """The position embedding of a vision transformer changes its shape with the resolution."""
+    small, large = phase(name="test_vit"), phase(name="test_vit")
+    small.model.set_input_size(img_size=(64, 64))
+    large.model.set_input_size(img_size=(96, 96))
+    made = optimizer.create(recipe(), small)
+    small.model(torch.randn(2, 3, 64, 64)).sum().backward()
+    made.step()
+    other = optimizer.create(recipe(), large)
+    optimizer.load_state(other, optimizer.state_by_name(made))
+    names = {key.rpartition("/")[0] for key in optimizer.state_by_name(other)}
+    assert names == {name for name, _ in large.model.named_parameters()} - {"pos_embed"}
+    large.model(torch.randn(2, 3, 96, 96)).sum().backward()
+    other.step()
+    assert "pos_embed/exp_avg" in optimizer.state_by_name(other)
+
+
+@pytest.mark.parametrize("at_switch", ["keep", "reset"])
+def test_the_optimizer_is_kept_or_reset_at_a_switch(lab: Lab, at_switch: str) -> None:
+    """By the count of steps that AdamW keeps for each parameter: 3 in each phase."""
+    ran = lab.run(f'resize = "32x1 40x1"\noptimizer_at_switch = "{at_switch}"')
+    state = checkpoint.read(ran.checkpoint()).optimizer
+    steps = {int(value) for key, value in state.items() if key.endswith("/step")}
+    assert steps == {6 if at_switch == "keep" else 3}
+
+
+def rates(ran: Any) -> list[float]:
+    """The learning rate of each epoch's last step."""
+    return [epoch["lr"] for key in ran.trial.training for epoch in ran.outcomes[key].values["curve"]]
+
+
+@pytest.mark.parametrize("span", ["phase", "run"])
+def test_one_schedule_for_each_phase_or_one_over_all(lab: Lab, span: str) -> None:
+    """Against torch's scheduler over as many steps as the span has, batches of another size at 40 px included."""
+    ran = lab.run(f'resize = "32x2 40x1"\nschedule_span = "{span}"\nbatch_sizes = {{40 = 8}}')
+    lengths = [2 * steps_in_epoch(48, 16), steps_in_epoch(48, 8)]
+    assert lengths == [6, 6]
+
+    def one_cycle(total: int) -> list[float]:
+        return [optimizer.learning_rate("one-cycle", step, total, 0.003, 0.25) for step in range(total)]
+
+    expected = one_cycle(12) if span == "run" else one_cycle(6) * 2
+    assert rates(ran) == pytest.approx([expected[2], expected[5], expected[11]], rel=1e-9)
+
+
+def test_the_batch_size_follows_the_size(lab: Lab) -> None:
+    ran = lab.run('resize = "32x1 40x1"\nbatch_sizes = {40 = 8}')
+    assert [ran.trained(phase).values["batch_size"] for phase in (0, 1)] == [16, 8]
+    assert [ran.trained(phase).values["steps"] for phase in (0, 1)] == [3, 6]

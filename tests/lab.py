@@ -126,12 +126,14 @@ class Lab:
         """The plan of a grid on these images.
 
         Args:
-            recipe: lines of ``[recipe]``; they replace those of :data:`BASELINE`.
+            recipe: lines of ``[recipe]``; they replace those of :data:`BASELINE`, and so do factors.
             factors: lines of ``[factors]``.
             seeds: seeds.
             data: further lines of ``[data]``.
         """
-        settings = {**tomllib.loads(BASELINE), **tomllib.loads(recipe)}
+        varied = tomllib.loads(factors)
+        default = {key: value for key, value in tomllib.loads(BASELINE).items() if key not in varied}
+        settings = {**default, **tomllib.loads(recipe)}
         written = "\n".join(f"{key} = {_toml(value)}" for key, value in settings.items())
         file = self.folder / "grid.toml"
         file.write_text(

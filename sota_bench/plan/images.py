@@ -95,20 +95,24 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest) -> GridImages:
     """
     found = list(techniques(grid.techniques).values())
     needed: dict[int, bool] = {}
+    named: dict[int, str] = {}
     for cell in grid.cells():
         phases = phases_of(cell.recipe, found)
-        for size in (*(phase.size for phase in phases), cell.recipe.eval_size or phases[-1].size):
+        sizes = {phase.size: "resize" for phase in phases}
+        for size, name in {cell.recipe.eval_size or phases[-1].size: "eval_size", **sizes}.items():
             needed[size] = needed.get(size, True) and bool(cell.recipe.upsample)
+            named[size] = "resize" if named.get(size) == "resize" else name
     largest = max(needed)
     size = grid.data.size or 8 * math.ceil(largest * HEADROOM / 8)
     ceiling = min(size, _typical_side(source, manifest, size))
     above = sorted(wanted for wanted in needed if wanted > ceiling)
     refused = [wanted for wanted in above if not needed[wanted]]
     if refused:
-        key = "data.size" if grid.data.size and grid.data.size < refused[-1] else "factors.resize"
+        name = named[refused[-1]]
+        key = f"factors.{name}" if name in grid.factors else f"recipe.{name}"
         raise UserError(
             str(grid.file),
-            key if "resize" in grid.factors or key == "data.size" else "recipe.resize",
+            "data.size" if grid.data.size and grid.data.size < refused[-1] else key,
             f"{refused[-1]} px is above the {ceiling} px at which {source.name} is stored",
             "stay at or below it, or set recipe.upsample = true (adds pixels, no detail)",
         )

@@ -1,0 +1,109 @@
+"""Evaluation: what it stores is what it reports, in order, whatever the size of its batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lab import Lab
+from safetensors.numpy import load_file
+
+from sota_bench import metrics
+from sota_bench.plan.plan import Evaluation
+from sota_bench.training.images import LUMINANCE, Images
+
+
+def predictions(ran: Any, evaluation: Evaluation | None = None) -> dict[str, np.ndarray]:
+    return load_file(str(ran.folders[(evaluation or ran.trial.final).key] / "predictions.safetensors"))
+
+
+def test_the_report_is_that_of_the_stored_predictions(lab: Lab) -> None:
+    ran = lab.run()
+    found = predictions(ran)
+    np.testing.assert_allclose(np.exp(found["log_probabilities"]).sum(1), 1, atol=1e-5)
+    values = ran.evaluated()
+    for name, value in metrics.summarize(found["log_probabilities"], found["labels"]).items():
+        assert values[name] == value, name
+
+
+def test_the_size_of_batches_does_not_change_a_prediction(lab: Lab) -> None:
+    """One by one, with a last batch of another size, all at once."""
+    ran = lab.run(factors="eval_batch_size = [250, 1, 3, 16]")
+    all_at_once = predictions(ran)
+    for trial in ran.plan.trials[1:]:
+        found = predictions(ran, trial.final)
+        np.testing.assert_allclose(found["log_probabilities"], all_at_once["log_probabilities"], atol=1e-5)
+        assert found["labels"].tolist() == all_at_once["labels"].tolist()
+
+
+def test_evaluating_twice_gives_the_same_bits(lab: Lab, tmp_path: Any) -> None:
+    ran = lab.run()
+    stage = ran.plan.stages[ran.trial.final.key]
+    again = Lab(tmp_path, lab.images, folders=dict(lab.folders))
+    again.run_stage(stage)
+    first, second = predictions(ran), load_file(str(again.folders[stage.key] / "predictions.safetensors"))
+    assert np.array_equal(first["log_probabilities"], second["log_probabilities"])
+
+
+def test_the_labels_are_those_of_the_select_split(lab: Lab) -> None:
+    ran = lab.run()
+    images = ran.plan.images
+    subset = images.subset(images.choice(ran.trial.trial.cell.recipe, "main"))
+    assert predictions(ran)["labels"].tolist() == subset.targets("select").tolist()
+
+
+def test_a_part_of_the_central_crop_is_a_setting(lab: Lab) -> None:
+    ran = lab.run(factors="eval_crop = [1.0, 0.875]")
+    assert len({trial.training for trial in ran.plan.trials}) == 1
+    whole, part = (predictions(ran, trial.final)["log_probabilities"] for trial in ran.plan.trials)
+    assert not np.array_equal(whole, part)
+
+
+def test_batch_norm_statistics_do_not_move(lab: Lab) -> None:
+    from sota_bench.training import checkpoint
+    from sota_bench.training.evaluate import load_model
+
+    ran = lab.run()
+    model, _ = load_model(ran.checkpoint(), 32, "main", torch.device("cpu"))
+    stored = checkpoint.read(ran.checkpoint()).model
+    assert all(torch.equal(value.cpu(), stored[name]) for name, value in model.state_dict().items())
+
+
+class Pictures:
+    """A cache of pictures in memory."""
+
+    uniform = None
+
+    def __init__(self, pictures: list[np.ndarray]) -> None:
+        self.pictures = pictures
+        self.heights, self.widths = (np.array([picture.shape[axis] for picture in pictures]) for axis in (0, 1))
+
+    def image(self, row: int) -> np.ndarray:
+        return self.pictures[row]
+
+
+def test_luminance_is_pillows() -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    rows = np.arange(1)
+    images = Images(Pictures([picture]), rows, rows, torch.device("cpu"), in_chans=1)  # type: ignore[arg-type]
+    found = images.batch(rows, np.array([[0, 0, 16, 16]]), np.array([False]), 16)
+    assert found.shape == (1, 1, 16, 16)
+    assert sum(LUMINANCE) == pytest.approx(1)
+    theirs = np.asarray(Image.fromarray(picture).convert("L"), np.float32)
+    assert np.abs(found[0, 0].numpy() - theirs).max() <= 1
+
+
+def test_a_batch_follows_its_positions() -> None:
+    pictures = [np.full((20 + i, 30, 3), 10 * i, np.uint8) for i in range(8)]
+    rows = np.array([7, 0, 3, 5])
+    images = Images(Pictures(pictures), rows, np.arange(4), torch.device("cpu"))  # type: ignore[arg-type]
+    positions = np.array([3, 0, 2])
+    boxes = np.tile([0, 0, 20, 20], (3, 1))
+    found = images.batch(positions, boxes, np.zeros(3, dtype=bool), 8)
+    assert found[:, 0, 0, 0].tolist() == [50, 70, 30]
+    assert images.labels[torch.from_numpy(positions)].tolist() == [3, 0, 2]

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def execute(
     selected: set[str] | None = None,
     prediction: Prediction | None = None,
     name: str = "",
+    alone: Mapping[str, float] | None = None,
 ) -> Execution:
     """Runs what is missing of a plan. The store is held by the caller.
 
@@ -72,6 +74,7 @@ def execute(
         selected: ids of the trials to run; all by default.
         prediction: what it will take, for the time left and the record.
         name: under which the ledger remembers the run; the grid's by default.
+        alone: minutes by trial as measured with nothing else running, for the record.
     """
     from sota_bench.engine.pool import run_stages
     from sota_bench.engine.progress import ProgressView
@@ -115,6 +118,7 @@ def execute(
         **record(plan),
         "predicted_minutes": prediction.trial_minutes if prediction else {},
         "predicted_run_minutes": prediction.run_minutes if prediction else None,
+        "minutes_alone": dict(alone or {}),
     }
     shelf.end_run(run, about)
     return Execution(about, summary.interrupted)

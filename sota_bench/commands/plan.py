@@ -5,30 +5,40 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command()
 @grid_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--all", "everything", is_flag=True, help="List every stage, however many there are.")
+@click.option("--no-calibrate", is_flag=True, help="Measure nothing; predict from earlier calibrations alone.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
-    only: str | None, as_json: bool, everything: bool,
+    only: str | None, as_json: bool, everything: bool, no_calibrate: bool,
 ) -> int:  # fmt: skip
-    """Show what a run would do: cells, stages, what is shared, what is done and why the rest runs."""
+    """Show what a run would do: cells, stages, what is shared, what is done, why the rest runs, and what it costs."""
+    from sota_bench.commands import forecasting
+    from sota_bench.commands.matching import matched
     from sota_bench.plan.make import make_plan
     from sota_bench.plan.why import Reasons, to_run
     from sota_bench.store import Store
 
     question = load_grid(grid, overrides, seeds, out)
     selected = {trial.id for trial in question.only(only)} if only else None
-    plan, count = make_plan(question, machine_of(store, device, workers))
+    machine = machine_of(store, device, workers)
+    question = matched(question, machine, may_measure=not no_calibrate)
+    plan, count = make_plan(question, machine)
     shelf = Store(store)
+    prediction = forecasting.forecast(plan, count, shelf, lambda found: not no_calibrate)
+    misses = forecasting.misses_of(plan, count, shelf, prediction, measure=not no_calibrate)
     stages = {
         key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
     }
@@ -58,18 +68,25 @@ def command(
                    **plan.images.subset(plan.images.choice(question.cells()[0].recipe, "main")).sizes()},
         "device": dict(plan.environment.about),
         "workers": count,
+        "matched": {cell: dict(one) for cell, one in question.matched.items()},
+        "minutes": forecasting.as_json(plan, prediction, misses),
     }  # fmt: skip
     if as_json:
         click.echo(json.dumps(answer))
-    else:
-        _show(answer, everything)
+        return 0
+    console = _show(answer, everything)
+    if question.matched:
+        from sota_bench.timing.matched import sentence
+
+        console.print(sentence(question.match, question.matched), highlight=False, soft_wrap=True)
+    forecasting.show(console, plan, prediction, misses)
     return 0
 
 
 MOST_ROWS = 40
 
 
-def _show(answer: dict[str, Any], everything: bool) -> None:
+def _show(answer: dict[str, Any], everything: bool) -> Console:
     from rich.console import Console
     from rich.table import Table
 
@@ -105,7 +122,10 @@ def _show(answer: dict[str, Any], everything: bool) -> None:
     console.print(f"Epochs: {epochs['asked']} asked for, {epochs['planned']} with shared phases trained once "
                   f"({epochs['factor']:.1f} times fewer), {epochs['left']} left.", highlight=False, soft_wrap=True)  # fmt: skip
     device = answer["device"]
-    console.print(f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", highlight=False, soft_wrap=True)
+    console.print(
+        f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", highlight=False, soft_wrap=True
+    )
+    return console
 
 
 def _rest(console: Any, count: int, everything: bool) -> None:

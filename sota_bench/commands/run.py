@@ -16,19 +16,35 @@ from sota_bench.commands.options import grid_options, load_grid, machine_of
 @click.option("--retry", type=click.Choice(["failed"]), help="Try failed stages once more.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @click.option("--disk-limit", help="Remove checkpoints that nothing needs above this size, such as 2GB.")
-@click.option("--stall-minutes", type=click.FloatRange(0.05), default=15.0, show_default=True,
-              help="Stop a stage that makes no progress for this long.")
-@click.option("--checkpoint-minutes", type=click.FloatRange(0.01), default=5.0, show_default=True,
-              help="Minutes between checkpoints inside a phase.")
+@click.option(
+    "--stall-minutes",
+    type=click.FloatRange(0.05),
+    default=15.0,
+    show_default=True,
+    help="Stop a stage that makes no progress for this long.",
+)
+@click.option(
+    "--checkpoint-minutes",
+    type=click.FloatRange(0.01),
+    default=5.0,
+    show_default=True,
+    help="Minutes between checkpoints inside a phase.",
+)
+@click.option("--no-calibrate", is_flag=True, help="Do not measure a few steps first to predict the minutes.")
+@click.option("--exclusive-timing", is_flag=True, help="Also measure each combination with nothing else running.")
+@click.option("--enforce-goal", is_flag=True, help="End with exit code 3 when the slowest cell misses the goal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, engine: str, retry: str | None, fail_fast: bool, disk_limit: str | None, stall_minutes: float,
-    checkpoint_minutes: float, as_json: bool,
+    checkpoint_minutes: float, no_calibrate: bool, exclusive_timing: bool, enforce_goal: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Plan a grid, run what is missing, and render its report."""
+    from sota_bench.commands import forecasting
     from sota_bench.commands.execution import EngineOptions, command_line, execute
+    from sota_bench.commands.matching import matched
     from sota_bench.commands.sizes import parse_bytes
+    from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
     from sota_bench.report.output import write
@@ -38,22 +54,48 @@ def command(
     question = load_grid(grid, overrides, seeds, out)
     selected = {trial.id for trial in question.only(only)} if only else None
     limit = parse_bytes("--disk-limit", disk_limit) if disk_limit else None
-    plan, count = make_plan(question, machine_of(store, device, workers))
+    goal = question.minutes_per_iteration
+    if enforce_goal and goal is None:
+        raise UserError("--enforce-goal", "", "the grid has no goal", "write grid.minutes_per_iteration")
+    machine = machine_of(store, device, workers)
+    question = matched(question, machine, may_measure=True)
+    plan, count = make_plan(question, machine)
     options = EngineOptions(count, bool(retry), fail_fast, limit, 60 * stall_minutes, 60 * checkpoint_minutes)
     shelf = Store(store)
     with shelf.hold(command_line()):
-        done = execute(plan, shelf, options, selected)
+        prediction = forecasting.forecast(
+            plan, count, shelf, lambda found: not no_calibrate and found.is_cheap(plan, count)
+        )
+        alone = _alone(question, machine, shelf) if exclusive_timing else {}
+        done = execute(plan, shelf, options, selected, prediction, alone=alone)
         if done.interrupted:
             click.echo(f"interrupted; go on with: {command_line()}", err=True)
             return 130
         collector = Collector(plan, shelf, reused=frozenset(done.about["reused"]), why=done.about["why"])
         tables = collector.tables(done.about)
         analysis = write(question.out, tables)
-    _tell(question.out, summary_lines(tables, analysis), tables.run, as_json)
+    lines = summary_lines(tables, analysis)
+    spent = forecasting.iteration_minutes(tables.trials, "minutes_alone" if exclusive_timing else "minutes")
+    missed = enforce_goal and goal is not None and spent is not None and spent > goal
+    if missed:
+        lines.append(f"the goal of {goal:g} minutes is missed: the slowest cell takes {spent:.2f}")
+    _tell(question.out, lines, tables.run, as_json)
     wrong = tables.trials["status"].isin(["failed", "blocked"])
     if selected is not None:
         wrong &= tables.trials["trial"].isin(selected)
-    return 1 if wrong.any() else 0
+    return 1 if wrong.any() else 3 if missed else 0
+
+
+def _alone(question: Any, machine: Any, shelf: Any) -> dict[str, float]:
+    """Minutes of each trial from each combination measured with nothing else running: one worker, all cores."""
+    from dataclasses import replace
+
+    from sota_bench.commands import forecasting
+    from sota_bench.plan.make import make_plan
+
+    plan, _ = make_plan(question, replace(machine, workers=1))
+    prediction = forecasting.forecast(plan, 1, shelf, lambda found: True)
+    return prediction.trial_minutes if prediction else {}
 
 
 def _tell(out: Path, lines: list[str], run: dict[str, Any], as_json: bool) -> None:

@@ -42,6 +42,7 @@ def record(plan: Plan) -> dict[str, Any]:
             "versions": dict(environment.versions),
             "precision": environment.precision,
         },
+        "matched": dict(plan.grid.matched),
         "images": {
             "source": images.source.spec,
             "manifest": images.manifest.digest,

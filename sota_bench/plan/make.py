@@ -73,7 +73,9 @@ def make_plan(
     source = open_source(grid.source, grid.data_path)
     manifest = source.scan(progress)
     images = grid_images(grid, source, manifest)
-    return build(grid, environment, images, manifest_file(machine.store, manifest.digest), cores(), trials, split), workers
+    return build(
+        grid, environment, images, manifest_file(machine.store, manifest.digest), cores(), trials, split
+    ), workers
 
 
 def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
@@ -89,7 +91,16 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
     """
     about = recorded["images"]
     file = manifest_file(store, about["manifest"])
-    images = GridImages(source_from_spec(about["source"]), Manifest.load(file), about["size"], about["upsampled"], grid.file, grid.techniques)
+    images = GridImages(
+        source_from_spec(about["source"]),
+        Manifest.load(file),
+        about["size"],
+        about["upsampled"],
+        grid.file,
+        grid.techniques,
+    )
+    if matched := recorded.get("matched"):
+        grid = grid.varied(schedules={cell: one["schedule"] for cell, one in matched.items()}, matched=matched)
     return as_made(build(grid, environment_of(recorded), images, file, 1), recorded)
 
 

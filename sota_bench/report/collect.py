@@ -44,6 +44,7 @@ class Collector:
     ) -> None:
         self.plan, self.store = plan, store
         self.predicted, self.reused, self.why = predicted or {}, reused, why or {}
+        self.alone: Mapping[str, float] = {}
         self.rows = store.rows()
 
     @cached_property
@@ -65,9 +66,13 @@ class Collector:
         Args:
             run: what is known of the run itself (started, command, workers ...), completed here.
         """
+        self.predicted = self.predicted or run.get("predicted_minutes", {})
+        self.alone = run.get("minutes_alone", {})
         trials = self.trial_table()
         grid = self.plan.grid
-        fields = {technique.field: technique.card.model_dump() for technique in self._techniques if self._used(technique)}
+        fields = {
+            technique.field: technique.card.model_dump() for technique in self._techniques if self._used(technique)
+        }
         return RunTables(
             run=self._run(run, trials),
             trials=trials,
@@ -102,7 +107,9 @@ class Collector:
             row = self.rows.get(key)
             if key not in self.results and row is not None and row.status == "failed":
                 own = self.plan.stages[key].kind in ("train", "evaluate")
-                return ("failed" if own else "blocked"), f"{row.failure}: {row.reason}" + (f" (log: {row.log})" if row.log else "")
+                return ("failed" if own else "blocked"), f"{row.failure}: {row.reason}" + (
+                    f" (log: {row.log})" if row.log else ""
+                )
         return "blocked", "not run yet"
 
     def _trial(self, trial: TrialPlan) -> dict[str, Any]:
@@ -117,9 +124,12 @@ class Collector:
         iteration_s = seconds["train"] + seconds["compile"] + seconds["evaluate"]
         row |= {name: final.get(name, math.nan) for name in METRICS}
         row |= {
-            "train_loss": trained[-1].values["curve"][-1]["loss"] if trained and trained[-1].values["curve"] else math.nan,
+            "train_loss": trained[-1].values["curve"][-1]["loss"]
+            if trained and trained[-1].values["curve"]
+            else math.nan,
             "minutes": iteration_s / 60 if done else math.nan,
             "predicted_minutes": self.predicted.get(trial.trial.id, math.nan),
+            "minutes_alone": self.alone.get(trial.trial.id, math.nan),
             "train_s": seconds["train"] if keys else math.nan,
             "evaluate_s": seconds["evaluate"] if keys else math.nan,
             "compile_s": seconds["compile"] if keys else math.nan,
@@ -251,7 +261,9 @@ class Collector:
         minutes = trials.loc[trials["status"] == "done", "minutes"]
         predicted = [self.predicted[trial] for trial in trials["trial"] if trial in self.predicted]
         stage_s = sum(
-            result.seconds.get(part, 0.0) for result in self.results.values() for part in ("compile", "train", "evaluate")
+            result.seconds.get(part, 0.0)
+            for result in self.results.values()
+            for part in ("compile", "train", "evaluate")
         )
         alone = float(minutes.sum())
         sizes = self._split_sizes()
@@ -262,7 +274,11 @@ class Collector:
             "question": grid.question,
             "source": plan.images.source.name,
             "control": plan.images.source.control,
-            "grid": {**grid.resolved(), "recipe": self._baseline(), "data": {**grid.data.model_dump(mode="json"), "stored_size": plan.images.size}},
+            "grid": {
+                **grid.resolved(),
+                "recipe": self._baseline(),
+                "data": {**grid.data.model_dump(mode="json"), "stored_size": plan.images.size},
+            },
             "within": within,
             "versions": dict(plan.environment.versions),
             "device": dict(plan.environment.about),

@@ -1,4 +1,4 @@
-"""Grids whose cells are compared at equal cost: epochs are scaled until each training costs what the baseline's does."""
+"""Cells compared at equal cost: their epochs are scaled until each training costs what the baseline's does."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _file(plan: Plan, workers: int, store: Path) -> Path:
     for trial in plan.trials:
         if trial.inapplicable is None and trial.trial.seed == plan.grid.seeds[0]:
             stages = [plan.stages[key].params for key in trial.training]
-            about.append([trial.trial.cell.id, *({**params, "seed": None} for params in stages)])  # noqa: PERF401
+            about.append([trial.trial.cell.id, *({**params, "seed": None} for params in stages)])
     digest = hashlib.sha256(canonical(about).encode()).hexdigest()
     return store.absolute() / "calibrations" / f"matched-{digest}.json"
 

@@ -1,0 +1,149 @@
+"""What ``plan`` and ``run`` say about minutes: the prediction, the goal, and what would meet it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sota_bench.commands.sizes import size_text
+from sota_bench.plan.plan import Plan
+from sota_bench.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sota_bench.timing.goal import Miss
+    from sota_bench.timing.predict import Prediction
+
+SHOWN = 8
+"""Cells above the goal that are listed with what would meet it."""
+
+
+def say(line: str) -> None:
+    """A line for people, on standard error: standard output is the answer."""
+    click.echo(line, err=True)
+
+
+def forecast(
+    plan: Plan, workers: int, shelf: Store, measure: Callable[[Any], bool], tell: Callable[[str], None] = say
+) -> Prediction | None:
+    """The prediction of a plan, or None where nothing is known of it.
+
+    Args:
+        plan: what is asked for.
+        workers: that it will have.
+        shelf: the store.
+        measure: asked, with the forecast, whether to calibrate first.
+        tell: told what happens, a line at a time.
+    """
+    from sota_bench.timing.forecast import Forecast
+
+    found = Forecast(shelf, tell)
+    if measure(found):
+        found.calibrate(plan, workers)
+    return found.predict(plan, workers)
+
+
+def misses_of(plan: Plan, workers: int, shelf: Store, prediction: Prediction | None, measure: bool) -> list[Miss]:
+    """The cells that are predicted to miss the goal, with what would meet it."""
+    goal = plan.grid.minutes_per_iteration
+    if prediction is None or goal is None or not prediction.missed(goal):
+        return []
+    from sota_bench.timing.forecast import Forecast
+    from sota_bench.timing.goal import Advisor
+
+    return Advisor(plan, workers, Forecast(shelf, say), prediction, measure).misses()
+
+
+def as_json(plan: Plan, prediction: Prediction | None, misses: list[Miss]) -> dict[str, Any]:
+    """The prediction as JSON values; ``calibrated`` is false where there is none."""
+    if prediction is None:
+        return {"calibrated": False, "goal_minutes": plan.grid.minutes_per_iteration}
+    slowest = prediction.slowest
+    return {
+        "calibrated": True,
+        "goal_minutes": plan.grid.minutes_per_iteration,
+        "iteration_minutes": {
+            "median": prediction.median_minutes,
+            "max": slowest[1] if slowest else None,
+            "slowest": slowest[0] if slowest else None,
+            "cells": prediction.cell_minutes,
+        },
+        "run_minutes": prediction.run_minutes,
+        "disk_bytes": prediction.disk_bytes,
+        "memory_mb": prediction.memory_mb,
+        "not_predicted": prediction.unknown,
+        "misses": [
+            {
+                "cell": miss.cell.id,
+                "minutes": miss.minutes,
+                "remedies": [vars(remedy) for remedy in miss.remedies],
+            }
+            for miss in misses
+        ],
+    }
+
+
+def show(console: Console, plan: Plan, prediction: Prediction | None, misses: list[Miss]) -> None:
+    """The prediction in a terminal."""
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    goal = plan.grid.minutes_per_iteration
+    if prediction is None or prediction.median_minutes is None or prediction.slowest is None:
+        line("Minutes: not calibrated (plan without --no-calibrate measures a few steps).")
+        return
+    cell, most = prediction.slowest
+    text = next(trial.trial.cell.text for trial in plan.trials if trial.trial.cell.id == cell)
+    levels = ", ".join(f"{name} {level}" for name, level in text.items())
+    middle = _minutes(prediction.median_minutes)
+    line(f"Minutes per iteration: {middle} (median), {_minutes(most)} (slowest: {cell}, {levels}).")
+    run = "not known" if prediction.run_minutes is None else _minutes(prediction.run_minutes)
+    line(f"What is left: {run} with all workers, {size_text(prediction.disk_bytes)} of disk, "
+         f"{size_text(prediction.memory_mb * 2**20)} of memory at once.")  # fmt: skip
+    for title in prediction.unknown[:3]:
+        line(f"Not predicted: {title}.")
+    if goal is None:
+        return
+    if not misses:
+        line(f"Every cell meets the goal of {_minutes(goal)}.")
+        return
+    line(f"{len(misses)} of {len(prediction.cell_minutes)} cells miss the goal of {_minutes(goal)}:")
+    for miss in misses[:SHOWN]:
+        levels = ", ".join(f"{name} {level}" for name, level in miss.cell.text.items())
+        line(f"  {miss.cell.id} ({levels}): {_minutes(miss.minutes)}. Any of these would meet it:")
+        for remedy in miss.remedies:
+            line(f"    {remedy.setting}: {_minutes(remedy.minutes)}, gives up {remedy.lost}")
+        if not miss.remedies:
+            line("    nothing that this version tries")
+    if len(misses) > SHOWN:
+        line(f"  ... and {len(misses) - SHOWN} more (--json shows them)")
+
+
+def iteration_minutes(trials: Any, column: str = "minutes") -> float | None:
+    """The iteration that counts for the goal: the slowest cell, each cell by the median over its seeds.
+
+    Args:
+        trials: the table of trials; only finished ones count.
+        column: with the minutes.
+    """
+    done = trials[trials["status"] == "done"]
+    cells = done.groupby("cell")[column].median().dropna()
+    return float(cells.max()) if len(cells) else None
+
+
+def errors(trials: Any) -> Mapping[str, float] | None:
+    """Median and largest error of the prediction, as shares of what was measured; None where nothing was predicted."""
+    both = trials[(trials["status"] == "done") & trials["predicted_minutes"].notna()]
+    if both.empty:
+        return None
+    found = ((both["predicted_minutes"] - both["minutes"]).abs() / both["minutes"]).tolist()
+    return {"median": statistics.median(found), "max": max(found)}
+
+
+def _minutes(value: float) -> str:
+    return f"{60 * value:.0f} s" if value < 1 else f"{value:.1f} min" if value < 120 else f"{value / 60:.1f} h"

@@ -12,7 +12,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: tests
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="also run tests that take more than 20 seconds")
-    parser.addoption("--write-golden", action="store_true", help="write golden files anew instead of comparing with them")
+    parser.addoption(
+        "--write-golden", action="store_true", help="write golden files anew instead of comparing with them"
+    )
 
 
 @pytest.fixture

@@ -75,7 +75,15 @@ def table(folder: Path, name: str) -> pd.DataFrame:
 def test_a_grid_becomes_a_report(folder: Path, first: Run) -> None:
     assert first.code == 0, first.err
     files = {path.name for path in (folder / "reports" / "tiny").iterdir()}
-    assert files >= {"report.html", "trials.csv", "contrasts.csv", "evaluations.csv", "stages.csv", "run.json", "run.log"}
+    assert files >= {
+        "report.html",
+        "trials.csv",
+        "contrasts.csv",
+        "evaluations.csv",
+        "stages.csv",
+        "run.json",
+        "run.log",
+    }
     assert first.out.splitlines()[-1] == "report: reports/tiny/report.html"
 
 
@@ -125,7 +133,7 @@ def test_plan_and_status_know_what_is_done(folder: Path, first: Run) -> None:
 
 
 def test_a_trial_that_diverges_takes_only_itself_down(folder: Path) -> None:
-    grid = GRID.replace('"tiny"', '"diverges"').split("[factors]")[0] + '[factors]\nlr = [0.003, 100]\n'
+    grid = GRID.replace('"tiny"', '"diverges"').split("[factors]")[0] + "[factors]\nlr = [0.003, 100]\n"
     (folder / "diverges.toml").write_text(grid.replace("[recipe]", '[recipe]\nresize = "16x2"\noptimizer = "sgd"'))
     run = sota_bench(folder, "run", "diverges.toml")
     trials = pd.read_csv(folder / "reports" / "diverges" / "trials.csv")

@@ -79,7 +79,9 @@ def _pair(question: Any, trials: Any, cell: str | None, place: Path) -> tuple[st
     if not baselines or baselines[0] not in means.index:
         raise UserError(str(place), "", "its baseline cell has no result yet", "start with run")
     if cell is not None and cell not in means.index:
-        raise UserError("--cell", "", f"there is no finished cell {cell!r}", f"choose among {', '.join(means.index[:12])}")
+        raise UserError(
+            "--cell", "", f"there is no finished cell {cell!r}", f"choose among {', '.join(means.index[:12])}"
+        )
     return baselines[0], cell or str(means.idxmax())
 
 
@@ -98,7 +100,9 @@ def _answer(question: Any, selected: Any, tested: Any, baseline: str, winner: st
     chosen, confirmed = contrast(selected), contrast(tested)
     levels = next(cell.text for cell in question.cells() if cell.id == winner)
     changed = {name: level for name, level in levels.items() if level != _text(question, name)}
-    survived = confirmed["estimate"] / chosen["estimate"] if confirmed["estimate"] is not None and chosen["estimate"] else None
+    survived = (
+        confirmed["estimate"] / chosen["estimate"] if confirmed["estimate"] is not None and chosen["estimate"] else None
+    )
     words = [
         f"winner {winner} ({', '.join(f'{name} {level}' for name, level in changed.items())}) against baseline {baseline}",
         f"on the images that chose:  {_said(chosen)}",

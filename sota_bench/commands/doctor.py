@@ -33,8 +33,13 @@ class Finding:
 
 
 @click.command()
-@click.option("--store", type=click.Path(path_type=Path), default=Path(".sota_bench"), show_default=True,
-              help="Folder of finished stages whose disk is looked at.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=Path(".sota_bench"),
+    show_default=True,
+    help="Folder of finished stages whose disk is looked at.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(store: Path, as_json: bool) -> int:  # fmt: skip
     """Say what this machine has and what would make it faster."""
@@ -67,7 +72,9 @@ def _python() -> Iterator[Finding]:
 
     versions = detect("cpu", 1).versions
     missing = [name for name in ("torch", "torchvision", "timm", "numpy", "pillow") if versions[name] == "absent"]
-    shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "torchvision", "timm") if versions[name] != "absent")
+    shown = ", ".join(
+        f"{name} {versions[name]}" for name in ("torch", "torchvision", "timm") if versions[name] != "absent"
+    )
     if missing:
         yield Finding("software", "problem", f"{', '.join(missing)} missing", "install with: python -m pip install .")
         return
@@ -113,7 +120,9 @@ def _memory() -> Iterator[Finding]:
     workers = min(cores(), MOST_WORKERS)
     found = f"{free:.1f} of {total:.1f} GiB free"
     if free < 0.9 * workers:
-        yield Finding("memory", "advice", found, f"{workers} workers need about {0.9 * workers:.1f} GiB: use --workers 1")
+        yield Finding(
+            "memory", "advice", found, f"{workers} workers need about {0.9 * workers:.1f} GiB: use --workers 1"
+        )
     else:
         yield Finding("memory", "ok", found)
 
@@ -123,7 +132,9 @@ def _accelerator() -> Iterator[Finding]:
 
     found = gpus()
     if not found:
-        yield Finding("accelerator", "advice", "no NVIDIA GPU", "larger backbones and sizes want one; small ones train here")
+        yield Finding(
+            "accelerator", "advice", "no NVIDIA GPU", "larger backbones and sizes want one; small ones train here"
+        )
         return
     names = "; ".join(f"{gpu['name']}, {gpu['memory.total']}, driver {gpu['driver_version']}" for gpu in found)
     import torch
@@ -146,7 +157,9 @@ def _disk(store: Path) -> Iterator[Finding]:
     used = Store(store).total_bytes() if store.exists() else 0
     found = f"{size_text(free)} free for {store}, which holds {size_text(used)}"
     if free < 5 * 10**9:
-        yield Finding("disk", "advice", found, "set --disk-limit, so that checkpoints are removed as soon as nothing needs them")
+        yield Finding(
+            "disk", "advice", found, "set --disk-limit, so that checkpoints are removed as soon as nothing needs them"
+        )
     else:
         yield Finding("disk", "ok", found)
     if not os.access(place, os.W_OK):
@@ -160,7 +173,9 @@ def _decoding() -> Iterator[Finding]:
     if turbo:
         yield Finding("decoding", "ok", "Pillow with libjpeg-turbo")
     else:
-        yield Finding("decoding", "advice", "Pillow without libjpeg-turbo", "decoding is slower: install Pillow's wheel")
+        yield Finding(
+            "decoding", "advice", "Pillow without libjpeg-turbo", "decoding is slower: install Pillow's wheel"
+        )
 
 
 def _data() -> Iterator[Finding]:

@@ -54,11 +54,17 @@ def command(
     for what in ("trials", "stages"):
         counts = answer[what]
         total = sum(counts.values())
-        click.echo(f"{what}: {total} (" + ", ".join(f"{counts.get(name, 0)} {name}" for name in order if counts.get(name) or name in order[:1]) + ")")
+        click.echo(
+            f"{what}: {total} ("
+            + ", ".join(f"{counts.get(name, 0)} {name}" for name in order if counts.get(name) or name in order[:1])
+            + ")"
+        )
     for title in answer["running"]:
         click.echo(f"running: {title}")
     for failure in failures:
-        click.echo(f"failed: {failure['stage']}: {failure['reason']}" + (f" (log: {failure['log']})" if failure["log"] else ""))
+        click.echo(
+            f"failed: {failure['stage']}: {failure['reason']}" + (f" (log: {failure['log']})" if failure["log"] else "")
+        )
     if holder:
         click.echo(f"in use by {holder}")
     return 0

@@ -20,8 +20,13 @@ COMPARED = ("model.safetensors", "predictions.safetensors", "computed.safetensor
 
 @click.command()
 @grid_options
-@click.option("--retrain", type=click.IntRange(0), default=1, show_default=True,
-              help="Trials, drawn at random, that are trained again and compared.")
+@click.option(
+    "--retrain",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Trials, drawn at random, that are trained again and compared.",
+)
 @click.option("--draw", type=int, default=0, show_default=True, help="Seed of that draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
@@ -113,7 +118,9 @@ def _again(question: Any, machine: Any, shelf: Any, trials: list[Any], workers: 
 
     with tempfile.TemporaryDirectory(prefix="sota-bench-verify-") as folder:
         plan, _ = make_plan(
-            question.model_copy(update={"out": Path(folder) / "out"}), replace(machine, store=Path(folder)), trials=trials
+            question.model_copy(update={"out": Path(folder) / "out"}),
+            replace(machine, store=Path(folder)),
+            trials=trials,
         )
         fresh = Store(Path(folder))
         with fresh.hold("verify"):

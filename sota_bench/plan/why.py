@@ -20,7 +20,6 @@ class Known(Protocol):
     parents: dict[str, str]
 
 
-
 def _asked(kind: str, params: Mapping[str, Any]) -> str:
     return repr((kind, sorted((name, repr(value)) for name, value in params.items() if name not in MADE_WITH)))
 
@@ -69,7 +68,8 @@ class Reasons:
             if now != then:
                 names = [name for name in {**now, **then} if now.get(name) != then.get(name)]
                 shown = ", ".join(
-                    name if part == "code" else f"{name} {then.get(name)} -> {now.get(name)}" for name in sorted(names)[:3]
+                    name if part == "code" else f"{name} {then.get(name)} -> {now.get(name)}"
+                    for name in sorted(names)[:3]
                 )
                 return f"the {word} changed: {shown}"
         return "a stage before it changed"

@@ -49,7 +49,11 @@ def _plainest(plan: Plan, results: Mapping[str, StageResult], factor: str, level
     best: tuple[int, TrialPlan] | None = None
     for trial in plan.trials:
         text = trial.trial.cell.text
-        if trial.inapplicable is None and text[factor] == level_text(level) and all(k in results for k in trial.training):
+        if (
+            trial.inapplicable is None
+            and text[factor] == level_text(level)
+            and all(k in results for k in trial.training)
+        ):
             away = sum(text[name] != value for name, value in baseline.items() if name != factor)
             if best is None or away < best[0]:
                 best = (away, trial)

@@ -43,7 +43,13 @@ class Painted(Source):
 
     def scan(self, progress: Any = None) -> Manifest:
         found = [
-            (f"{split}/{label}/{i}.png", split, f"class{label}", hashlib.sha256(f"{split}{label}{i}".encode()).hexdigest(), 1)
+            (
+                f"{split}/{label}/{i}.png",
+                split,
+                f"class{label}",
+                hashlib.sha256(f"{split}{label}{i}".encode()).hexdigest(),
+                1,
+            )
             for split in ("train", "val")
             for label in range(10)
             for i in range(20)

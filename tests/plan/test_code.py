@@ -35,14 +35,18 @@ def test_comments_docstrings_and_layout_may_change(old: str, new: str) -> None:
     assert source_digest(BEFORE.replace(old, new)) == source_digest(BEFORE)
 
 
-@pytest.mark.parametrize(("old", "new"), [("2 * x", "x * 2"), ("LIMIT = 3", "LIMIT = 4"), ("double(x)", "double(x, y=1)")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("2 * x", "x * 2"), ("LIMIT = 3", "LIMIT = 4"), ("double(x)", "double(x, y=1)")]
+)
 def test_anything_else_may_not(old: str, new: str) -> None:
     assert source_digest(BEFORE.replace(old, new)) != source_digest(BEFORE)
 
 
 def test_a_training_depends_on_the_loop_and_its_own_techniques_alone() -> None:
     code = code_of("train", ["ablations.mixup"])
-    assert {"sota_bench.training.train", "sota_bench.training.crop", "sota_bench.randomness", "ablations.mixup"} <= set(code)
+    assert {"sota_bench.training.train", "sota_bench.training.crop", "sota_bench.randomness", "ablations.mixup"} <= set(
+        code
+    )
     assert not any(name.startswith(("sota_bench.report", "sota_bench.stats", "sota_bench.store")) for name in code)
     assert "ablations.tta" not in code
     assert "sota_bench.training.evaluate" not in code

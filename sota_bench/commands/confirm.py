@@ -72,7 +72,9 @@ def _pair(question: Any, trials: Any, cell: str | None, place: Path) -> tuple[st
     from sota_bench.errors import UserError
 
     baselines = [
-        found.id for found in question.cells() if all(found.levels[name] == levels[0] for name, levels in question.factors.items())
+        found.id
+        for found in question.cells()
+        if all(found.levels[name] == levels[0] for name, levels in question.factors.items())
     ]  # fmt: skip
     done = trials[trials["status"] == "done"]
     means = done.groupby("cell")["accuracy"].mean()
@@ -103,8 +105,9 @@ def _answer(question: Any, selected: Any, tested: Any, baseline: str, winner: st
     survived = (
         confirmed["estimate"] / chosen["estimate"] if confirmed["estimate"] is not None and chosen["estimate"] else None
     )
+    differs = ", ".join(f"{name} {level}" for name, level in changed.items())
     words = [
-        f"winner {winner} ({', '.join(f'{name} {level}' for name, level in changed.items())}) against baseline {baseline}",
+        f"winner {winner} ({differs}) against baseline {baseline}",
         f"on the images that chose:  {_said(chosen)}",
         f"on the test images, with fresh seeds:  {_said(confirmed)}",
     ]
@@ -128,7 +131,8 @@ def _said(row: dict[str, Any]) -> str:
         return str(row["verdict"])
     if row["low"] is None:
         return f"{row['estimate']:+.2f} pp ({row['verdict']})"
-    return f"{row['estimate']:+.2f} pp, 95% interval {row['low']:.2f} to {row['high']:.2f} ({row['verdict']}, {row['n']:.0f} seeds)"
+    interval = f"95% interval {row['low']:.2f} to {row['high']:.2f}"
+    return f"{row['estimate']:+.2f} pp, {interval} ({row['verdict']}, {row['n']:.0f} seeds)"
 
 
 def _write(out: Path, tested: Any, answer: dict[str, Any]) -> None:

@@ -19,14 +19,18 @@ def grid_options(command: Command) -> Command:
     """GRID.toml and the options that change it or say where it runs."""
     for decorate in reversed([
         click.argument("grid", type=click.Path(path_type=Path)),
-        click.option("--out", type=click.Path(path_type=Path), help="Folder of the report (default reports/<grid name>)."),
+        click.option("--out", type=click.Path(path_type=Path), help="The report's folder (default reports/<name>)."),
         click.option(
             "--store", type=click.Path(path_type=Path), default=Path(".sota_bench"), show_default=True,
             help="Folder of finished stages; grids share one.",
         ),
-        click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the grid; repeatable."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the grid; repeatable."
+        ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:i]."),
-        click.option("--workers", type=click.IntRange(0, 256), default=0, help="Worker processes (default: by the device)."),
+        click.option(
+            "--workers", type=click.IntRange(0, 256), default=0, help="Worker processes (default: by the device)."
+        ),
         click.option("--seeds", help="Seeds instead of the grid's, such as 0,1,2."),
         click.option("--only", metavar="EXPR", help="Trials to look at, such as 'mixup=0.2,seed=0|1'."),
     ]):  # fmt: skip

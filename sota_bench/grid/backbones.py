@@ -79,7 +79,7 @@ def backbone_problem(name: str) -> str | None:
 
 
 def size_problem(name: str, sizes: Iterable[int]) -> str | None:
-    """Why a backbone cannot take images of some size, as ``problem; remedy``, as far as its name tells (``patch16``)."""
+    """Why a backbone cannot take images of a size, as ``problem; remedy``, as far as its name tells (``patch16``)."""
     patch = int(found[1]) if (found := re.search(r"patch(\d+)", name)) else 1
     wrong = next((size for size in sizes if size % patch), None)
     if wrong is None:

@@ -30,8 +30,8 @@ class Environment:
 
     Attributes:
         device: ``cpu`` or ``cuda:i``, as workers are told.
-        about: what identifies the device: ``kind``, ``name``, and on a CPU its vector ``capability`` and the ``threads``
-            of one worker (the order of a sum depends on them).
+        about: what identifies the device: ``kind``, ``name``, and on a CPU its vector ``capability`` and the
+            ``threads`` of one worker (the order of a sum depends on them).
         versions: package -> version.
         precision: what ``auto`` means here, ``bf16`` or ``fp32``.
     """

@@ -1,4 +1,4 @@
-"""The images of a grid: its source and manifest, the size at which they are kept, and the subset that each recipe uses."""
+"""The images of a grid: its source and manifest, the size at which they are kept, and each recipe's subset."""
 
 from __future__ import annotations
 

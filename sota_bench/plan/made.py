@@ -58,7 +58,7 @@ def environment_of(recorded: Mapping[str, Any]) -> Environment:
 
 
 def as_made(plan: Plan, recorded: Mapping[str, Any]) -> Plan:
-    """The plan with the keys under which a recorded run filed the same stages; stages that it did not have keep theirs."""
+    """The plan with the keys under which a recorded run filed the same stages; stages new since then keep theirs."""
     known = recorded.get("keys", {})
     keys = {key: known.get(asked, key) for key, asked in identities(plan.stages).items()}
     stages = {

@@ -53,6 +53,7 @@ def test_a_training_depends_on_the_loop_and_its_own_techniques_alone() -> None:
 
 
 def test_finding_the_code_does_not_import_it() -> None:
-    ask = "import sys; from sota_bench.plan.code import code_of; code_of('train', ['ablations.mixup']); print('torch' in sys.modules)"
+    find = "from sota_bench.plan.code import code_of; code_of('train', ['ablations.mixup'])"
+    ask = f"import sys; {find}; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"

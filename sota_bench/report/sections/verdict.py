@@ -60,6 +60,7 @@ def _completeness(view: View) -> list[tuple[str, str, str]]:
     measured, goal = run["measured"], run["goal_minutes"]
     median = measured.get("iteration_minutes_median")
     within = "" if not finite(median) or goal is None else "within" if median <= goal else "over"
+    against = "no goal declared" if goal is None else f"{within} the goal of {minutes(goal)}".strip()
     sharing = run["sharing"]
     saved = (sharing.get("minutes_alone") or 0) - (sharing.get("minutes_shared") or 0)
     delta = "none declared" if view.delta is None else f"{number(view.delta)} pp"
@@ -67,7 +68,7 @@ def _completeness(view: View) -> list[tuple[str, str, str]]:
     return [
         ("Trials done", f"{counts['done']} of {asked}", ", ".join(gaps) or "none failed"),
         ("Seeds", str(view.seeds), f"{join(added)} added after a look" if added else "all declared before the run"),
-        ("Minutes per iteration", minutes(median), "no goal declared" if goal is None else f"{within} the goal of {minutes(goal)}".strip()),
+        ("Minutes per iteration", minutes(median), against),
         (
             "Whole run",
             minutes(measured.get("run_minutes")),

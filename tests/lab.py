@@ -141,7 +141,7 @@ class Lab:
             f"[recipe]\n{written}\n[factors]\n{factors}\n"
         )
         plan, _ = make_plan(load(file), Machine(self.folder / "store", "cpu", 2))
-        plan.images.manifest.save(_made(self.folder / "store" / "manifests") / f"{plan.images.manifest.digest}.csv")
+        save_manifest(plan, self.folder / "store")
         return plan
 
     def run_stage(self, stage: Stage, progress: Callable[[Progress], None] = ignore) -> Outcome:
@@ -155,7 +155,10 @@ class Lab:
 
     def run(self, recipe: str = "", factors: str = ONE_CELL, seeds: Sequence[int] = (0,), data: str = "") -> Ran:
         """Plans a grid and runs all of it; arguments as :meth:`plan`."""
-        plan = self.plan(recipe, factors, seeds, data)
+        return self.run_plan(self.plan(recipe, factors, seeds, data))
+
+    def run_plan(self, plan: Plan) -> Ran:
+        """Runs all of a plan."""
         for stage in plan.stages.values():
             self.run_stage(stage)
         return Ran(plan, self.folders, self.outcomes)
@@ -184,6 +187,11 @@ class Lab:
                 continue
             raise AssertionError(f"{stage.title} ended before step {stop}")
         return workspace, execute(stage, inputs, workspace, "cpu", ignore)
+
+
+def save_manifest(plan: Plan, store: Path) -> None:
+    """Puts the manifest where the stages of a plan look for it."""
+    plan.images.manifest.save(_made(store / "manifests") / f"{plan.images.manifest.digest}.csv")
 
 
 def _made(folder: Path) -> Path:

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import timm
 import torch
-from lab import Lab, draw, write_images
+from lab import Lab, draw, save_manifest, write_images
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision.transforms.v2 import functional as tv
 
 from ablations import normalization
 from ablations.normalization import Normalization, normalize
+from sota_bench.grid import load
 from sota_bench.grid.recipe import recipe_type
+from sota_bench.plan.make import Machine, make_plan
 from sota_bench.training import checkpoint
 
 LEVELS = ("none", "unit", "symmetric", "dataset", "pretrained")
@@ -158,3 +160,22 @@ def test_a_state_that_is_taken_back_is_the_same_to_the_last_bit() -> None:
     first.load_state({key: torch.from_numpy(rng.random(3) * 255) for key in ("mean", "std")})
     second.load_state(first.state())
     assert (first.mean, first.std) == (second.mean, second.std)
+
+
+@pytest.mark.real_data
+def test_statistics_of_photographs(tmp_path: Path) -> None:
+    """Imagenette's as fast.ai publishes them, in grey levels: 0.465, 0.458, 0.429 and 0.285, 0.280, 0.301 of 255."""
+    file = tmp_path / "grid.toml"
+    file.write_text(
+        '[grid]\nseeds = [0]\n[data]\nsource = "imagenette"\nper_class = 30\neval_images = 10\n'
+        '[recipe]\nbackbone = "test_resnet"\n[factors]\nresize = ["64x1"]\n'
+    )
+    plan, _ = make_plan(load(file), Machine(tmp_path / "store", "cpu", 2))
+    save_manifest(plan, tmp_path / "store")
+    ran = Lab(tmp_path, tmp_path).run_plan(plan)
+    mean, std = stored(ran.checkpoint())
+    np.testing.assert_allclose(mean / 255, [0.465, 0.458, 0.429], atol=0.03)
+    np.testing.assert_allclose(std / 255, [0.285, 0.280, 0.301], atol=0.03)
+    seen = ran.trained().values["input"]
+    np.testing.assert_allclose(seen["mean"], 0, atol=0.2)
+    np.testing.assert_allclose(seen["std"], 1, atol=0.2)

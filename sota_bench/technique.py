@@ -124,9 +124,14 @@ class PrecomputeInputs(Protocol):
         size: the resolution in pixels that the network was last trained at (0 when there is no network).
     """
 
-    seed: int
-    model: Any
-    size: int
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def size(self) -> int: ...
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation float64 [C] of the training pixels, in units of 0..255."""

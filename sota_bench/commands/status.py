@@ -39,7 +39,7 @@ def command(
         {"stage": plan.stages[key].title, "trials": list(plan.stages[key].trials), "reason": rows[key].reason, "log": rows[key].log}
         for key, state in states.items() if state == "failed"
     ]  # fmt: skip
-    answer = {
+    answer: dict[str, Any] = {
         "grid": question.name,
         "trials": dict(Counter(trials.values())),
         "stages": dict(Counter(states.values())),

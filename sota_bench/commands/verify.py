@@ -56,7 +56,7 @@ def command(
     if drawn:
         again = _again(question, machine, shelf, [trial.trial for trial in drawn], count)
         problems += [row["problem"] for row in again if row["problem"]]
-    answer = {
+    answer: dict[str, Any] = {
         "stages_checked": len(done),
         "stages_missing": len(wanted) - len(done),
         "retrained": [trial.trial.id for trial in drawn],

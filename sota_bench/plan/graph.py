@@ -114,7 +114,8 @@ class _Builder:
             if technique.applies_to == "training" or (technique.applies_to == "rise" and phase.rise)
         ]
         choice = self.images.choice(recipe, phase.task)
-        data, context = self.data(choice, "train"), {"choice": choice}
+        data = self.data(choice, "train")
+        context: dict[str, Any] = {"choice": choice}
         parents = {"data": self.prepare}
         if training:
             parents["checkpoint"] = training[-1]

@@ -12,12 +12,17 @@ from sota_bench.plan.stage import Stage
 class Known(Protocol):
     """What the ledger knows of a stage."""
 
-    key: str
-    kind: str
-    status: str
-    reason: str
-    params: dict[str, Any]
-    parents: dict[str, str]
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def params(self) -> Mapping[str, Any]: ...
 
 
 def _asked(kind: str, params: Mapping[str, Any]) -> str:

@@ -335,8 +335,8 @@ class Collector:
                 "Imagenette's and Imagewoof's validation splits are ImageNet training photographs."
             )
         if not recipe.eval_size and "eval_size" not in plan.grid.factors:
-            sizes = sorted({trial.final.size for trial in plan.trials if trial.inapplicable is None})
-            shown = " or ".join(f"{size} px" for size in sizes)
+            judged = sorted({trial.final.size for trial in plan.trials if trial.inapplicable is None})
+            shown = " or ".join(f"{size} px" for size in judged)
             notes.append(f"Evaluated at {shown}: the last phase's size, since the grid does not set eval_size.")
         return notes
 

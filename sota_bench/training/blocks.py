@@ -44,7 +44,7 @@ def blocks_of(model: nn.Module) -> list[Block]:
     for name, group in by_parameter.items():
         parameters[order[group]].append(name)
     for name, _ in model.named_modules():
-        group = _only_group(name, by_parameter)
-        if group is not None:
-            modules[order[group]].append(name)
+        only = _only_group(name, by_parameter)
+        if only is not None:
+            modules[order[only]].append(name)
     return [Block(index, tuple(parameters[index]), tuple(modules[index])) for index in sorted(parameters)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -134,15 +133,6 @@ def iteration_minutes(trials: Any, column: str = "minutes") -> float | None:
     done = trials[trials["status"] == "done"]
     cells = done.groupby("cell")[column].median().dropna()
     return float(cells.max()) if len(cells) else None
-
-
-def errors(trials: Any) -> Mapping[str, float] | None:
-    """Median and largest error of the prediction, as shares of what was measured; None where nothing was predicted."""
-    both = trials[(trials["status"] == "done") & trials["predicted_minutes"].notna()]
-    if both.empty:
-        return None
-    found = ((both["predicted_minutes"] - both["minutes"]).abs() / both["minutes"]).tolist()
-    return {"median": statistics.median(found), "max": max(found)}
 
 
 def _minutes(value: float) -> str:

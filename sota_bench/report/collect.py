@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,8 @@ from sota_bench.store import Store
 
 METRICS = ("accuracy", "nll", "ece", "brier", "confidence")
 PARTS = ("prepare", "compile", "train", "evaluate")
+CONTENDED = 0.1
+"""Share of the time waiting for a processor above which a run's minutes are marked."""
 
 
 class Collector:
@@ -138,6 +140,10 @@ class Collector:
             "layers": final.get("layers", math.nan),
             "flops": final.get("flops", math.nan),
             "peak_memory_mb": max((self.results[key].peak_memory_mb for key in keys), default=math.nan),
+            **_step_times(trained),
+            "energy_j": _total([self.results[key].values.get("energy_j") for key in (*trial.training, trial.final.key)])
+            if done
+            else math.nan,
         }
         row |= self._retention(trial)
         row |= {
@@ -213,6 +219,7 @@ class Collector:
             **{f"{part}_s": result.seconds.get(part, 0.0) if result else math.nan for part in PARTS},
             "peak_memory_mb": result.peak_memory_mb if result else math.nan,
             "concurrent": result.concurrent if result else 0,
+            **_use(result),
             "started": row.started if row else "",
             "error": row.reason if row is not None and failed else "",
         }
@@ -293,6 +300,7 @@ class Collector:
             "predicted": {
                 "iteration_minutes": float(np.median(predicted)) if predicted else None,
                 "run_minutes": run.get("predicted_run_minutes"),
+                "median_error": _prediction_error(trials),
             },
             "measured": {
                 "iteration_minutes_median": float(minutes.median()) if len(minutes) else None,
@@ -312,6 +320,8 @@ class Collector:
             "command": run.get("command", ""),
             "workers": run.get("workers", 1),
             "concurrent": any(result.concurrent > 1 for result in self.results.values()),
+            "cpu_wait": _waited(self.results.values()),
+            "minutes_alone": float(np.median(list(self.alone.values()))) if self.alone else None,
             "notes": self._notes(),
             "added_seeds": list(grid.added_seeds),
         }
@@ -326,6 +336,18 @@ class Collector:
     def _notes(self) -> list[str]:
         plan, notes = self.plan, []
         recipe = plan.grid.recipe
+        waited = _waited(self.results.values())
+        if waited is not None and waited > CONTENDED:
+            notes.append(
+                f"Other work kept the trainings waiting for a processor {100 * waited:.0f}% of the time: their "
+                "minutes are longer than on an idle machine."
+            )
+        if any((result.values.get("gpu_processes") or 1) > 1 for result in self.results.values()):
+            notes.append("Another process computed on the same GPU: minutes are longer than with the GPU alone.")
+        if plan.grid.matched:
+            from sota_bench.timing.matched import sentence
+
+            notes.append(sentence(plan.grid.match, plan.grid.matched))
         if plan.images.upsampled:
             sizes = ", ".join(f"{size} px" for size in plan.images.upsampled)
             notes.append(f"Trained or evaluated above the stored resolution: {sizes}. This adds pixels and no detail.")
@@ -347,8 +369,46 @@ def _scope(model: Any, field: str) -> str:
     return scope_of(model, field)
 
 
+def _waited(results: Iterable[StageResult]) -> float | None:
+    """Share of the training time in which no processor was free, None where the system does not say."""
+    shares = [
+        (result.values["cpu_wait"], result.seconds.get("train", 0.0))
+        for result in results
+        if result.values.get("cpu_wait") is not None
+    ]
+    seconds = sum(spent for _, spent in shares)
+    return sum(share * spent for share, spent in shares) / seconds if seconds else None
+
+
+def _prediction_error(trials: pd.DataFrame) -> float | None:
+    """Median over the trials of |predicted - measured| / measured minutes."""
+    both = trials[(trials["status"] == "done") & trials["predicted_minutes"].notna()]
+    return (
+        float(((both["predicted_minutes"] - both["minutes"]).abs() / both["minutes"]).median()) if len(both) else None
+    )
+
+
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def _step_times(trained: list[StageResult]) -> dict[str, float]:
+    """Milliseconds of a step in the last phase, the dearest one as a rule: median and tails."""
+    tail = trained[-1].values["step_ms"] if trained else {}
+    return {f"step_ms_{name}": tail.get(name, math.nan) for name in ("median", "p90", "p99")}
+
+
+def _use(result: StageResult | None) -> dict[str, float]:
+    """What a stage measured about its own time, NaN where it did not."""
+    values = result.values if result else {}
+    found = {"images_per_s": values.get("images_per_s"), "first_step_ms": values.get("step_ms", {}).get("first")}
+    found |= {f"step_ms_{name}": values.get("step_ms", {}).get(name) for name in ("median", "p90", "p99")}
+    found |= {name: values.get(name) for name in ("cpu_wait", "gpu_processes", "energy_j")}
+    return {name: math.nan if value is None else value for name, value in found.items()}
+
+
+def _total(parts: list[float | None]) -> float:
+    return math.nan if any(part is None for part in parts) else float(sum(part or 0.0 for part in parts))
 
 
 def _rate(trained: list[StageResult]) -> float:

@@ -37,15 +37,18 @@ class RunTables:
             as text), ``seed``, ``status`` (done, failed, blocked, not_applicable), ``accuracy`` (percent, 0 to 100, on
             the select split), ``nll`` (nats), ``ece`` (0 to 1, 15 equal-width bins), ``brier``, ``confidence`` (mean of
             the largest probability), ``train_loss`` (last epoch), ``minutes`` (the iteration as if run alone),
-            ``predicted_minutes``, ``train_s``, ``evaluate_s``, ``compile_s``, ``images_per_s``, ``params``, ``layers``,
-            ``flops`` (one image, forward, at the evaluation size), ``peak_memory_mb``, ``stability`` and ``plasticity``
-            (percent; NaN without a rise), ``forgetting`` (percentage points), ``shared_epochs``, ``epochs``, ``error``.
+            ``predicted_minutes``, ``minutes_alone`` (measured with nothing else running, where asked for), ``train_s``,
+            ``evaluate_s``, ``compile_s``, ``images_per_s``, ``params``, ``layers``, ``flops`` (one image, forward, at the
+            evaluation size), ``peak_memory_mb``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99`` (of the last phase),
+            ``energy_j``, ``stability`` and ``plasticity`` (percent; NaN without a rise), ``forgetting`` (percentage points), ``shared_epochs``, ``epochs``, ``error``.
         evaluations: one row per trial x phase x evaluation size x TTA. Columns: ``trial``, ``phase`` (0-based),
             ``train_size``, ``size``, ``task``, ``tta``, ``final`` (bool: the evaluation that ``trials.accuracy`` is),
             ``accuracy``, ``nll``, ``ece``, ``brier``, ``confidence``, ``latency_ms`` (per image).
         stages: one row per stage: ``key``, ``kind``, ``title``, ``status``, ``trials`` (how many share it),
             ``reused`` (bool), ``why``, ``prepare_s``, ``compile_s``, ``train_s``, ``evaluate_s``, ``peak_memory_mb``,
-            ``started``, ``error``.
+            ``images_per_s``, ``first_step_ms``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99``, ``concurrent``
+            (stages at once), ``cpu_wait`` (share of the time without a free processor), ``gpu_processes``,
+            ``energy_j``, ``started``, ``error``.
         curves: one row per trial x epoch: ``trial``, ``phase``, ``epoch`` (over the whole trial), ``size``, ``loss``,
             ``lr``, ``images_per_s``, ``seconds``.
         reliability: one row per trial x confidence bin: ``trial``, ``low``, ``high``, ``count``, ``confidence``,

@@ -23,6 +23,7 @@ from sota_bench.randomness import generator
 from sota_bench.technique import Technique
 from sota_bench.training import backbone, checkpoint
 from sota_bench.training import device as devices
+from sota_bench.training.clock import Usage
 from sota_bench.training.crop import central_boxes, random_resized_boxes
 from sota_bench.training.images import Images
 from sota_bench.training.prepared import prepared
@@ -177,7 +178,7 @@ def evaluate(
         device: where to run.
         progress: told after every batch.
     """
-    setup = time.perf_counter()
+    setup, usage = time.perf_counter(), Usage(device)
     devices.reset_peak_memory(device)
     size, task = int(params["size"]), params["task"]
     data = prepared(inputs["data"], params["data"])
@@ -201,7 +202,7 @@ def evaluate(
     )
     values = metrics.summarize(log_probabilities, labels)
     values |= {"latency_ms": round(1000 * latency, 4), "images_per_s": round(len(images) / seconds, 1)}
-    values |= cost(inputs["checkpoint"], size, task)
+    values |= cost(inputs["checkpoint"], size, task) | usage.values()
     return Outcome(values, {"prepare": started - setup, "evaluate": seconds}, devices.peak_memory_mb(device))
 
 

@@ -21,6 +21,7 @@ from sota_bench.technique import Technique
 from sota_bench.training import backbone, checkpoint
 from sota_bench.training import device as devices
 from sota_bench.training import optimizer as optimizers
+from sota_bench.training.clock import StepClock, Usage
 from sota_bench.training.crop import random_resized_boxes
 from sota_bench.training.images import Images
 from sota_bench.training.phase import Phase
@@ -95,7 +96,7 @@ def train(
     Raises:
         Diverged: the loss is not finite.
     """
-    setup = time.perf_counter()
+    setup, usage = time.perf_counter(), Usage(device)
     devices.reset_peak_memory(device)
     seed, about = int(params["seed"]), params["phase"]
     data = prepared(inputs["data"], params["data"])
@@ -137,7 +138,9 @@ def train(
     steps = steps_in_epoch(len(images), batch)
     offset, total = _schedule_span(recipe, about, len(images), steps)
     setup_s, compile_s, saved = time.perf_counter() - setup, 0.0, time.perf_counter()
+    timer, compiled = StepClock(device), set[tuple[int, ...]]()
     step_started = time.perf_counter()
+    timer.begin()
 
     for epoch in range(at.epoch, phase.epochs):
         clock = int(about["first_epoch"]) + epoch
@@ -189,17 +192,24 @@ def train(
             at.sizes_drawn[str(step_size)] = at.sizes_drawn.get(str(step_size), 0) + 1
             at.pixels += len(positions) * step_size**2
             last = step + 1 == steps
-            if last or step % CHECK_STEPS == 0:
+            compiles = recipe.compile == "on" and tuple(pixels.shape) not in compiled
+            synchronous = last or compiles or step % CHECK_STEPS == 0
+            if synchronous:
                 _check_finite(loss_sum, epoch, step)
                 devices.synchronize(device)
             now = time.perf_counter()
-            spent, step_started = now - step_started, now
-            if recipe.compile == "on" and epoch == at.epoch and at.train_s == 0.0:
+            spent = now - step_started
+            step_ms = timer.end(spent)
+            if compiles:  # the first step with images of a shape
+                compiled.add(tuple(pixels.shape))
+                timer.forget()
                 compile_s += spent
             else:
                 at.epoch_s += spent
                 at.train_s += spent
-                at.step_ms.append(1000 * spent)
+                at.step_ms += step_ms
+            if synchronous:
+                at.step_ms += timer.settle()
             at.epoch, at.step = epoch, step + 1
             if last:
                 at.curve.append(_epoch_record(at, about, epoch, loss_sum.item(), rate))
@@ -214,6 +224,7 @@ def train(
                 _save_partial(workspace, model, optimizer, loss_sum, at)
                 saved = time.perf_counter()
             step_started = time.perf_counter()
+            timer.begin()
 
     phase.model.eval()
     checkpoint.write(
@@ -247,6 +258,7 @@ def train(
         "input": at.input,
         "techniques": {technique.name: technique.describe() for technique in techniques},
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        **usage.values(),
     }
     seconds = {"prepare": setup_s, "compile": compile_s, "train": at.train_s}
     return Outcome(values, seconds, devices.peak_memory_mb(device))

@@ -102,6 +102,10 @@ def _totals(view: View) -> list[tuple[str, str, str]]:
         ("Iteration", iteration, ""),
         ("Whole run", both(predicted.get("run_minutes"), measured.get("run_minutes"), workers), ""),
     ]
+    if finite(predicted.get("median_error")):
+        pairs.append(("Prediction error", f"{100 * predicted['median_error']:.0f}% (median over trials)", ""))
+    if finite(run.get("minutes_alone")):
+        pairs.append(("With nothing else running", f"{minutes(run['minutes_alone'])} (median)", ""))
     if finite(sharing.get("factor")):
         pairs.append(
             (

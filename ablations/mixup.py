@@ -55,7 +55,8 @@ class Mixup(Technique):
         paper="Zhang, Cisse, Dauphin and Lopez-Paz 2018, mixup: Beyond Empirical Risk Minimization "
         "(https://arxiv.org/abs/1710.09412)",
         defaults="alpha 0.2 with lambda per batch, as in the paper's ImageNet runs; 0.4 is fastai's default.",
-        cost="One weighted sum of the batch with a permutation of itself; below 1% of a training step of a small ResNet on a CPU.",
+        cost="One weighted sum of the batch with a permutation of itself; below 1% of a step of a small ResNet "
+        "on a CPU.",
         fails="In short trainings it slows the fit and costs accuracy; with a large alpha it underfits.",
     )
 

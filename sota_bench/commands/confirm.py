@@ -22,7 +22,7 @@ def command(
     only: str | None, cell: str | None, fresh_seeds: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Train the winner and the baseline with fresh seeds and judge them on the test split."""
-    from sota_bench.commands.execution import EngineOptions, command_line, execute
+    from sota_bench.commands.execution import EngineOptions, command_line, confirmed_name, execute
     from sota_bench.errors import UserError
     from sota_bench.grid.expand import Trial
     from sota_bench.plan.make import make_plan
@@ -50,12 +50,13 @@ def command(
     trials = [Trial(f"{found.id}-s{seed}", found, seed) for found in cells for seed in fresh]
     plan, count = make_plan(question, machine, trials=trials, split="test")
     with shelf.hold(command_line()):
-        done = execute(plan, shelf, EngineOptions(count), name=f"{question.name}, confirmed")
+        done = execute(plan, shelf, EngineOptions(count), name=confirmed_name(question.name))
         if done.interrupted:
             click.echo(f"interrupted; go on with: {command_line()}", err=True)
             return 130
         tested = Collector(plan, shelf).trial_table()
-    answer = _answer(question, selected, tested, baseline, winner)
+        answer = _answer(question, selected, tested, baseline, winner)
+        shelf.end_run(done.run, {**done.about, "confirmation": answer})
     _write(question.out, tested, answer)
     click.echo(json.dumps(answer) if as_json else "\n".join(answer["words"]))
     return 1 if (tested["status"] != "done").any() else 0

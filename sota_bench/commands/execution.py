@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,12 @@ class Execution:
     """What a run left.
 
     Attributes:
+        run: its id in the ledger.
         about: its record in the ledger: minutes, command, commit, workers, start, reused keys, and why each stage ran.
         interrupted: whether a signal ended it.
     """
 
+    run: int
     about: dict[str, Any]
     interrupted: bool
 
@@ -107,8 +110,11 @@ def execute(
             disk_limit=options.disk_limit,
             on_event=view,
         )
+    spent = {"measured": (time.monotonic() - started) / 60, "predicted": prediction.run_minutes if prediction else None}
+    parts = [*_earlier_parts(shelf, name or grid.name, set(plan.stages)), *([spent] if missing else [])]
     about = {
-        "run_minutes": (time.monotonic() - started) / 60,
+        "parts": parts,
+        "run_minutes": _total(parts, "measured"),
         "git_commit": git_commit(),
         "command": command_line(),
         "workers": options.workers,
@@ -117,11 +123,46 @@ def execute(
         "why": why,
         **record(plan),
         "predicted_minutes": prediction.trial_minutes if prediction else {},
-        "predicted_run_minutes": prediction.run_minutes if prediction else None,
+        "predicted_run_minutes": _total(parts, "predicted"),
         "minutes_alone": dict(alone or {}),
     }
     shelf.end_run(run, about)
-    return Execution(about, summary.interrupted)
+    return Execution(run, about, summary.interrupted)
+
+
+def _earlier_parts(shelf: Store, name: str, keys: set[str]) -> list[dict[str, Any]]:
+    """Minutes of the earlier commands that trained a part of this plan: a run that was interrupted or extended is their
+    sum, and one that is answered from the store took what it took then."""
+    for row in reversed(shelf.runs()):
+        summary = json.loads(row["summary"] or "{}")
+        if row["grid"] == name and keys.intersection(summary.get("keys", {}).values()):
+            return list(summary.get("parts", []))
+    return []
+
+
+def _total(parts: Sequence[Mapping[str, Any]], what: str) -> float | None:
+    """The sum over all parts; None where one of them is unknown."""
+    values = [part[what] for part in parts]
+    return None if not values or None in values else sum(values)
+
+
+def confirmed_name(grid: str) -> str:
+    """Under which the ledger remembers the confirmation of a grid."""
+    return f"{grid}, confirmed"
+
+
+def last_run(shelf: Store, name: str) -> dict[str, Any]:
+    """What the last run of that name recorded about itself; empty when there was none."""
+    for row in reversed(shelf.runs()):
+        summary: dict[str, Any] = json.loads(row["summary"] or "{}")
+        if row["grid"] == name and summary:
+            return {**summary, "started": row["started"]}
+    return {}
+
+
+def with_confirmation(shelf: Store, name: str, about: dict[str, Any]) -> dict[str, Any]:
+    """A run's record with the outcome of the last confirmation of its winner, if there was one."""
+    return {**about, "confirmation": last_run(shelf, confirmed_name(name)).get("confirmation")}
 
 
 def git_commit() -> str:

@@ -58,7 +58,9 @@ def command(
     ]
     answer = {
         "grid": question.name,
-        "cells": [{"cell": cell.id, **cell.text, "not_applicable": question.inapplicable(cell)} for cell in question.cells()],
+        "cells": [
+            {"cell": cell.id, **cell.text, "not_applicable": question.inapplicable(cell)} for cell in question.cells()
+        ],
         "trials": len(plan.trials),
         "stages": rows,
         "epochs": {"asked": plan.epochs_asked, "planned": plan.epochs_planned,
@@ -92,7 +94,8 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
 
     console = Console()
     images, epochs = answer["images"], answer["epochs"]
-    console.print(f"[bold]{answer['grid']}[/bold]: {len(answer['cells'])} cells, {answer['trials']} trials on {images['source']} "
+    cells = f"{len(answer['cells'])} cells, {answer['trials']} trials"
+    console.print(f"[bold]{answer['grid']}[/bold]: {cells} on {images['source']} "
                   f"({images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test, "
                   f"stored at {images['size']} px)", highlight=False, soft_wrap=True)  # fmt: skip
     cells = Table(title="Cells", title_justify="left", box=None, header_style="bold")
@@ -119,8 +122,8 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
     left = Counter(row["kind"] for row in answer["stages"] if row["runs"])
     parts = ", ".join(f"{left[kind]} of {count} {kind}" for kind, count in kinds.items())
     console.print(f"To run: {parts}.", highlight=False, soft_wrap=True)
-    console.print(f"Epochs: {epochs['asked']} asked for, {epochs['planned']} with shared phases trained once "
-                  f"({epochs['factor']:.1f} times fewer), {epochs['left']} left.", highlight=False, soft_wrap=True)  # fmt: skip
+    said = f"Epochs: {epochs['asked']} asked for, {epochs['planned']} with shared phases trained once"
+    console.print(f"{said} ({epochs['factor']:.1f} times fewer), {epochs['left']} left.", highlight=False, soft_wrap=True)
     device = answer["device"]
     console.print(
         f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", highlight=False, soft_wrap=True

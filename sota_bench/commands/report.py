@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ def command(
 
 def _tables(question: Any, file: Path, machine: Any) -> Any:
     """What the store holds of a grid: as its last run made it, else as this machine would."""
+    from sota_bench.commands.execution import last_run, with_confirmation
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan, remake_plan
     from sota_bench.report.collect import Collector
@@ -54,13 +54,4 @@ def _tables(question: Any, file: Path, machine: Any) -> Any:
     collector = Collector(plan, shelf, reused=frozenset(about.get("reused", ())), why=about.get("why", {}))
     if not collector.results:
         raise UserError(str(file), "", f"{machine.store} holds no result of it", "start with run")
-    return collector.tables(about)
-
-
-def last_run(shelf: Any, name: str) -> dict[str, Any]:
-    """What the last finished run of a grid recorded about itself; empty when there was none."""
-    for row in reversed(shelf.runs()):
-        summary = json.loads(row["summary"] or "{}")
-        if row["grid"] == name and summary:
-            return {**summary, "started": row["started"]}
-    return {}
+    return collector.tables(with_confirmation(shelf, question.name, about))

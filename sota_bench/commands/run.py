@@ -41,7 +41,7 @@ def command(
 ) -> int:  # fmt: skip
     """Plan a grid, run what is missing, and render its report."""
     from sota_bench.commands import forecasting
-    from sota_bench.commands.execution import EngineOptions, command_line, execute
+    from sota_bench.commands.execution import EngineOptions, command_line, execute, with_confirmation
     from sota_bench.commands.matching import matched
     from sota_bench.commands.sizes import parse_bytes
     from sota_bench.errors import UserError
@@ -72,7 +72,7 @@ def command(
             click.echo(f"interrupted; go on with: {command_line()}", err=True)
             return 130
         collector = Collector(plan, shelf, reused=frozenset(done.about["reused"]), why=done.about["why"])
-        tables = collector.tables(done.about)
+        tables = collector.tables(with_confirmation(shelf, question.name, done.about))
         analysis = write(question.out, tables)
     lines = summary_lines(tables, analysis)
     spent = forecasting.iteration_minutes(tables.trials, "minutes_alone" if exclusive_timing else "minutes")

@@ -36,7 +36,12 @@ def command(
             keys = () if trial.inapplicable else (*trial.computed, *trial.training, trial.final.key)
             trials[trial.trial.id] = "not applicable" if trial.inapplicable else _worst([states[key] for key in keys])
     failures = [
-        {"stage": plan.stages[key].title, "trials": list(plan.stages[key].trials), "reason": rows[key].reason, "log": rows[key].log}
+        {
+            "stage": plan.stages[key].title,
+            "trials": list(plan.stages[key].trials),
+            "reason": rows[key].reason,
+            "log": rows[key].log,
+        }
         for key, state in states.items() if state == "failed"
     ]  # fmt: skip
     answer: dict[str, Any] = {

@@ -324,6 +324,7 @@ class Collector:
             "minutes_alone": float(np.median(list(self.alone.values()))) if self.alone else None,
             "notes": self._notes(),
             "added_seeds": list(grid.added_seeds),
+            "confirmation": run.get("confirmation"),
         }
 
     def _baseline(self) -> dict[str, Any]:

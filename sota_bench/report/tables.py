@@ -38,9 +38,10 @@ class RunTables:
             the select split), ``nll`` (nats), ``ece`` (0 to 1, 15 equal-width bins), ``brier``, ``confidence`` (mean of
             the largest probability), ``train_loss`` (last epoch), ``minutes`` (the iteration as if run alone),
             ``predicted_minutes``, ``minutes_alone`` (measured with nothing else running, where asked for), ``train_s``,
-            ``evaluate_s``, ``compile_s``, ``images_per_s``, ``params``, ``layers``, ``flops`` (one image, forward, at the
-            evaluation size), ``peak_memory_mb``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99`` (of the last phase),
-            ``energy_j``, ``stability`` and ``plasticity`` (percent; NaN without a rise), ``forgetting`` (percentage points), ``shared_epochs``, ``epochs``, ``error``.
+            ``evaluate_s``, ``compile_s``, ``images_per_s``, ``params``, ``layers``, ``flops`` (one image, forward, at
+            the evaluation size), ``peak_memory_mb``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99`` (of the last
+            phase), ``energy_j``, ``stability`` and ``plasticity`` (percent; NaN without a rise), ``forgetting``
+            (percentage points), ``shared_epochs``, ``epochs``, ``error``.
         evaluations: one row per trial x phase x evaluation size x TTA. Columns: ``trial``, ``phase`` (0-based),
             ``train_size``, ``size``, ``task``, ``tta``, ``final`` (bool: the evaluation that ``trials.accuracy`` is),
             ``accuracy``, ``nll``, ``ece``, ``brier``, ``confidence``, ``latency_ms`` (per image).

@@ -16,6 +16,9 @@ def section(view: View) -> Section:
         blocks.append(Prose([_no_verdict(view)], "note"))
     if found:
         blocks.append(Verdicts(found))
+    confirmation = view.run.get("confirmation")
+    if confirmation:
+        blocks.append(Listing("Confirmed on the test split", [str(words) for words in confirmation["words"]], "note"))
     blocks.append(Facts(_completeness(view), large=True))
     if view.analysis.warnings:
         blocks.append(Listing("Read with care", [str(warning) for warning in view.analysis.warnings], "warning"))

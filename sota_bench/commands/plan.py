@@ -80,12 +80,14 @@ def command(
     if question.matched:
         from sota_bench.timing.matched import sentence
 
-        console.print(sentence(question.match, question.matched), highlight=False, soft_wrap=True)
+        console.print(sentence(question.match, question.matched), **PLAIN)
     forecasting.show(console, plan, prediction, misses)
     return 0
 
 
 MOST_ROWS = 40
+PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
+"""A sentence: no colours by guess, and no breaks that a pipe would keep."""
 
 
 def _show(answer: dict[str, Any], everything: bool) -> Console:
@@ -97,7 +99,7 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
     cells = f"{len(answer['cells'])} cells, {answer['trials']} trials"
     console.print(f"[bold]{answer['grid']}[/bold]: {cells} on {images['source']} "
                   f"({images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test, "
-                  f"stored at {images['size']} px)", highlight=False, soft_wrap=True)  # fmt: skip
+                  f"stored at {images['size']} px)", **PLAIN)  # fmt: skip
     cells = Table(title="Cells", title_justify="left", box=None, header_style="bold")
     names = [name for name in answer["cells"][0] if name != "not_applicable"]
     for name in [*names, ""]:
@@ -121,16 +123,16 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
     kinds = Counter(row["kind"] for row in answer["stages"])
     left = Counter(row["kind"] for row in answer["stages"] if row["runs"])
     parts = ", ".join(f"{left[kind]} of {count} {kind}" for kind, count in kinds.items())
-    console.print(f"To run: {parts}.", highlight=False, soft_wrap=True)
+    console.print(f"To run: {parts}.", **PLAIN)
     said = f"Epochs: {epochs['asked']} asked for, {epochs['planned']} with shared phases trained once"
-    console.print(f"{said} ({epochs['factor']:.1f} times fewer), {epochs['left']} left.", highlight=False, soft_wrap=True)
+    console.print(f"{said} ({epochs['factor']:.1f} times fewer), {epochs['left']} left.", **PLAIN)
     device = answer["device"]
     console.print(
-        f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", highlight=False, soft_wrap=True
+        f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", **PLAIN
     )
     return console
 
 
 def _rest(console: Any, count: int, everything: bool) -> None:
     if count > MOST_ROWS and not everything:
-        console.print(f"  ... and {count - MOST_ROWS} more (--all shows them)", highlight=False, soft_wrap=True)
+        console.print(f"  ... and {count - MOST_ROWS} more (--all shows them)", **PLAIN)

@@ -32,6 +32,7 @@ COMMANDS = {
     "predict": "Classify images with an exported model.",
     "promote": "Take a winning recipe to the full data set.",
     "confirm": "Test the winner on images that did not choose it, with fresh seeds.",
+    "fidelity": "Find the cheapest data, size or epochs that keep the order of the cells.",
     "verify": "Check a finished run: digests, metrics, and a sample of trials trained again.",
     "init": "Write a commented grid to start from.",
     "list": "Show techniques, recipe fields, data sources and small backbones.",

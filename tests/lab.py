@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,8 @@ class Lab:
         if stage.key not in self.outcomes:
             workspace = _made(self.folder / "artifacts" / stage.key)
             inputs = {role: self.folders[key] for role, key in stage.parents.items()}
-            outcome = execute(stage, inputs, workspace, "cpu", progress)
+            here = replace(stage, context={**stage.context, "processes": 1})  # to start others takes longer
+            outcome = execute(here, inputs, workspace, "cpu", progress)
             self.folders[stage.key], self.outcomes[stage.key] = workspace, outcome
         return self.outcomes[stage.key]
 

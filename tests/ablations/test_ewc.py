@@ -1,4 +1,4 @@
-"""EWC: Fisher information against a closed form and against a loop over single images; a penalty that is really there."""
+"""EWC: Fisher information against a closed form and a loop over single images; a penalty that is really there."""
 
 from __future__ import annotations
 

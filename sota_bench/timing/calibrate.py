@@ -219,7 +219,8 @@ def _calibration(plan: Plan, stage: Stage, heard: Heard, overhead_s: float, size
         return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, fixed, grows, images=images)
     available = plan.images.subset(stage.context["choice"]).sizes()["train"]
     images = heard.totals.get(stage.key) or available
-    most = images if images < available else int(result.values.get("most_images") or 0)
+    asked = int(result.values.get("most_images", available))
+    most = asked if asked != available else 0  # else it asked for all that there are
     return Calibration(worked / images, 0.0, overhead_s, result.peak_memory_mb, size, most_images=most, images=images)
 
 

@@ -88,8 +88,8 @@ class Fidelity:
         clear, trusted = _pairs(largest.agreement.clear), largest.setting.text
         if largest.agreement.clear == 0:
             return (
-                f"With {trusted} the seeds order no pair of cells beyond their noise: no cheaper setting can be said to "
-                "keep the order. More seeds would tell."
+                f"With {trusted} the seeds order no pair of cells beyond their noise: no cheaper setting can be said "
+                "to keep the order. More seeds would tell."
             )
         best = self.cheapest
         if best is None:

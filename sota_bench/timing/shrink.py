@@ -121,7 +121,7 @@ class Shrinker:
         else:
             on_gpu = self.plan.environment.device != "cpu"
             most = GPU_EVALUATED if on_gpu else EVALUATED
-            choice = self._choice(stage, 4 * most)
+            choice = self._choice(stage, EVALUATED)
             if "eval_batch_size" in params["recipe"]:
                 batch = min(int(params["recipe"]["eval_batch_size"]), most)
                 params["recipe"] = {**params["recipe"], "eval_batch_size": batch}

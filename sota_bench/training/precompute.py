@@ -36,6 +36,7 @@ class Inputs:
     size: int
     on_input: Callable[[Tensor], Tensor]
     progress: Callable[[Progress], None]
+    limits: list[int]
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation float64 [C] of the training pixels, in units of 0..255."""
@@ -45,6 +46,7 @@ class Inputs:
         """Normalized central crops float32 [B, C, size, size] and labels int64 [B] of ``limit`` images, spread
         evenly over the training images."""
         count = len(self.images) if limit is None else min(limit, len(self.images))
+        self.limits.append(len(self.images) if limit is None else limit)
         spread = np.linspace(0, len(self.images) - 1, count).round().astype(np.int64)
         for first in range(0, count, batch_size):
             positions = spread[first : first + batch_size]
@@ -97,11 +99,12 @@ def precompute(
 
     images = data.images("train", device, recipe.in_chans)
     ready = time.perf_counter()
-    given = Inputs(int(params["seed"]), images, model, size, on_input, progress)
+    given = Inputs(int(params["seed"]), images, model, size, on_input, progress, [])
     computed = technique.compute(given)
     checkpoint.write_tensors(workspace / "computed.safetensors", computed)
     devices.synchronize(device)
     small = {name: value for name, value in computed.items() if value.numel() <= SHOWN}
     shown = {name: [round(number, 6) for number in value.flatten().tolist()] for name, value in small.items()}
     seconds = {"prepare": ready - started, "train": time.perf_counter() - ready}
-    return Outcome({"computed": shown, "images": len(images)}, seconds, devices.peak_memory_mb(device))
+    values = {"computed": shown, "images": len(images), "most_images": max(given.limits, default=len(images))}
+    return Outcome(values, seconds, devices.peak_memory_mb(device))

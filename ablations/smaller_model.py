@@ -25,7 +25,7 @@ def shape_of(name: str, family: str) -> Mapping[str, Sequence[int]]:
     """Channels and blocks of a timm model as its constructor takes them, read off an instance without memory.
 
     Returns:
-        ``blocks`` and ``channels`` per stage; for transformers of one each, and ``heads``.
+        ``blocks`` and ``channels`` per stage (transformers are one stage), ``heads`` and ``stem`` where there are such.
     """
     import timm
     import torch
@@ -36,7 +36,9 @@ def shape_of(name: str, family: str) -> Mapping[str, Sequence[int]]:
         stages = [getattr(model, f"layer{i}") for i in range(1, 5)]
         outputs = [info["num_chs"] for info in model.feature_info[1:]]
         channels = [count // stage[-1].expansion for count, stage in zip(outputs, stages, strict=True)]
-        return {"blocks": [len(stage) for stage in stages], "channels": channels}
+        shape = {"blocks": [len(stage) for stage in stages], "channels": channels}
+        deep = len(list(model.conv1.children())) > 1  # of several layers; timm fixes the width of a single one
+        return {**shape, "stem": [model.feature_info[0]["num_chs"] // 2]} if deep else shape
     if family == "convnext":
         return {"blocks": [len(stage.blocks) for stage in model.stages],
                 "channels": [info["num_chs"] for info in model.feature_info]}  # fmt: skip
@@ -52,7 +54,9 @@ def width_arguments(name: str, family: str, factor: float) -> dict[str, Any]:
         each = shape["channels"][0] // shape["heads"][0]
         heads = scaled(shape["heads"][0], factor)
         return {"embed_dim": heads * each, "num_heads": heads}
-    return {"dims" if family == "convnext" else "channels": [scaled(count, factor, 8) for count in shape["channels"]]}
+    found: dict[str, Any] = {"stem_width": scaled(shape["stem"][0], factor, 8)} if "stem" in shape else {}
+    channels = [scaled(count, factor, 8) for count in shape["channels"]]
+    return found | {"dims" if family == "convnext" else "channels": channels}
 
 
 def depth_arguments(name: str, family: str, factor: float) -> dict[str, Any]:
@@ -77,9 +81,7 @@ def _problem(recipe: Any, field: str) -> str | None:
 
 
 class WidthSettings(Settings):
-    width: float = setting(
-        1.0, "factor on the backbone's channels", scope="train", gt=0, le=8, levels=(1.0, 0.5)
-    )
+    width: float = setting(1.0, "factor on the backbone's channels", scope="train", gt=0, le=8, levels=(1.0, 0.5))
 
 
 class Narrower(Technique):
@@ -93,8 +95,8 @@ class Narrower(Technique):
         why="Work and parameters of a convolution or a linear layer grow with the square of the channels. Small data "
         "needs less capacity, and an iteration gets shorter.",
         paper="Howard et al. 2017, MobileNets, section 3.3 (https://arxiv.org/abs/1704.04861)",
-        defaults="1, the backbone as it is. Channels are rounded to multiples of 8, transformers to whole heads; the "
-        "first layer of a ResNet keeps its own.",
+        defaults="1, the backbone as it is. Channels are rounded to multiples of 8, transformers to whole heads; a "
+        "ResNet whose first layer is a single convolution keeps its 64 channels there.",
         cost="Negative: parameters, FLOPs and peak memory fall.",
         fails="On a CPU or GPU that is not busy with the smaller layers, time falls less than the work.",
     )

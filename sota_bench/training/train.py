@@ -227,6 +227,7 @@ def train(
             timer.begin()
 
     phase.model.eval()
+    _check_weights(model)
     checkpoint.write(
         workspace,
         {
@@ -344,6 +345,13 @@ def _keep_samples(workspace: Path, pixels: Tensor, targets: Tensor) -> None:
 def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:
     if not torch.isfinite(loss_sum).item():
         raise Diverged(f"the loss is {loss_sum.item()} in epoch {epoch + 1}, by step {step + 1}; try a smaller lr")
+
+
+def _check_weights(model: nn.Module) -> None:
+    """The last step may spoil the weights after the last loss has been seen."""
+    for name, value in model.state_dict().items():
+        if not torch.isfinite(value).all().item():
+            raise Diverged(f"{name} is not finite after the last step; try a smaller lr")
 
 
 def _epoch_record(at: Position, about: Mapping[str, Any], epoch: int, loss_sum: float, rate: float) -> dict[str, float]:

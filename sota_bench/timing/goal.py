@@ -136,7 +136,7 @@ class Advisor:
                 measured = self._measured(trial)
                 remedies += measured
             else:
-                remedies += [self._scaled(trial, minutes, remedy, found[0].minutes) for remedy in measured]
+                remedies += [self._scaled(trial, minutes, remedy, found[0]) for remedy in measured]
             found.append(Miss(trial.trial.cell, minutes, tuple(remedy for remedy in remedies if remedy)))
         return found
 
@@ -202,13 +202,8 @@ class Advisor:
         phases = trial.trial.cell.recipe.phases
         largest = max(phase.size for phase in phases)
         step = 32 if largest > 96 else 16 if largest > 48 else 8
-        pixels = sum(phase.epochs * phase.size**2 for phase in phases)
-
-        def lowered_share(size: int) -> float:
-            return sum(phase.epochs * min(phase.size, size) ** 2 for phase in phases) / pixels
-
         smaller = list(range(step * ((largest - 1) // step), step - 1, -step))
-        chosen = _likely(smaller, [lowered_share(size) <= MARGIN * share for size in smaller])
+        chosen = _likely(smaller, [_lowered_share(phases, size) <= MARGIN * share for size in smaller])
         found = []
         for size in chosen:
             schedule = _lowered(phases, size)
@@ -230,15 +225,15 @@ class Advisor:
             found.append((remedy, {"backbone": row.name, "weights": ""}))
         return found
 
-    def _scaled(self, trial: TrialPlan, minutes: float, remedy: Remedy, slowest_minutes: float) -> Remedy | None:
+    def _scaled(self, trial: TrialPlan, minutes: float, remedy: Remedy, slowest: Miss) -> Remedy | None:
         """A remedy that was measured on the slowest cell, for another one with the same setting."""
-        scaled = replace(remedy, minutes=remedy.minutes * minutes / slowest_minutes)
-        if remedy.kind == "backbone":
-            return scaled
-        phases = trial.trial.cell.recipe.phases
-        if max(phase.size for phase in phases) <= remedy.size:
-            return None
-        return replace(scaled, setting=f'resize = "{_lowered(phases, remedy.size)}"')
+        scaled = replace(remedy, minutes=remedy.minutes * minutes / slowest.minutes)
+        if remedy.kind == "size":
+            phases = trial.trial.cell.recipe.phases
+            share = _lowered_share(phases, remedy.size) / _lowered_share(slowest.cell.recipe.phases, remedy.size)
+            setting = f'resize = "{_lowered(phases, remedy.size)}"'
+            scaled = replace(scaled, setting=setting, minutes=scaled.minutes * share)
+        return scaled if 60 * scaled.minutes <= self.goal_s else None
 
     def _minutes(self, trials: Sequence[Trial]) -> dict[str, float]:
         """Predicted minutes of candidates, measured first where that is allowed."""
@@ -263,6 +258,12 @@ def _likely(ordered: Sequence[Candidate], enough: Sequence[bool]) -> list[Candid
     """A few of those that are likely to be small enough, and the smallest of all."""
     first = [one for one, small in zip(ordered, enough, strict=True) if small][: TRIES - 1]
     return first if not ordered or ordered[-1] in first else [*first, ordered[-1]]
+
+
+def _lowered_share(phases: Sequence[SizePhase], size: int) -> float:
+    """Pixels that are left when no phase is above a size, as a share."""
+    pixels = sum(phase.epochs * phase.size**2 for phase in phases)
+    return sum(phase.epochs * min(phase.size, size) ** 2 for phase in phases) / pixels
 
 
 def _lowered(phases: Sequence[SizePhase], size: int) -> str:

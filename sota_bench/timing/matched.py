@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +47,7 @@ class Matched:
 def scaled_epochs(epochs: Sequence[int], costs: Sequence[float], budget: float) -> list[int]:
     """Whole epochs whose cost is nearest to a budget, in the proportions given, at least one in each phase.
 
-    Every phase has ``max(1, round(k * epochs))`` for one factor k, the one that brings the total nearest to the budget;
+    Every phase has ``max(1, floor(k * epochs + 1/2))`` for one factor k, the one that brings the total nearest to the budget;
     of equals the one nearest to 1.
 
     Args:
@@ -57,19 +59,19 @@ def scaled_epochs(epochs: Sequence[int], costs: Sequence[float], budget: float) 
     if total <= 0:
         return list(epochs)
     largest = max(2.0, 2 * budget / total)
-    turns = {1.0, budget / total}
+    turns = {0.0, largest}  # the factors at which a phase goes to its next whole number
     for count in epochs:
-        steps = min(int(largest * count) + 1, MAX_EPOCHS)
-        turns |= {step / count for step in range(1, steps + 1)}
+        turns.update((step + 0.5) / count for step in range(min(int(largest * count) + 1, MAX_EPOCHS)))
+    between = [(low + high) / 2 for low, high in itertools.pairwise(sorted(turns))]
 
     def at(factor: float) -> list[int]:
-        return [max(1, min(MAX_EPOCHS, round(factor * count))) for count in epochs]
+        return [max(1, min(MAX_EPOCHS, math.floor(factor * count + 0.5))) for count in epochs]
 
     def distance(factor: float) -> tuple[float, float]:
         cost = sum(count * cost for count, cost in zip(at(factor), costs, strict=True))
         return round(abs(cost - budget) / budget, 9), abs(factor - 1)
 
-    return at(min(sorted(turns), key=distance))
+    return at(min([1.0, *between], key=distance))
 
 
 def match_grid(

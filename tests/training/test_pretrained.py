@@ -20,8 +20,8 @@ from sota_bench.training import backbone, checkpoint
 
 pytestmark = pytest.mark.real_data
 
-INDEX = {"n01440764": 0, "n02102040": 217, "n02979186": 482, "n03000684": 491, "n03028079": 497, "n03394916": 566,
-         "n03417042": 569, "n03425413": 571, "n03445777": 574, "n03888257": 701}  # fmt: skip
+INDEX = {"tench": 0, "English springer": 217, "cassette player": 482, "chain saw": 491, "church": 497,
+         "French horn": 566, "garbage truck": 569, "gas pump": 571, "golf ball": 574, "parachute": 701}  # fmt: skip
 """Imagenette's classes among the 1,000 of ImageNet."""
 
 

@@ -79,7 +79,10 @@ class Shelf:
             return None
 
     def put(self, combination: Combination, calibration: Calibration) -> None:
-        """Keep a calibration, whole or not at all."""
+        """Keep a calibration, whole or not at all. What is there stays, so that a prediction does not move while other
+        plans are measured; removing the folder starts anew."""
+        if self.get(combination) is not None:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         about = {"kind": combination.kind, "group": combination.group, "features": combination.features}
         value = {"format": FORMAT, "combination": about, "calibration": asdict(calibration)}

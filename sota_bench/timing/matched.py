@@ -47,8 +47,8 @@ class Matched:
 def scaled_epochs(epochs: Sequence[int], costs: Sequence[float], budget: float) -> list[int]:
     """Whole epochs whose cost is nearest to a budget, in the proportions given, at least one in each phase.
 
-    Every phase has ``max(1, floor(k * epochs + 1/2))`` for one factor k, the one that brings the total nearest to the budget;
-    of equals the one nearest to 1.
+    Every phase has ``max(1, floor(k * epochs + 1/2))`` for one factor k, the one that brings the total nearest to the
+    budget; of equals the one nearest to 1.
 
     Args:
         epochs: of each phase, as written.

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sota_bench.timing.goal import Miss
     from sota_bench.timing.predict import Prediction
 
+BUSY = 0.1
+"""Share of the time without a free processor above which a prediction is marked."""
+
 SHOWN = 8
 """Cells above the goal that are listed with what would meet it."""
 
@@ -74,6 +77,7 @@ def as_json(plan: Plan, prediction: Prediction | None, misses: list[Miss]) -> di
         "run_minutes": prediction.run_minutes,
         "disk_bytes": prediction.disk_bytes,
         "memory_mb": prediction.memory_mb,
+        "cpu_wait": prediction.cpu_wait,
         "not_predicted": prediction.unknown,
         "misses": [
             {
@@ -104,6 +108,9 @@ def show(console: Console, plan: Plan, prediction: Prediction | None, misses: li
     run = "not known" if prediction.run_minutes is None else _minutes(prediction.run_minutes)
     line(f"What is left: {run} with all workers, {size_text(prediction.disk_bytes)} of disk, "
          f"{size_text(prediction.memory_mb * 2**20)} of memory at once.")  # fmt: skip
+    if prediction.cpu_wait > BUSY:
+        busy = f"{100 * prediction.cpu_wait:.0f}% of the time"
+        line(f"Calibrated while other work held the processors {busy}: an idle machine is faster.")
     for title in prediction.unknown[:3]:
         line(f"Not predicted: {title}.")
     if goal is None:

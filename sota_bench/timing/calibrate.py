@@ -209,7 +209,8 @@ def _calibration(plan: Plan, stage: Stage, heard: Heard, overhead_s: float, size
     if stage.kind == "train":
         images = stage.epochs * plan.images.subset(stage.context["choice"]).sizes()["train"]
         image_s, first_s = steady(result, images, on_gpu=plan.environment.device != "cpu")
-        return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, size, images=images)
+        waited = result.values.get("cpu_wait") or 0.0
+        return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, size, images=images, cpu_wait=waited)
     if stage.kind == "evaluate":
         sizes = plan.images.subset(stage.context["choice"]).sizes()
         images, image_s = sizes[stage.params["split"]], result.values["latency_ms"] / 1000

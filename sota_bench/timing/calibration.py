@@ -11,6 +11,7 @@ from sota_bench.store.files import write_json
 from sota_bench.timing.combination import Combination
 
 FORMAT = 1
+_NOT_ADDED = ("most_images", "images", "cpu_wait")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Calibration:
         image_bytes: what it leaves for each image.
         most_images: it never goes through more images than this; 0 for no limit.
         images: how many the measurement went through.
+        cpu_wait: share of the time in which other work held the processors.
     """
 
     image_s: float
@@ -36,6 +38,7 @@ class Calibration:
     image_bytes: float = 0.0
     most_images: int = 0
     images: int = 0
+    cpu_wait: float = 0.0
 
     def work_s(self, images: int) -> float:
         """Seconds of work on so many images, without the overhead."""
@@ -51,7 +54,7 @@ def weighted(parts: Iterable[tuple[float, Calibration]]) -> Calibration:
     """The sum of calibrations with weights: how the times of techniques add up; nothing is less than half of the least
     of its parts, so that a difference of noisy measurements never becomes nothing."""
     listed = [(weight, one) for weight, one in parts if abs(weight) > 1e-9]
-    names = [field.name for field in fields(Calibration) if field.name not in ("most_images", "images")]
+    names = [field.name for field in fields(Calibration) if field.name not in _NOT_ADDED]
     sums = {}
     for name in names:
         values = [getattr(one, name) for _, one in listed]

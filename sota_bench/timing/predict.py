@@ -30,6 +30,7 @@ class Prediction:
         disk_bytes: what the stages that are left will write.
         memory_mb: peak memory of all workers together, or of the device, in 2**20 bytes.
         unknown: titles of stages that cannot be predicted.
+        cpu_wait: share of the training time in which other work held the processors while it was calibrated.
     """
 
     stage_s: dict[str, float]
@@ -41,6 +42,7 @@ class Prediction:
     disk_bytes: float
     memory_mb: float
     unknown: list[str] = field(default_factory=list)
+    cpu_wait: float = 0.0
 
     @property
     def median_minutes(self) -> float | None:
@@ -91,9 +93,8 @@ def predict(
     """
     stage_s: dict[str, float] = {}
     work_s: dict[str, float] = {}
-    known: dict[str, Calibration] = {}
     unknown = []
-    disk = memory = 0.0
+    disk = memory = waited_s = trained_s = 0.0
     left = set(to_run)
     for key, stage in plan.stages.items():
         calibration = calibration_of(stage)
@@ -101,9 +102,11 @@ def predict(
             unknown.append(stage.title)
             continue
         images = images_of(stage, combinations)
-        known[key] = calibration
         stage_s[key] = calibration.stage_s(images)
         work_s[key] = calibration.work_s(images)
+        if stage.kind == "train":
+            trained_s += work_s[key]
+            waited_s += work_s[key] * calibration.cpu_wait
         if key in left:
             disk += calibration.stage_bytes + images * calibration.image_bytes
             memory = max(memory, calibration.memory_mb)
@@ -130,6 +133,7 @@ def predict(
         disk,
         memory * (combinations.workers if plan.environment.device == "cpu" else 1),
         unknown,
+        waited_s / trained_s if trained_s else 0.0,
     )
 
 

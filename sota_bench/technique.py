@@ -229,6 +229,12 @@ class Technique:
         return ()
 
     @classmethod
+    def base_source(cls, recipe: Any) -> str:
+        """The data source of the base model's task, as ``data.source`` names one; "" where it is a part of the grid's
+        own classes."""
+        return ""
+
+    @classmethod
     def problem(cls, recipe: Any) -> str | None:
         """What is wrong with an active level in this recipe, as ``problem; remedy``; None when nothing is.
 

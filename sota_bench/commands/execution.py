@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sota_bench.engine.stages import LEFT_OUT_NOW
 from sota_bench.plan.made import record
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
@@ -128,6 +129,13 @@ def execute(
     }
     shelf.end_run(run, about)
     return Execution(run, about, summary.interrupted)
+
+
+def must_plan_again(plan: Plan, shelf: Store) -> bool:
+    """Whether files turned out not to decode: the next plan leaves them out and counts them."""
+    prepare = next(key for key, stage in plan.stages.items() if stage.kind == "prepare")
+    row = shelf.row(prepare)
+    return row is not None and row.status == "failed" and LEFT_OUT_NOW in row.reason
 
 
 def _earlier_parts(shelf: Store, name: str, keys: set[str]) -> list[dict[str, Any]]:

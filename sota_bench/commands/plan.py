@@ -96,8 +96,8 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
 
     console = Console()
     images, epochs = answer["images"], answer["epochs"]
-    cells = f"{len(answer['cells'])} cells, {answer['trials']} trials"
-    console.print(f"[bold]{answer['grid']}[/bold]: {cells} on {images['source']} "
+    size = f"{len(answer['cells'])} cells, {answer['trials']} trials"
+    console.print(f"[bold]{answer['grid']}[/bold]: {size} on {images['source']} "
                   f"({images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test, "
                   f"stored at {images['size']} px)", **PLAIN)  # fmt: skip
     cells = Table(title="Cells", title_justify="left", box=None, header_style="bold")

@@ -41,7 +41,7 @@ def command(
 ) -> int:  # fmt: skip
     """Plan a grid, run what is missing, and render its report."""
     from sota_bench.commands import forecasting
-    from sota_bench.commands.execution import EngineOptions, command_line, execute, with_confirmation
+    from sota_bench.commands.execution import EngineOptions, command_line, execute, must_plan_again, with_confirmation
     from sota_bench.commands.matching import matched
     from sota_bench.commands.sizes import parse_bytes
     from sota_bench.errors import UserError
@@ -68,6 +68,9 @@ def command(
         )
         alone = _alone(question, machine, shelf) if exclusive_timing else {}
         done = execute(plan, shelf, options, selected, prediction, alone=alone)
+        if must_plan_again(plan, shelf) and not done.interrupted:
+            plan, _ = make_plan(question, machine)
+            done = execute(plan, shelf, options, selected, prediction, alone=alone)
         if done.interrupted:
             click.echo(f"interrupted; go on with: {command_line()}", err=True)
             return 130

@@ -86,6 +86,10 @@ def source_from_spec(spec: Mapping[str, Any]) -> Source:
         return FolderSource(spec["name"], Path(spec["path"]), cache)
     if kind == "tar":
         return TarSource(spec["name"], Path(spec["path"]), cache)
+    if kind == "joined":
+        from sota_bench.data.joined import JoinedSource
+
+        return JoinedSource.from_spec(spec)
     raise ValueError(f"unknown kind of source {kind!r}")
 
 

@@ -86,7 +86,7 @@ def choose(
         UserError: a value out of range, an unknown class, or no training image left.
     """
     _check(fraction, per_class, eval_images)
-    chosen = _classes(manifest, classes)
+    chosen = limited(manifest.classes, classes)
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
     each = None if eval_images is None else math.ceil(eval_images / len(chosen))
     kept = _contents_of(keep) if isinstance(keep, str) else None if keep is None else frozenset(keep)
@@ -120,7 +120,7 @@ def class_split(manifest: Manifest, parts: int = 2, classes: int | Sequence[str]
     Raises:
         UserError: fewer than two classes per part, or an unknown class.
     """
-    names = _classes(manifest, classes)
+    names = limited(manifest.classes, classes)
     if parts < 1 or len(names) < 2 * parts:
         raise UserError(
             "data",
@@ -157,8 +157,13 @@ def _ranked_rows(manifest: Manifest, classes: Sequence[str]) -> dict[tuple[str, 
     return {key: [row for _, row in sorted(groups[key])] for key in sorted(groups)}
 
 
-def _classes(manifest: Manifest, classes: int | Sequence[str] | None) -> list[str]:
-    names = manifest.classes
+def limited(names: Sequence[str], classes: int | Sequence[str] | None) -> list[str]:
+    """The classes among ``names`` that a number (the first by name) or a list picks; all by default.
+
+    Raises:
+        UserError: the number is out of range, or a class is unknown.
+    """
+    names = list(names)
     if classes is None:
         return names
     if isinstance(classes, int):

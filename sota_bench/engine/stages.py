@@ -9,12 +9,16 @@ from typing import Any
 
 from sota_bench import registry
 from sota_bench.engine.messages import Outcome, Progress
+from sota_bench.errors import UserError
 from sota_bench.grid.recipe import recipe_type
 from sota_bench.plan.stage import Stage
 from sota_bench.technique import Technique
 
 PRELOAD = ("sota_bench.training.train", "sota_bench.training.evaluate")
 """Imported by a worker that waits for its first stage."""
+LEFT_OUT_NOW = "left out from now on"
+"""Says that the source has noted files that do not decode, so that a new plan does without them."""
+
 CHECKPOINT_S = 300.0
 """Seconds between two checkpoints inside a phase, where the grid does not say."""
 
@@ -91,6 +95,11 @@ def _prepare(stage: Stage, workspace: Path, progress: Callable[[Progress], None]
     about = build_cache(
         workspace / "cache", source, wanted, int(stage.params["size"]), int(stage.context["processes"]), tell
     )
+    if about["left_out"]:
+        path, reason = about["left_out"][0]
+        count = len(about["left_out"])
+        problem = f"{count} images cannot be decoded, such as {path} ({reason})"
+        raise UserError("data", "", problem, f"they are {LEFT_OUT_NOW}: run again")
     manifest.save(workspace / "manifest.csv")
     return Outcome({"cache": about}, {"prepare": time.perf_counter() - started}, 0.0)
 

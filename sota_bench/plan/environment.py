@@ -111,5 +111,5 @@ def detect(wanted: str, workers: int) -> Environment:
     if kind != "cpu" or index:
         raise UserError("--device", "", f"{wanted!r} is not a device", "use auto, cpu or cuda:0")
     threads = max(1, cores() // workers)
-    about = {"kind": "cpu", "name": cpu()["name"], "capability": cpu()["capability"], "threads": threads}
-    return Environment("cpu", about, versions, "bf16" if cpu()["bf16"] else "fp32")
+    processor = {"kind": "cpu", "name": cpu()["name"], "capability": cpu()["capability"], "threads": threads}
+    return Environment("cpu", processor, versions, "bf16" if cpu()["bf16"] else "fp32")

@@ -6,14 +6,16 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sota_bench.data.joined import classes_of, is_joined
 from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Source
-from sota_bench.data.subset import Subset, choose, class_split
+from sota_bench.data.subset import Subset, choose, class_split, limited
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.recipe import scope_of
@@ -59,10 +61,22 @@ class GridImages:
         chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value}
         if "keep" in chosen:
             chosen["keep"] = str(located(chosen["keep"], self.grid_file))
-        if any(technique.fine_tunes(recipe) for technique in techniques(self.technique_files).values()):
-            base, main = class_split(self.manifest, 2, chosen.get("classes"))
-            chosen["classes"] = base if task == "base" else main
+        if self.joined:  # the classes of other sources are there for base models alone
+            chosen["classes"] = limited(classes_of(self.manifest, ""), chosen.get("classes"))
+        for technique in techniques(self.technique_files).values():
+            if technique.fine_tunes(recipe):
+                other = technique.base_source(recipe)
+                if other and task == "base":
+                    chosen["classes"] = classes_of(self.manifest, other)
+                elif not other:
+                    base, main = class_split(self.manifest, 2, chosen.get("classes"))
+                    chosen["classes"] = base if task == "base" else main
         return chosen
+
+    @cached_property
+    def joined(self) -> bool:
+        """Whether there are images of another source for base models."""
+        return is_joined(self.manifest)
 
     def subset(self, choice: dict[str, Any]) -> Subset:
         """The subset of a choice, made once."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench.data.find import open_source
+from sota_bench.data.joined import JoinedSource
 from sota_bench.data.manifest import Manifest
-from sota_bench.data.source import source_from_spec
+from sota_bench.data.source import Source, source_from_spec
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.plan.environment import Environment, cores, detect
@@ -17,6 +18,8 @@ from sota_bench.plan.graph import build
 from sota_bench.plan.images import GridImages, grid_images
 from sota_bench.plan.made import as_made, environment_of
 from sota_bench.plan.plan import Plan
+from sota_bench.plan.weights import located
+from sota_bench.registry import techniques
 
 MOST_WORKERS = 4
 """Workers on a CPU by default: each holds about 600 MB of libraries."""
@@ -70,12 +73,24 @@ def make_plan(
 
         grid = match_grid(grid, machine, may_measure=False)
     environment, workers = machine.resolve()
-    source = open_source(grid.source, grid.data_path)
+    source = _source(grid)
     manifest = source.scan(progress)
     images = grid_images(grid, source, manifest)
     return build(
         grid, environment, images, manifest_file(machine.store, manifest.digest), cores(), trials, split
     ), workers
+
+
+def _source(grid: Grid) -> Source:
+    """The grid's own source, joined with those that its base models are trained on."""
+    main, others = open_source(grid.source, grid.data_path), dict[str, Source]()
+    for cell in grid.cells():
+        for technique in techniques(grid.techniques).values():
+            name = technique.base_source(cell.recipe)
+            if name and name not in others:
+                kind, colon, path = name.partition(":")
+                others[name] = open_source(f"{kind}:{located(path, grid.file)}" if colon else name)
+    return JoinedSource(main, others) if others else main
 
 
 def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:

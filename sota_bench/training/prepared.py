@@ -51,7 +51,8 @@ def _opened(folder: Path) -> tuple[Manifest, PixelCache]:
 @lru_cache(maxsize=32)
 def _chosen(folder: Path, choice: tuple[tuple[str, Any], ...]) -> Prepared:
     manifest, cache = _opened(folder)
-    subset = choose(manifest, **{name: list(value) if isinstance(value, tuple) else value for name, value in choice})
+    settings: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in choice}
+    subset = choose(manifest, **settings)
     splits = ("train", "select", "test")
     rows = {split: cache.rows_of(subset.contents(split)) for split in splits}
     labels = {split: subset.targets(split) for split in splits}

@@ -107,7 +107,7 @@ def train(
     before = checkpoint.read(inputs["checkpoint"]) if "checkpoint" in inputs else None
     model, built, earlier_head = _network(recipe, techniques, before, params, classes, weights)
     layout = devices.layout(model, recipe.layout)
-    model.to(device=device, memory_format=layout)
+    model.to(device).to(memory_format=layout)
     checkpoint.restore_techniques(techniques, before.techniques if before else {})
     computed = {
         technique.name: load_file(str(inputs[technique.name] / "computed.safetensors"), device=str(device))

@@ -68,7 +68,7 @@ def _residuals(view: View) -> pd.DataFrame:
 
     Returns:
         Columns ``trial``, ``fitted``, ``residual`` in percentage points, and ``scaled`` by the standard deviation;
-        empty with one seed.
+        empty with one seed, and where nothing is left to explain.
     """
     frame = view.done[["trial", "cell", "seed", "accuracy"]].dropna().copy()
     df = len(frame) - frame["cell"].nunique() - frame["seed"].nunique() + 1
@@ -80,12 +80,14 @@ def _residuals(view: View) -> pd.DataFrame:
         for code in codes:
             left -= (np.bincount(code, left) / np.bincount(code))[code]
     scale = float(np.sqrt((left**2).sum() / df))
+    if scale < 1e-9:  # cell and seed explain everything: there is nothing to look at
+        return pd.DataFrame(columns=["trial", "fitted", "residual", "scaled"])
     return pd.DataFrame(
         {
             "trial": frame["trial"].to_numpy(),
             "fitted": frame["accuracy"].to_numpy() - left,
             "residual": left,
-            "scaled": left / scale if scale > 0 else left,
+            "scaled": left / scale,
         }
     )
 

@@ -46,8 +46,8 @@ def _half(size: int) -> int:
 class BaseModelSettings(Settings):
     base: Literal["none", "fixed", "progressive"] = setting(
         "none",
-        "none, or a base model is trained on the first half of the classes and fine-tuned on the second: at one size "
-        "(fixed) or at rising sizes (progressive); `resize` is then the schedule of the fine-tuning",
+        "none, or a base model is trained first, on half of the classes or on `base_source`, and fine-tuned on the "
+        "rest: at one size (fixed) or at rising sizes (progressive); `resize` is then the schedule of the fine-tuning",
         scope="train",
         levels=("none", "fixed", "progressive"),
     )
@@ -55,6 +55,12 @@ class BaseModelSettings(Settings):
         "",
         "schedule of the base training with `progressive`; `fixed` trains as many epochs at its last size; empty for "
         "one that ends at half of the first size of `resize`",
+        scope="train",
+    )
+    base_source: str = setting(
+        "",
+        "data source of the base training, named as `data.source` names one; `resize` then fine-tunes on all classes "
+        "of the grid's own; empty for the first half of those classes",
         scope="train",
     )
 
@@ -100,6 +106,11 @@ class BaseModel(Technique):
     def fine_tunes(cls, recipe: Any) -> bool:
         """Every level but ``none``."""
         return bool(recipe.base != "none")
+
+    @classmethod
+    def base_source(cls, recipe: Any) -> str:
+        """The base's own source, if it has one."""
+        return str(recipe.base_source) if recipe.base != "none" else ""
 
     @classmethod
     def base_phases(cls, recipe: Any) -> tuple[Any, ...]:

@@ -56,7 +56,7 @@ class JoinedSource(Source):
             prefix = name + SEPARATOR
             renamed = found.items.assign(path=prefix + found.items["path"], label=found.items["label"].map(labels))
             known = renamed["sha256"].isin(seen)
-            copies = pd.DataFrame({"path": renamed.loc[known, "path"], "reason": "the same content as in another source"})
+            copies = pd.DataFrame({"path": renamed.loc[known, "path"], "reason": "another source has the same content"})
             items.append(renamed[~known])
             left_out += [found.left_out.assign(path=prefix + found.left_out["path"]), copies]
             seen |= set(renamed["sha256"])
@@ -66,7 +66,7 @@ class JoinedSource(Source):
 
     def decode(self, path: str, size: int) -> np.ndarray:
         """Decodes by the source that the path names."""
-        name, separator, inside = path.partition(SEPARATOR)
+        name, separator, inside = path.rpartition(SEPARATOR)
         source = self.others.get(name) if separator else None
         return self.main.decode(path, size) if source is None else source.decode(inside, size)
 
@@ -79,6 +79,6 @@ def is_joined(manifest: Manifest) -> bool:
 def classes_of(manifest: Manifest, name: str) -> list[str]:
     """Class names, sorted, of one source in a joined manifest; ``name`` is "" for the main one."""
     items = manifest.items
-    parts = items["path"].str.partition(SEPARATOR)
+    parts = items["path"].str.rpartition(SEPARATOR)
     names = parts[0].where(parts[1] == SEPARATOR, "")
     return sorted(set(items.loc[names == name, "label"]))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from lab import Lab
+from lab import CLASSES, Lab, draw, write_images
 from safetensors.torch import load_file
 
 from ablations.base_model import base_schedule
+from sota_bench.data.source import source_from_spec
 from sota_bench.data.subset import class_split
 from sota_bench.errors import UserError
 from sota_bench.grid.schedule import parse_schedule
@@ -150,3 +152,32 @@ def test_the_chosen_classes_are_the_ones_divided(lab: Lab) -> None:
     recipe = plan.grid.recipe
     assert plan.images.choice(recipe, "base")["classes"] == ["bars", "checks"]
     assert plan.images.choice(recipe, "main")["classes"] == ["discs", "dots"]
+
+
+def test_a_source_of_its_own(lab: Lab, tmp_path: Path) -> None:
+    """The base is trained on other images, with class names that the grid's own has too, and judged on them."""
+    rng = np.random.default_rng(3)
+    other = write_images(tmp_path / "other", 10, 6, lambda label, _: draw((label + 1) % 4, rng))
+    copied = lab.images / "train" / "bars" / "000.png"
+    (other / "train" / "dots" / "copy.png").write_bytes(copied.read_bytes())
+    recipe = f'{RECIPE.format("test_resnet")}\nbase_source = "folder:{other}"'
+    ran = lab.run(recipe, 'base = ["fixed", "none"]')
+    name = f"folder:{other}"
+    base = [f"{label} ({name})" for label in CLASSES]
+    assert read(ran.checkpoint(0)).about["classes"] == base
+    assert read(ran.checkpoint(1)).about["classes"] == list(CLASSES)
+    assert read(ran.checkpoint(0, trial=1)).about["classes"] == list(CLASSES)
+    by_task = {(e.phase, e.task): ran.evaluated(e)["images"] for e in ran.trial.evaluations}
+    assert by_task == {(0, "base"): 12, (0, "base-probe"): 12, (1, "base"): 12, (1, "base-probe"): 12, (1, "main"): 16}
+    images = ran.plan.images
+    trained = images.subset(images.choice(ran.trial.trial.cell.recipe, "base"))
+    assert trained.sizes()["train"] == 40  # the copy of an image of the grid's own is left out
+    assert [path for path in images.manifest.left_out["path"] if path.endswith("copy.png")]
+    assert source_from_spec(images.source.spec).scan().digest == images.manifest.digest
+    limited = lab.plan(recipe, 'base = ["fixed"]', data="classes = 2")
+    assert limited.images.choice(limited.grid.recipe, "main")["classes"] == ["bars", "checks"]
+
+
+def test_no_such_source_is_one_line(lab: Lab) -> None:
+    with pytest.raises(UserError, match="nowhere"):
+        lab.plan(f'{RECIPE.format("test_resnet")}\nbase_source = "folder:nowhere"', 'base = ["fixed"]')

@@ -28,6 +28,7 @@ TORCH_FREE = [
     "stats",
     "report",
     "store",
+    "timing",
     "commands",
     "data",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,12 @@ def command(
 ) -> int:  # fmt: skip
     """Train the winner and the baseline with fresh seeds and judge them on the test split."""
     from sota_bench.commands.execution import EngineOptions, command_line, confirmed_name, execute
+    from sota_bench.commands.report import stored_tables
     from sota_bench.errors import UserError
     from sota_bench.grid.expand import Trial
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
+    from sota_bench.report.output import write
     from sota_bench.store import Store
 
     question = load_grid(grid, overrides, seeds, out)
@@ -44,22 +45,52 @@ def command(
         selected = selected[selected["trial"].isin([trial.id for trial in question.only(only)])]
     baseline, winner = _pair(question, selected, cell, grid)
     if winner == baseline:
-        click.echo(f"{baseline}, the baseline, is the best cell: there is no gain to confirm")
+        words = [f"{baseline}, the baseline, is the best cell: there is no gain to confirm"]
+        answer: dict[str, Any] = {"baseline": baseline, "winner": winner, "words": words}
+        click.echo(json.dumps(answer) if as_json else words[0])
         return 0
     cells = [found for found in question.cells() if found.id in (baseline, winner)]
     trials = [Trial(f"{found.id}-s{seed}", found, seed) for found in cells for seed in fresh]
     plan, count = make_plan(question, machine, trials=trials, split="test")
     with shelf.hold(command_line()):
+        before = _looks(shelf, confirmed_name(question.name), set(plan.stages))
         done = execute(plan, shelf, EngineOptions(count), name=confirmed_name(question.name))
         if done.interrupted:
             click.echo(f"interrupted; go on with: {command_line()}", err=True)
             return 130
-        tested = Collector(plan, shelf).trial_table()
-        answer = _answer(question, selected, tested, baseline, winner)
+        collector = Collector(plan, shelf)
+        tested = collector.trial_table()
+        answer = _answer(question, selected, tested, baseline, winner, before)
+        answer["test"]["over_images"] = _over_images(collector.predictions(), baseline, winner, fresh)
         shelf.end_run(done.run, {**done.about, "confirmation": answer})
-    _write(question.out, tested, answer)
+        _write(question.out, tested, answer)
+        write(question.out, stored_tables(question, grid, machine))
     click.echo(json.dumps(answer) if as_json else "\n".join(answer["words"]))
     return 1 if (tested["status"] != "done").any() else 0
+
+
+def _looks(shelf: Any, name: str, keys: set[str]) -> int:
+    """How often the test images have judged other trials of this grid before."""
+    looks = 0
+    for row in shelf.runs():
+        made = set(json.loads(row["summary"] or "{}").get("keys", {}).values())
+        looks += row["grid"] == name and bool(made) and made & keys != keys
+    return looks
+
+
+def _over_images(predictions: dict[str, Any], baseline: str, winner: str, seeds: list[int]) -> dict[str, float] | None:
+    """The same difference with its uncertainty over images, in percentage points; None where a trial is missing."""
+    import numpy as np
+
+    from sota_bench.stats import image_uncertainty
+
+    pairs = [(f"{baseline}-s{seed}", f"{winner}-s{seed}") for seed in seeds]
+    if not all(one in predictions and other in predictions for one, other in pairs):
+        return None
+    found = image_uncertainty(
+        np.stack([predictions[one] for one, _ in pairs]), np.stack([predictions[other] for _, other in pairs])
+    )
+    return {"estimate": found.estimate, "low": found.low, "high": found.high}
 
 
 def _fresh(seeds: tuple[int, ...]) -> list[int]:
@@ -78,9 +109,10 @@ def _pair(question: Any, trials: Any, cell: str | None, place: Path) -> tuple[st
         if all(found.levels[name] == levels[0] for name, levels in question.factors.items())
     ]  # fmt: skip
     done = trials[trials["status"] == "done"]
-    means = done.groupby("cell")["accuracy"].mean()
+    whole = done.groupby("cell").filter(lambda rows: len(rows) == len(question.seeds))
+    means = whole.groupby("cell")["accuracy"].mean()
     if not baselines or baselines[0] not in means.index:
-        raise UserError(str(place), "", "its baseline cell has no result yet", "start with run")
+        raise UserError(str(place), "", "its baseline cell has not all its seeds yet", "start with run")
     if cell is not None and cell not in means.index:
         raise UserError(
             "--cell", "", f"there is no finished cell {cell!r}", f"choose among {', '.join(means.index[:12])}"
@@ -88,7 +120,7 @@ def _pair(question: Any, trials: Any, cell: str | None, place: Path) -> tuple[st
     return baselines[0], cell or str(means.idxmax())
 
 
-def _answer(question: Any, selected: Any, tested: Any, baseline: str, winner: str) -> dict[str, Any]:
+def _answer(question: Any, selected: Any, tested: Any, baseline: str, winner: str, looks: int) -> dict[str, Any]:
     """Both differences, on the images that chose and on those that confirm, and how much of the gain survived."""
     from sota_bench.stats import analyze
 
@@ -103,22 +135,29 @@ def _answer(question: Any, selected: Any, tested: Any, baseline: str, winner: st
     chosen, confirmed = contrast(selected), contrast(tested)
     levels = next(cell.text for cell in question.cells() if cell.id == winner)
     changed = {name: level for name, level in levels.items() if level != _text(question, name)}
-    survived = (
-        confirmed["estimate"] / chosen["estimate"] if confirmed["estimate"] is not None and chosen["estimate"] else None
-    )
+    clear = all(row["low"] is not None and row["low"] > 0 for row in (chosen, confirmed))
+    survived = confirmed["estimate"] / chosen["estimate"] if clear else None
     differs = ", ".join(f"{name} {level}" for name, level in changed.items())
+    candidates = selected.loc[selected["status"] == "done", "cell"].nunique()
     words = [
-        f"winner {winner} ({differs}) against baseline {baseline}",
-        f"on the images that chose:  {_said(chosen)}",
-        f"on the test images, with fresh seeds:  {_said(confirmed)}",
+        f"{winner} ({differs}) against the baseline {baseline}",
+        f"on the images that chose: {_said(chosen)}; picked as the best of {candidates} cells, so this is optimistic",
+        f"on the test images, with fresh seeds: {_said(confirmed)}: {confirmed['verdict']}",
+        _survival(chosen, confirmed, survived),
     ]
-    if survived is not None:
-        words.append(
-            f"{100 * survived:.0f}% of the gain survived" if math.isfinite(survived) and chosen["estimate"] > 0
-            else "there was no gain to survive"
-        )  # fmt: skip
+    if looks:
+        words.append(f"the test images have judged {looks} other choices of this grid before: they are no longer fresh")
+    del chosen["verdict"]  # of the best of many it would promise too much
     return {"baseline": baseline, "winner": winner, "levels": changed, "select": chosen, "test": confirmed,
-            "survived": survived, "words": words}  # fmt: skip
+            "survived": survived, "looks_before": looks, "words": words}  # fmt: skip
+
+
+def _survival(chosen: dict[str, Any], confirmed: dict[str, Any], survived: float | None) -> str:
+    if survived is not None:
+        return f"about {100 * survived:.0f}% of the gain survived"
+    if confirmed["high"] is not None and confirmed["high"] <= 0:
+        return "the gain did not survive"
+    return "whether the gain survived is not settled: more fresh seeds would tell"
 
 
 def _text(question: Any, name: str) -> str:
@@ -131,9 +170,8 @@ def _said(row: dict[str, Any]) -> str:
     if row["estimate"] is None:
         return str(row["verdict"])
     if row["low"] is None:
-        return f"{row['estimate']:+.2f} pp ({row['verdict']})"
-    interval = f"95% interval {row['low']:.2f} to {row['high']:.2f}"
-    return f"{row['estimate']:+.2f} pp, {interval} ({row['verdict']}, {row['n']:.0f} seeds)"
+        return f"{row['estimate']:+.2f} pp"
+    return f"{row['estimate']:+.2f} pp, 95% interval {row['low']:.2f} to {row['high']:.2f}, {row['n']:.0f} seeds"
 
 
 def _write(out: Path, tested: Any, answer: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ def command(
 
     if not others:
         question = load_grid(grid, overrides, seeds, out)
-        tables = _tables(question, grid, machine_of(store, device, workers))
+        tables = stored_tables(question, grid, machine_of(store, device, workers))
         analysis = write(question.out, tables)
         for line in summary_lines(tables, analysis):
             click.echo(line)
@@ -32,7 +32,7 @@ def command(
     runs = []
     for file in (grid, *others):
         question = load_grid(file, overrides, seeds, None)
-        tables = _tables(question, file, machine_of(store, device, workers))
+        tables = stored_tables(question, file, machine_of(store, device, workers))
         runs.append((question.name, tables, analysis_of(tables)))
     folder = out or Path("reports") / "-vs-".join(name for name, _, _ in runs)
     write_files(folder, {"report.html": render_side_by_side(runs)})
@@ -40,7 +40,7 @@ def command(
     return 0
 
 
-def _tables(question: Any, file: Path, machine: Any) -> Any:
+def stored_tables(question: Any, file: Path, machine: Any) -> Any:
     """What the store holds of a grid: as its last run made it, else as this machine would."""
     from sota_bench.commands.execution import last_run, with_confirmation
     from sota_bench.errors import UserError

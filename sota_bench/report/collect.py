@@ -82,7 +82,7 @@ class Collector:
             stages=self._stages(),
             curves=self._curves(),
             reliability=self._reliability(),
-            predictions=self._predictions(),
+            predictions=self.predictions(),
             samples=samples_of(self.plan, self.store, self.results),
             cards=fields,
             grid_text=grid.text,
@@ -244,7 +244,7 @@ class Collector:
         ]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*columns, "trial"])
 
-    def _predictions(self) -> dict[str, np.ndarray]:
+    def predictions(self) -> dict[str, np.ndarray]:
         """Which images each trial classified correctly, in one order for all trials with the same images."""
         from safetensors.numpy import load_file
 

@@ -15,12 +15,16 @@ from sota_bench.report.tables import Sample
 from sota_bench.store import Store
 
 SHOWN = 4
+SHOWN_HEIGHT = 96
+"""Small images are shown enlarged to about this many pixels, each pixel as a square."""
+
 COLOURS = 96
 """Colours of a strip's palette: small files, and no visible loss at this size."""
 
 
 def samples_of(plan: Plan, store: Store, results: Mapping[str, StageResult]) -> list[Sample]:
-    """For every training factor and level, the first images of a trial that differs from the baseline in it alone.
+    """For every factor whose levels show the network other pictures, some images of one trial per level; the trials
+    differ in that factor alone.
 
     Args:
         plan: what was asked for.
@@ -28,36 +32,34 @@ def samples_of(plan: Plan, store: Store, results: Mapping[str, StageResult]) -> 
         results: stages that are done.
     """
     found: list[Sample] = []
-    for factor, levels in plan.grid.factors.items():
+    for factor in plan.grid.factors:
+        group: list[Sample] = []
         seen: set[str] = set()
-        for level in levels:
-            trial = _plainest(plan, results, factor, level)
-            strips = [] if trial is None else _strips(trial, store, results)
-            for size, strip in strips:
-                if strip["digest"] in seen:
-                    continue
-                seen.add(strip["digest"])
-                found.append(_sample(plan, factor, level_text(level), size, strip))
-        if len(seen) < 2:  # all levels saw the same pictures: nothing to look at
-            found = [sample for sample in found if sample.group != factor]
+        for level, trial in _context(plan, results, factor).items():
+            for size, strip in _strips(trial, store, results):
+                if strip["digest"] not in seen:
+                    seen.add(strip["digest"])
+                    group.append(_sample(plan, factor, level, size, strip))
+        if len({sample.level for sample in group}) > 1:
+            found += group
     return found
 
 
-def _plainest(plan: Plan, results: Mapping[str, StageResult], factor: str, level: Any) -> TrialPlan | None:
-    """The finished trial at this level whose other factors are nearest to their baselines."""
+def _context(plan: Plan, results: Mapping[str, StageResult], factor: str) -> dict[str, TrialPlan]:
+    """Finished trials by level of a factor, all else equal: where most levels exist, nearest to the baseline."""
     baseline = {name: level_text(levels[0]) for name, levels in plan.grid.factors.items()}
-    best: tuple[int, TrialPlan] | None = None
+    contexts: dict[tuple[Any, ...], dict[str, TrialPlan]] = {}
     for trial in plan.trials:
         text = trial.trial.cell.text
-        if (
-            trial.inapplicable is None
-            and text[factor] == level_text(level)
-            and all(k in results for k in trial.training)
-        ):
-            away = sum(text[name] != value for name, value in baseline.items() if name != factor)
-            if best is None or away < best[0]:
-                best = (away, trial)
-    return best[1] if best else None
+        if trial.inapplicable is None and all(key in results for key in trial.training):
+            others = tuple((name, value) for name, value in text.items() if name != factor)
+            contexts.setdefault((trial.trial.seed, others), {})[text[factor]] = trial
+
+    def rank(context: tuple[Any, ...]) -> tuple[int, int]:
+        away = sum(baseline[name] != value for name, value in context[1])
+        return -len(contexts[context]), away
+
+    return contexts[min(contexts, key=rank)] if contexts else {}
 
 
 def _strips(trial: TrialPlan, store: Store, results: Mapping[str, StageResult]) -> list[tuple[int, dict[str, Any]]]:
@@ -82,13 +84,14 @@ def _sample(plan: Plan, factor: str, level: str, size: int, strip: dict[str, Any
 
     images = strip["images"]
     rows = images.transpose(0, 2, 3, 1)
-    joined = np.concatenate(list(rows), axis=1)
+    larger = max(1, round(SHOWN_HEIGHT / size))
+    joined = np.concatenate(list(rows), axis=1).repeat(larger, axis=0).repeat(larger, axis=1)
     picture = Image.fromarray(joined[..., 0] if joined.shape[2] == 1 else joined)
     buffer = io.BytesIO()
     picture.convert("RGB").quantize(COLOURS).save(buffer, "PNG", optimize=True)
     classes = plan.images.subset(plan.images.choice(plan.grid.cells()[0].recipe, "main")).classes
     targets = [
-        {classes[k]: round(float(row[k]), 3) for k in np.argsort(-row) if row[k] > 0.0005} for row in strip["targets"]
+        {classes[k]: round(float(row[k]), 3) for k in np.argsort(-row) if row[k] > 0.005} for row in strip["targets"]
     ]
     soft = any(len(row) > 1 for row in targets)
     mean, std = strip["input"].get("mean", []), strip["input"].get("std", [])

@@ -24,7 +24,8 @@ class Forgetting:
             where something was forgotten. None where no task was learned before the last phase.
         forgetting: mean over earlier tasks of the best accuracy before the last phase minus accuracy at the end.
         stability: mean accuracy at the end over earlier tasks.
-        plasticity: mean over tasks of the accuracy just after the phase that taught them.
+        plasticity: mean accuracy at the end over the tasks that the last phase taught.
+        learning_accuracy: mean over tasks of the accuracy just after the phase that taught them.
         by_task: each earlier task's own forgetting, None for tasks that the last phase taught.
     """
 
@@ -32,7 +33,8 @@ class Forgetting:
     backward_transfer: float | None
     forgetting: float | None
     stability: float | None
-    plasticity: float
+    plasticity: float | None
+    learning_accuracy: float
     by_task: tuple[float | None, ...]
 
 
@@ -58,6 +60,7 @@ def forgetting(accuracy: ArrayLike, learned: Sequence[int] | None = None) -> For
         raise ValueError("an accuracy from a task's own phase on is not finite")
     last = matrix[-1]
     earlier = [task for task in range(tasks) if taught[task] < phases - 1]
+    newest = [task for task in range(tasks) if taught[task] == phases - 1]
     # The best of all phases before the last one, as in the paper: a task may be known before it is taught.
     lost = {task: float(np.nanmax(matrix[:-1, task]) - last[task]) for task in earlier}
     just_learned = np.array([matrix[phase, task] for task, phase in enumerate(taught)])
@@ -66,6 +69,7 @@ def forgetting(accuracy: ArrayLike, learned: Sequence[int] | None = None) -> For
         backward_transfer=float((last - just_learned)[earlier].mean()) if earlier else None,
         forgetting=float(np.mean(list(lost.values()))) if earlier else None,
         stability=float(last[earlier].mean()) if earlier else None,
-        plasticity=float(just_learned.mean()),
+        plasticity=float(last[newest].mean()) if newest else None,
+        learning_accuracy=float(just_learned.mean()),
         by_task=tuple(lost.get(task) for task in range(tasks)),
     )

@@ -28,7 +28,10 @@ from sota_bench.training.phase import Phase
 from sota_bench.training.prepared import prepared
 
 SAMPLES = 8
-"""Images of the first batch that are kept for the report."""
+"""Images of one batch that are kept for the report."""
+
+SAMPLED_STEPS = 16
+"""Steps of the first epoch among which that batch is chosen: the one whose targets are mixed most, to show mixing."""
 
 CHECK_STEPS = 25
 """Steps between two looks at the loss: each look makes a GPU wait."""
@@ -46,6 +49,7 @@ class Position:
     curve: list[dict[str, float]] = field(default_factory=list)
     step_ms: list[float] = field(default_factory=list)
     train_s: float = 0.0
+    mixed: float = -1.0
     sizes_drawn: dict[str, int] = field(default_factory=dict)
     pixels: int = 0
     input: dict[str, list[float]] = field(default_factory=dict)
@@ -166,8 +170,8 @@ def train(
                 if technique.alternates is None or technique in turn:
                     rng = generator(seed, technique.name, clock, step)
                     pixels, targets = technique.on_batch(pixels, targets, rng)
-            if epoch == step == 0:
-                _keep_samples(workspace, pixels, targets)
+            if epoch == 0 and step < SAMPLED_STEPS:
+                at.mixed = _keep_samples(workspace, pixels, targets, at.mixed)
             for technique in techniques:  # normalization
                 pixels = technique.on_input(pixels)
             if epoch == step == 0:
@@ -176,7 +180,7 @@ def train(
 
             with devices.autocast(device, precision):
                 logits = forward(pixels)
-            loss = cross_entropy(logits, targets)
+            loss = data_loss = cross_entropy(logits, targets)
             for technique in techniques:  # EWC
                 term = technique.penalty(phase)
                 loss = loss if term is None else loss + term
@@ -186,7 +190,7 @@ def train(
             optimizer.step()
             optimizer.zero_grad()
 
-            loss_sum += loss.detach() * len(positions)
+            loss_sum += data_loss.detach() * len(positions)  # comparable whatever is added to it
             at.loss_count += len(positions)
             at.epoch_images += len(positions)
             at.sizes_drawn[str(step_size)] = at.sizes_drawn.get(str(step_size), 0) + 1
@@ -336,10 +340,15 @@ def _moments(pixels: Tensor) -> dict[str, list[float]]:
     }
 
 
-def _keep_samples(workspace: Path, pixels: Tensor, targets: Tensor) -> None:
+def _keep_samples(workspace: Path, pixels: Tensor, targets: Tensor, before: float) -> float:
+    """Keeps the first images of the batch whose targets are mixed most so far; returns how much that is (0 to 1)."""
+    mixed = float(1 - targets[:SAMPLES].amax(dim=1).mean())
+    if mixed <= before:
+        return before
     shown = pixels[:SAMPLES].round().clamp(0, 255).to("cpu", torch.uint8).contiguous()
     samples = {"images": shown, "targets": targets[:SAMPLES].cpu().contiguous()}
     save_file(samples, str(workspace / "samples.safetensors"))
+    return mixed
 
 
 def _check_finite(loss_sum: Tensor, epoch: int, step: int) -> None:

@@ -14,7 +14,8 @@ def test_four_tasks_by_hand() -> None:
     assert found.backward_transfer == pytest.approx(((60 - 92) + (75 - 90) + (81 - 88)) / 3)
     assert found.forgetting == pytest.approx((32 + 15 + 7) / 3)
     assert found.stability == pytest.approx((60 + 75 + 81) / 3)
-    assert found.plasticity == pytest.approx((92 + 90 + 88 + 85) / 4)
+    assert found.learning_accuracy == pytest.approx((92 + 90 + 88 + 85) / 4)
+    assert found.plasticity == 85
     assert found.by_task == pytest.approx((32, 15, 7, None))
 
 
@@ -39,7 +40,7 @@ def test_forgetting_counts_from_the_best_and_backward_transfer_from_the_first() 
 
 def test_two_phases_measured_at_two_resolutions() -> None:
     found = forgetting([[80.0, 55.0], [72.0, 84.0]])
-    assert (found.forgetting, found.plasticity, found.stability) == (8.0, 82.0, 72.0)
+    assert (found.forgetting, found.plasticity, found.stability) == (8.0, 84.0, 72.0)
 
 
 def test_tasks_and_phases_may_differ_in_number() -> None:

@@ -90,6 +90,11 @@ class ElasticWeightSettings(Settings):
         "exact", "Fisher information under the network's own predictions (exact) or at the labels (empirical)",
         scope="rise",
     )  # fmt: skip
+    ewc_batch_norm: Literal["fixed", "free"] = setting(
+        "fixed",
+        "batch-norm statistics after the rise, with `ewc`: as they were (fixed), or following the new images (free)",
+        scope="rise",
+    )
     ewc_images: int = setting(
         512, "images, spread over the training images, that the Fisher information is taken from", scope="rise",
         ge=1, le=10**7,
@@ -111,8 +116,8 @@ class ElasticWeights(Technique):
         claim="Keeps what the old resolution or task needs, and leaves free what it does not need.",
         why="The Fisher information says how much the old predictions change when a weight moves. A quadratic "
         "penalty with it is the old task's posterior in Laplace's approximation, so training on becomes Bayesian "
-        "learning in sequence. Batch-norm statistics are no weights: they follow the new images, only their scale "
-        "and offset are held.",
+        "learning in sequence. Batch-norm statistics are no weights, so no penalty holds them, and left free they "
+        "follow the new images and undo what the penalty keeps: they stay as they were (ewc_batch_norm).",
         paper="Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks "
         "(https://doi.org/10.1073/pnas.1611835114)",
         defaults="lambda 100, as a factor on a mean loss and a mean Fisher information, so that it depends neither "
@@ -145,11 +150,14 @@ class ElasticWeights(Technique):
             return fisher_diagonal(log_probabilities, parameters, batches, self.recipe.ewc_fisher == "exact")
 
     def on_phase_start(self, phase: Phase) -> None:
-        """Pairs each parameter with its value before the phase and its Fisher information.
+        """Fixes batch-norm statistics, and pairs each parameter with its value before the phase and its Fisher
+        information.
 
         Raises:
             ValueError: nothing is held, so the penalty would be zero without a word.
         """
+        if self.recipe.ewc_batch_norm == "fixed":
+            phase.fix_statistics()
         fisher = phase.computed[self.name]
         parameters = dict(phase.model.named_parameters())
         self._terms = [

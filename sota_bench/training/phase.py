@@ -25,6 +25,7 @@ class Phase:
         computed: precompute results by technique name.
         blocks: the network from stem to head.
         learning_rate_scales: per block, a factor on the learning rate; 0 is frozen.
+        statistics_fixed: batch norm uses and keeps the statistics that it came with.
     """
 
     size: int
@@ -36,6 +37,7 @@ class Phase:
     computed: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     blocks: list[Block] = field(init=False)
     learning_rate_scales: list[float] = field(init=False)
+    statistics_fixed: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self.blocks = blocks_of(self.model)
@@ -48,14 +50,21 @@ class Phase:
         for name in block.parameters:
             parameters[name].requires_grad_(False)
 
+    def fix_statistics(self) -> None:
+        """Batch norm normalizes as in evaluation and keeps its statistics; its scale and offset are trained on."""
+        self.statistics_fixed = True
+
     def scale_learning_rate(self, factor: float, block: Block | None = None) -> None:
         """Multiplies the learning rate of one block, or of all."""
         for index in [block.index] if block else range(len(self.blocks)):
             self.learning_rate_scales[index] *= factor
 
     def training_mode(self) -> None:
-        """Training mode for all but frozen blocks: batch norm ignores ``requires_grad``, so it must be told."""
+        """Training mode for all but what is frozen: batch norm ignores ``requires_grad``, so it must be told."""
         self.model.train()
+        for module in self.model.modules():
+            if self.statistics_fixed and isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train(False)
         modules = dict(self.model.named_modules())
         for block in self.blocks:
             if self.learning_rate_scales[block.index] == 0.0:

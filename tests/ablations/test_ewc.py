@@ -188,3 +188,17 @@ def test_nothing_to_hold_is_an_error(lab: Lab) -> None:
     zero = {name: torch.zeros_like(value) for name, value in start.items()}
     with pytest.raises(ValueError, match="zero everywhere"):
         technique(lab).on_phase_start(Phase(32, 1, True, (16,), model, start, {"ewc": zero}))
+
+
+@pytest.mark.parametrize("statistics", ["fixed", "free"])
+def test_batch_norm_statistics_are_held_or_not_by_name(lab: Lab, statistics: str) -> None:
+    """Held firmly enough, the network answers at the old size as it did; statistics that drift undo that."""
+    lines = f'{RISE.format("test_resnet")}\newc_batch_norm = "{statistics}"'
+    ran = lab.run(lines, 'mitigation = ["ewc"]\newc_lambda = [100000000.0]')
+    before, after = (load_file(ran.checkpoint(phase) / "model.safetensors") for phase in (0, 1))
+    buffers = [name for name in before if "running" in name]
+    same = [torch.equal(before[name], after[name]) for name in buffers]
+    assert len(buffers) > 10
+    assert all(same) if statistics == "fixed" else not any(same)
+    values = {e.phase: ran.evaluated(e)["nll"] for e in ran.trial.evaluations if e.size == 16}
+    assert (abs(values[1] - values[0]) < 0.05) == (statistics == "fixed")

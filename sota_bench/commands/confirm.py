@@ -22,7 +22,7 @@ def command(
 ) -> int:  # fmt: skip
     """Train the winner and the baseline with fresh seeds and judge them on the test split."""
     from sota_bench.commands.execution import EngineOptions, command_line, confirmed_name, execute
-    from sota_bench.commands.report import stored_tables
+    from sota_bench.commands.report import stored_run, stored_tables
     from sota_bench.errors import UserError
     from sota_bench.grid.expand import Trial
     from sota_bench.plan.make import make_plan
@@ -37,10 +37,10 @@ def command(
         problem = f"{used[0]} took part in choosing" if used else "fewer than two seeds give no interval"
         raise UserError("--fresh-seeds", "", problem, f"write for example {','.join(map(str, _fresh(question.seeds)))}")
     machine = machine_of(store, device, workers)
-    chosen_plan, count = make_plan(question, machine)
-    question = chosen_plan.grid  # with the schedules of cells that are compared at equal cost
     shelf = Store(store)
-    selected = Collector(chosen_plan, shelf).trial_table()
+    stored, _ = stored_run(question, grid, machine)
+    question = stored.plan.grid  # with the schedules of cells that were compared at equal cost
+    selected = stored.trial_table()
     if only:
         selected = selected[selected["trial"].isin([trial.id for trial in question.only(only)])]
     baseline, winner = _pair(question, selected, cell, grid)
@@ -49,8 +49,8 @@ def command(
         answer: dict[str, Any] = {"baseline": baseline, "winner": winner, "words": words}
         click.echo(json.dumps(answer) if as_json else words[0])
         return 0
-    cells = [found for found in question.cells() if found.id in (baseline, winner)]
-    trials = [Trial(f"{found.id}-s{seed}", found, seed) for found in cells for seed in fresh]
+    cells = [one for one in question.cells() if one.id in (baseline, winner)]
+    trials = [Trial(f"{one.id}-s{seed}", one, seed) for one in cells for seed in fresh]
     plan, count = make_plan(question, machine, trials=trials, split="test")
     with shelf.hold(command_line()):
         before = _looks(shelf, confirmed_name(question.name), set(plan.stages))

@@ -40,8 +40,13 @@ def command(
     return 0
 
 
-def stored_tables(question: Any, file: Path, machine: Any) -> Any:
-    """What the store holds of a grid: as its last run made it, else as this machine would."""
+def stored_run(question: Any, file: Path, machine: Any) -> tuple[Any, dict[str, Any]]:
+    """A collector of what the store holds of a grid, as its last run made it (else as this machine would), and what that
+    run recorded about itself.
+
+    Raises:
+        UserError: the store holds nothing of it.
+    """
     from sota_bench.commands.execution import last_run, with_confirmation
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan, remake_plan
@@ -54,4 +59,10 @@ def stored_tables(question: Any, file: Path, machine: Any) -> Any:
     collector = Collector(plan, shelf, reused=frozenset(about.get("reused", ())), why=about.get("why", {}))
     if not collector.results:
         raise UserError(str(file), "", f"{machine.store} holds no result of it", "start with run")
-    return collector.tables(with_confirmation(shelf, question.name, about))
+    return collector, with_confirmation(shelf, question.name, about)
+
+
+def stored_tables(question: Any, file: Path, machine: Any) -> Any:
+    """The tables of a stored run; raises like :func:`stored_run`."""
+    collector, about = stored_run(question, file, machine)
+    return collector.tables(about)

@@ -136,6 +136,11 @@ class Grid(BaseModel):
         told |= {"recipe": recipe, "schedules": {**self.schedules, **(schedules or {})}}
         return Grid(**told | {"matched": dict(matched or self.matched)})
 
+    def as_matched(self, matched: Mapping[str, dict[str, Any]]) -> Grid:
+        """The grid with schedules that were matched before; itself where none were."""
+        schedules = {cell: one["schedule"] for cell, one in matched.items()}
+        return self.varied(schedules=schedules, matched=matched) if matched else self
+
     def trials(self) -> tuple[Trial, ...]:
         """Every cell with every seed: the cells in order, the seeds of a cell together."""
         return tuple(Trial(f"{cell.id}-s{seed}", cell, seed) for cell in self.cells() for seed in self.seeds)

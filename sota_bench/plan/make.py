@@ -114,8 +114,7 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
         grid.file,
         grid.techniques,
     )
-    if matched := recorded.get("matched"):
-        grid = grid.varied(schedules={cell: one["schedule"] for cell, one in matched.items()}, matched=matched)
+    grid = grid.as_matched(recorded.get("matched", {}))
     return as_made(build(grid, environment_of(recorded), images, file, 1), recorded)
 
 

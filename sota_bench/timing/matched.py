@@ -104,8 +104,7 @@ def match_grid(
         cells = _match(plan, _epoch_costs(plan, workers, machine, tell))
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, {"format": FORMAT, "cells": {cell: asdict(one) for cell, one in cells.items()}})
-    told = {cell: asdict(one) for cell, one in cells.items()}
-    return grid.varied(schedules={cell: one.schedule for cell, one in cells.items()}, matched=told)
+    return grid.as_matched({cell: asdict(one) for cell, one in cells.items()})
 
 
 def _file(plan: Plan, workers: int, store: Path) -> Path:

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,13 @@ class Execution:
         run: its id in the ledger.
         about: its record in the ledger: minutes, command, commit, workers, start, reused keys, and why each stage ran.
         interrupted: whether a signal ended it.
+        failed: stages that failed or were blocked, also those that no trial's own accuracy needs.
     """
 
     run: int
     about: dict[str, Any]
     interrupted: bool
+    failed: int
 
 
 def command_line() -> str:
@@ -128,7 +130,7 @@ def execute(
         "minutes_alone": dict(alone or {}),
     }
     shelf.end_run(run, about)
-    return Execution(run, about, summary.interrupted)
+    return Execution(run, about, summary.interrupted, len(summary.failed) + len(summary.blocked))
 
 
 def must_plan_again(plan: Plan, shelf: Store) -> bool:
@@ -159,18 +161,18 @@ def confirmed_name(grid: str) -> str:
     return f"{grid}, confirmed"
 
 
-def last_run(shelf: Store, name: str) -> dict[str, Any]:
-    """What the last run of that name recorded about itself; empty when there was none."""
+def recorded_runs(shelf: Store, name: str) -> Iterator[dict[str, Any]]:
+    """What the runs of that name recorded about themselves, the last one first."""
     for row in reversed(shelf.runs()):
         summary: dict[str, Any] = json.loads(row["summary"] or "{}")
         if row["grid"] == name and summary:
-            return {**summary, "started": row["started"]}
-    return {}
+            yield {**summary, "started": row["started"]}
 
 
 def with_confirmation(shelf: Store, name: str, about: dict[str, Any]) -> dict[str, Any]:
     """A run's record with the outcome of the last confirmation of its winner, if there was one."""
-    return {**about, "confirmation": last_run(shelf, confirmed_name(name)).get("confirmation")}
+    confirmed = next(recorded_runs(shelf, confirmed_name(name)), {})
+    return {**about, "confirmation": confirmed.get("confirmation")}
 
 
 def git_commit() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,7 +45,24 @@ def load_grid(grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Pa
     Raises:
         UserError: the grid or an option is wrong.
     """
-    return load(grid, overrides, seeds=parse_seeds(seeds) if seeds is not None else None, out=out)
+    question = load(grid, overrides, seeds=parse_seeds(seeds) if seeds is not None else None, out=out)
+    _must_be_folder("--out", question.out)
+    return question
+
+
+def _must_be_folder(option: str, path: Path) -> None:
+    """A folder, or a place where one can be made.
+
+    Raises:
+        UserError: it is a file, below a file, or not writable.
+    """
+    found = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not found.is_dir():
+        raise UserError(
+            option, "", f"{str(path)!r} cannot be a folder: {found.name!r} is a file", "name another folder"
+        )
+    if not os.access(found, os.W_OK):
+        raise UserError(option, "", f"{str(path)!r} cannot be written", "name another folder")
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -60,5 +78,10 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def machine_of(store: Path, device: str, workers: int) -> Machine:
-    """The machine options together."""
+    """The machine options together.
+
+    Raises:
+        UserError: the store cannot be a folder.
+    """
+    _must_be_folder("--store", store)
     return Machine(store, device, workers)

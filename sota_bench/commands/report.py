@@ -23,7 +23,7 @@ def command(
 
     if not others:
         question = load_grid(grid, overrides, seeds, out)
-        tables = stored_tables(question, grid, machine_of(store, device, workers))
+        tables = stored_tables(question, grid, machine_of(store, device, workers), only)
         analysis = write(question.out, tables)
         for line in summary_lines(tables, analysis):
             click.echo(line)
@@ -32,7 +32,7 @@ def command(
     runs = []
     for file in (grid, *others):
         question = load_grid(file, overrides, seeds, None)
-        tables = stored_tables(question, file, machine_of(store, device, workers))
+        tables = stored_tables(question, file, machine_of(store, device, workers), only)
         runs.append((question.name, tables, analysis_of(tables)))
     folder = out or Path("reports") / "-vs-".join(name for name, _, _ in runs)
     write_files(folder, {"report.html": render_side_by_side(runs)})
@@ -41,28 +41,39 @@ def command(
 
 
 def stored_run(question: Any, file: Path, machine: Any) -> tuple[Any, dict[str, Any]]:
-    """A collector of what the store holds of a grid, as its last run made it (else as this machine would), and what that
-    run recorded about itself.
+    """A collector of what the store holds of a grid, as its last run made it (else as this machine would), and what
+    that run recorded about itself.
 
     Raises:
         UserError: the store holds nothing of it.
     """
-    from sota_bench.commands.execution import last_run, with_confirmation
+    from sota_bench.commands.execution import recorded_runs, with_confirmation
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan, remake_plan
     from sota_bench.report.collect import Collector
     from sota_bench.store import Store
 
     shelf = Store(machine.store)
-    about = last_run(shelf, question.name)
-    plan = remake_plan(question, machine.store, about) if "keys" in about else make_plan(question, machine)[0]
+    for about in recorded_runs(shelf, question.name):
+        if "keys" in about:
+            plan = remake_plan(question, machine.store, about)
+            if set(plan.stages).intersection(about["keys"].values()):  # not another grid of the same name
+                break
+    else:
+        plan, about = make_plan(question, machine)[0], {}
     collector = Collector(plan, shelf, reused=frozenset(about.get("reused", ())), why=about.get("why", {}))
     if not collector.results:
         raise UserError(str(file), "", f"{machine.store} holds no result of it", "start with run")
     return collector, with_confirmation(shelf, question.name, about)
 
 
-def stored_tables(question: Any, file: Path, machine: Any) -> Any:
-    """The tables of a stored run; raises like :func:`stored_run`."""
+def stored_tables(question: Any, file: Path, machine: Any, only: str | None = None) -> Any:
+    """The tables of a stored run, of the trials that ``only`` selects; raises like :func:`stored_run`."""
+    from dataclasses import replace
+
     collector, about = stored_run(question, file, machine)
+    if only:
+        wanted = {trial.id for trial in question.only(only)}
+        kept = tuple(trial for trial in collector.plan.trials if trial.trial.id in wanted)
+        collector.plan = replace(collector.plan, trials=kept)
     return collector.tables(about)

@@ -83,10 +83,9 @@ def command(
     if missed:
         lines.append(f"the goal of {goal:g} minutes is missed: the slowest cell takes {spent:.2f}")
     _tell(question.out, lines, tables.run, as_json)
-    wrong = tables.trials["status"].isin(["failed", "blocked"])
-    if selected is not None:
-        wrong &= tables.trials["trial"].isin(selected)
-    return 1 if wrong.any() else 3 if missed else 0
+    asked = tables.trials if selected is None else tables.trials[tables.trials["trial"].isin(selected)]
+    wrong = asked["status"].isin(["failed", "blocked"]).any() or done.failed > 0
+    return 1 if wrong else 3 if missed else 0
 
 
 def _alone(question: Any, machine: Any, shelf: Any) -> dict[str, float]:

@@ -11,8 +11,16 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-DECIDING = ("sota_bench.data", "sota_bench.training", "sota_bench.randomness", "sota_bench.metrics", "ablations")
-"""Packages whose code can change a result. The rest (planning, storing, reporting) only moves results about."""
+DECIDING = (
+    "sota_bench.data",
+    "sota_bench.training",
+    "sota_bench.randomness",
+    "sota_bench.metrics",
+    "sota_bench.technique",
+    "ablations",
+)
+"""Packages whose code can change a result, beside the packages that techniques are declared in. The rest (planning,
+storing, reporting) only moves results about."""
 
 ROOTS = {
     "prepare": ("sota_bench.data.build", "sota_bench.data.source"),
@@ -64,30 +72,36 @@ def _path_of(module: str) -> Path | None:
     return None
 
 
-def _deciding(module: str) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in DECIDING)
+def _deciding(module: str, packages: Iterable[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in packages)
 
 
 @lru_cache(maxsize=4096)
-def _imports(path: Path, mtime_ns: int) -> tuple[str, ...]:
+def _imports(path: Path, mtime_ns: int, module: str) -> tuple[str, ...]:
+    """Every module that a file may import, also what its ``from`` imports name where that is a module."""
     found: dict[str, None] = {}
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(dict.fromkeys(alias.name for alias in node.names))
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found[node.module] = None
-            found.update(dict.fromkeys(f"{node.module}.{alias.name}" for alias in node.names))
-    return tuple(name for name in found if _deciding(name))
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*above, *([node.module] if node.module else [])])
+            found[name] = None
+            found.update(dict.fromkeys(f"{name}.{alias.name}" for alias in node.names))
+    return tuple(found)
 
 
 @lru_cache(maxsize=1024)
 def closure(roots: tuple[str, ...]) -> dict[str, str]:
-    """The modules in ``roots`` and every deciding module that they import, anywhere in their code.
+    """The modules in ``roots`` and every deciding module that they import, anywhere in their code; what lies in the
+    package of a root decides as well.
 
     Returns:
         Module name -> digest, sorted by name.
     """
     waiting, found = list(roots), dict[str, str]()
+    own = {root.split(".")[0] for root in roots} - {"sota_bench"}
     while waiting:
         module = waiting.pop()
         path = _path_of(module)
@@ -95,7 +109,7 @@ def closure(roots: tuple[str, ...]) -> dict[str, str]:
             continue
         mtime = path.stat().st_mtime_ns
         found[module] = _file_digest(path, mtime)[:16]
-        waiting += _imports(path, mtime)
+        waiting += [name for name in _imports(path, mtime, module) if _deciding(name, (*DECIDING, *own))]
     return dict(sorted(found.items()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from sota_bench.grid.recipe import CoreRecipe, scope_of
 from sota_bench.plan.code import code_of
 from sota_bench.plan.environment import Environment
 from sota_bench.plan.images import GridImages
-from sota_bench.plan.keys import stage_key
+from sota_bench.plan.keys import canonical, stage_key
 from sota_bench.plan.order import order
 from sota_bench.plan.phases import PhasePlan, phases_of
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
@@ -38,6 +39,8 @@ class _Builder:
         self.stages: dict[str, Stage] = {}
         self.users: dict[str, dict[str, None]] = {}
         self.prepare = ""
+        made = canonical([code_of("prepare", ()), environment.software_of("prepare")])
+        self.decoder = hashlib.sha256(made.encode()).hexdigest()[:16]
         self.files = [str(file) for file in grid.techniques]
 
     def add(
@@ -81,7 +84,8 @@ class _Builder:
         return self.environment.precision if recipe.precision == "auto" else str(recipe.precision)
 
     def data(self, choice: dict[str, Any], split: str) -> dict[str, Any]:
-        return {"split": split, "digest": self.images.digest(choice, split), "size": self.images.size}
+        found = {"split": split, "digest": self.images.digest(choice, split), "size": self.images.size}
+        return found | {"decoded_with": self.decoder}
 
     def trial(self, trial: Trial) -> TrialPlan:
         recipe = trial.cell.recipe
@@ -206,9 +210,8 @@ class _Builder:
         recipe, last = trial.cell.recipe, phase is phases[-1]
         final_size = recipe.eval_size or phases[-1].size
         augmenting = [technique for technique in active if technique.applies_to == "evaluation"]
-        rises = any(other.rise for other in phases)
         wanted: dict[tuple[str, int, bool], bool] = {}
-        if rises:
+        if len(phases) > 1:
             for other in phases:
                 if other.task == phase.task or other.index < phase.index:
                     wanted[other.task, other.size, False] = False

@@ -60,7 +60,7 @@ def create(
                 model = build(name, **arguments)
             except TypeError as error:
                 remedy = "choose another backbone or leave those settings out"
-                raise UserError("recipe.backbone", name, f"does not take them: {error}", remedy) from error
+                raise UserError("recipe.backbone", name, f"does not take these settings: {error}", remedy) from error
     resize(model, size)
     return model, {"name": name, "arguments": arguments}
 

@@ -137,7 +137,6 @@ def train(
     at = _resume(workspace, model, optimizer, loss_sum)
     forward = torch.compile(model) if recipe.compile == "on" else model
     mixing = _turn_takers(techniques)
-    random_depth = recipe.dropout > 0 or recipe.drop_path > 0
     batch = recipe.batch_at(size)
     steps = steps_in_epoch(len(images), batch)
     offset, total = _schedule_span(recipe, about, len(images), steps)
@@ -154,8 +153,7 @@ def train(
             position = offset + epoch * steps + step
             rate = optimizers.learning_rate(recipe.schedule, position, total, recipe.lr, recipe.warmup)
             optimizers.set_learning_rate(optimizer, rate)
-            if random_depth:
-                torch.manual_seed(derive(seed, "dropout", clock, step))
+            torch.manual_seed(derive(seed, "dropout", clock, step))  # some backbones drop out by default
 
             positions = order[step * batch : (step + 1) * batch]
             step_size = size

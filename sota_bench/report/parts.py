@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -108,9 +108,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdict sentences of a run."""
+    """The verdict sentences of a run; ``below`` has more lines for some of them, by their place."""
 
     rows: Sequence[Any]
+    below: Mapping[int, Sequence[str]] = field(default_factory=dict)
     kind: ClassVar[str] = "verdicts"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from sota_bench.report.text import finite, join, level_text, number, plural, signed
 from sota_bench.report.view import View
 
+ALPHA = 0.05
 HEADS = {
     "helps": ("good", "\u25b2", "Helps"),
     "hurts": ("bad", "\u25bc", "Hurts"),
@@ -20,6 +21,8 @@ HEADS = {
     "no effect larger than delta": ("flat", "\u2248", "No effect larger than"),
     "no detectable effect": ("unknown", "?", "No detectable effect"),
     "not estimable": ("none", "\u2013", "Not estimable"),
+    "clear interaction": ("flat", "\u00d7", "Clear interaction"),
+    "no clear interaction": ("unknown", "?", "No clear interaction"),
 }
 
 
@@ -179,20 +182,41 @@ def pareto_cells(view: View) -> list[str]:
     return [str(cell) for cell in front.sort_values("minutes", kind="stable").index]
 
 
-def detectable(row: Mapping[str, Any], seeds: Iterable[int]) -> list[float]:
-    """The minimum detectable effect (80% power, two-sided 5%) of one contrast with other numbers of seeds.
+def family_size(view: View, row: Mapping[str, Any]) -> int:
+    """How many contrasts share a row's family: those that Holm's correction counts, so at least 1."""
+    from sota_bench.stats.power import minimum_detectable_effect
+
+    same = [
+        other
+        for other in view.analysis.contrasts
+        if other["family"] == row["family"] and other["kind"] == row["kind"] and other["p"] is not None
+    ]
+    sizes = {sum(other["error"] == row["error"] for other in same), sum(other["headline"] for other in same)}
+    # The row itself says which count it was judged with.
+    return min(
+        (size for size in sizes if size),
+        key=lambda size: abs(minimum_detectable_effect(row["se"], row["df"], ALPHA / size) - row["mde_family"]),
+        default=1,
+    )
+
+
+def detectable(row: Mapping[str, Any], seeds: Iterable[int], family: int = 1) -> list[float]:
+    """The minimum detectable effect (80% power, two-sided 5% over the family) of one contrast by number of seeds.
 
     The standard error shrinks with the root of the seeds, and the degrees of freedom grow in proportion to seeds - 1.
 
     Args:
         row: the contrast, with its ``se``, ``df`` and number of seeds ``n`` (at least 2).
         seeds: the numbers of seeds, each at least 2.
+        family: the number of contrasts that share the 5%: the first step of Holm's correction.
     """
     from sota_bench.stats.power import minimum_detectable_effect
 
     now = int(row["n"])
     return [
-        minimum_detectable_effect(row["se"] * math.sqrt(now / total), row["df"] * (total - 1) / (now - 1), 0.05)
+        minimum_detectable_effect(
+            row["se"] * math.sqrt(now / total), row["df"] * (total - 1) / (now - 1), ALPHA / family
+        )
         for total in seeds
     ]
 

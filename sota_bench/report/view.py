@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -87,13 +88,15 @@ class View:
         """One row per cell with finished trials, indexed by cell.
 
         ``accuracy`` and ``minutes`` are means over seeds with ``_low`` and ``_high``: 95% t intervals whose standard
-        deviation is pooled over all cells (df = trials - cells), because three seeds say little about a spread.
+        deviation is pooled over all cells, because three seeds say little about a spread. Cells that are evaluations of
+        the same trainings share their noise, so they count once in its degrees of freedom.
         """
         groups = self.done.groupby("cell", sort=False)
+        between = [name for name in self.factors if name not in self.within]
         frame = groups[list(self.factors)].first()
         frame["n"] = groups.size()
         for name in ("accuracy", "minutes"):
-            frame[name], frame[f"{name}_low"], frame[f"{name}_high"] = pooled_means(self.done, "cell", name)
+            frame[name], frame[f"{name}_low"], frame[f"{name}_high"] = pooled_means(self.done, "cell", name, between)
         for name in MEANS:
             frame[name] = groups[name].mean()
         frame["label"] = [self.label(dict(row)) for _, row in frame[list(self.factors)].iterrows()]
@@ -130,13 +133,16 @@ def labelled(frame: pd.DataFrame) -> list[tuple[Any, Any]]:
     return list(frame.iterrows())
 
 
-def pooled_means(frame: pd.DataFrame, by: str | list[str], value: str) -> tuple[pd.Series, pd.Series, pd.Series]:
+def pooled_means(
+    frame: pd.DataFrame, by: str, value: str, between: Sequence[str] = ()
+) -> tuple[pd.Series, pd.Series, pd.Series]:
     """Group means with 95% t intervals from the standard deviation pooled over the groups.
 
     Args:
         frame: one row per observation.
-        by: the columns that make a group.
+        by: the column that makes a group.
         value: the column that is averaged.
+        between: columns whose levels make a training; groups that share them add degrees of freedom once.
 
     Returns:
         Mean, low and high by group; low and high are NaN where no group has two observations.
@@ -145,12 +151,15 @@ def pooled_means(frame: pd.DataFrame, by: str | list[str], value: str) -> tuple[
 
     groups = frame.groupby(by, sort=False)[value]
     mean, count = groups.mean(), groups.count()
-    df = int((count - 1).clip(lower=0).sum())
+    free = (count - 1).clip(lower=0)
+    total = int(free.sum())
+    shared = frame.groupby(by, sort=False)[list(between)].first() if between else None
+    df = total if shared is None else int(free.groupby([shared[name] for name in between]).max().sum())
     if df < 1:
         missing = mean * np.nan
         return mean, missing, missing
     squares = (groups.var(ddof=1) * (count - 1)).fillna(0).sum()
-    margin = float(t.isf(0.025, df)) * np.sqrt(squares / df) / np.sqrt(count.clip(lower=1))
+    margin = float(t.isf(0.025, df)) * np.sqrt(squares / total) / np.sqrt(count.clip(lower=1))
     return mean, mean - margin, mean + margin
 
 

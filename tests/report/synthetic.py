@@ -139,9 +139,9 @@ def _trial(
 def _evaluations(trial: str, rises: bool, tta: bool, accuracy: float, drop: float, rng: np.random.Generator) -> Any:
     phases = [(0, 64), (1, 128)] if rises else [(0, 128)]
     last = len(phases) - 1
-    for (phase, train_size), size, views in itertools.product(phases, SIZES, (False, True)):
+    for (phase, train_size), size, views in itertools.product(phases, SIZES, ("off", "flip")):
         off = abs(np.log2(size / train_size))
-        level = accuracy - (4.0 * off + 6.0 * off**2) - (2.5 if phase < last else 0.0) + 0.6 * (views - tta)
+        level = accuracy - (4.0 * off + 6.0 * off**2) - (2.5 if phase < last else 0.0) + 0.6 * ((views == "flip") - tta)
         if rises and phase == last and size == 64:
             level = accuracy - 2.5 - drop
         level += 0.0 if size == 128 and phase == last else rng.normal(0, 0.3)
@@ -152,13 +152,13 @@ def _evaluations(trial: str, rises: bool, tta: bool, accuracy: float, drop: floa
             "size": size,
             "task": "main",
             "tta": views,
-            "final": phase == last and size == 128 and views == tta,
+            "final": phase == last and size == 128 and (views == "flip") == tta,
             "accuracy": level,
             "nll": 1.0,
             "ece": 0.05,
             "brier": 0.38,
             "confidence": 0.8,
-            "latency_ms": 0.4 * (size / 128) ** 2 * (2 if views else 1),
+            "latency_ms": 0.4 * (size / 128) ** 2 * (2 if views == "flip" else 1),
         }
 
 

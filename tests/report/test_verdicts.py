@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import minutes, number, p_value, signed
-from sota_bench.report.verdicts import HEADS, as_effect, detectable, effects, interactions, over_images
+from sota_bench.report.verdicts import HEADS, as_effect, detectable, effects, family_size, interactions, over_images
 from sota_bench.report.view import View, block_means, pooled_means
 from sota_bench.stats import VERDICTS
 
@@ -65,7 +66,7 @@ def test_a_limit_close_to_zero_shows_its_side() -> None:
 
 
 def test_every_verdict_of_the_statistics_can_be_said() -> None:
-    assert set(HEADS) == set(VERDICTS)
+    assert set(VERDICTS) <= set(HEADS)
     for verdict in VERDICTS:
         assert sentence(verdict=verdict, reason="one seed").endswith(".")
 
@@ -126,6 +127,23 @@ def test_means_and_intervals_against_scipy(view: View) -> None:
     margin = stats.t.ppf(0.975, 6) * pooled / 2
     assert mean["c00"] == pytest.approx(a.mean())
     assert (high_["c00"] - low_["c00"]) / 2 == pytest.approx(margin)
+
+
+def test_the_detectable_effect_is_that_of_the_verdict(view: View) -> None:
+    for effect in effects(view):
+        family = family_size(view, effect.row)
+        assert detectable(effect.row, [int(effect.n)], family)[0] == pytest.approx(effect.mde_family)
+
+
+def test_evaluations_of_one_training_count_once(view: View) -> None:
+    """Twins with the same noise, as test-time augmentation makes them: the interval of one of them alone."""
+    one = view.done[["cell", "seed", "accuracy", *view.factors]]
+    one = one[one["tta"] == "false"]
+    twin = one.assign(cell="t" + one["cell"], accuracy=one["accuracy"] + 0.6, tta="true")
+    between = [name for name in view.factors if name not in view.within]
+    _, low, high = pooled_means(pd.concat([one, twin]), "cell", "accuracy", between)
+    _, alone_low, alone_high = pooled_means(one, "cell", "accuracy")
+    assert (high - low)[alone_low.index].to_numpy() == pytest.approx((alone_high - alone_low).to_numpy())
 
 
 def test_numbers_as_people_read_them() -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sota_bench.report.balance import Alike, alike
 from sota_bench.report.parts import Block, Cell, Chart, Section, Table
 from sota_bench.report.text import finite, level_text, number, signed
 from sota_bench.report.theme import Ink, name_y, sheet, styles
-from sota_bench.report.verdicts import HEADS, of_response
+from sota_bench.report.verdicts import of_response
 from sota_bench.report.view import View, block_means, records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLAIM = re.compile(r"uncertain|calibrat|likelihood|probabilit|confiden", re.IGNORECASE)
+FEWEST = 20
+"""Images that a confidence bin must hold to be drawn: a share of fewer is mostly noise."""
 MEASURES = {
     "accuracy": ("Accuracy, %", 2),
     "nll": ("NLL, nats", 3),
@@ -38,23 +42,24 @@ def section(view: View) -> Section | None:
         return None
     blocks: list[Block] = []
     for factor in claims:
-        levels = [level for level in view.factors[factor] if (view.done[factor] == level).any()]
-        curve = _curve(view, factor)
+        kept = alike(view, view.done, [factor], [factor])
+        levels = [level for level in view.factors[factor] if (kept.rows[factor] == level).any()]
+        curve = _curve(view, kept, factor)
         if not curve.empty:
             blocks.append(
                 Chart(
                     f"reliability-{_safe(factor)}",
                     f"Reliability by level of {factor}",
-                    _finding(view, factor, levels),
+                    _finding(kept, factor, levels),
                     partial(_draw, curve, factor, levels),
                     _bins(curve, factor, levels),
                     "How often the network is right, at each confidence that it gives. On the diagonal it is "
-                    "calibrated; below "
-                    "it, too sure of itself. The marks' area is in proportion to the images in the bin.",
+                    "calibrated; below it, too sure of itself. The marks' area is in proportion to the images in the "
+                    f"bin; bins of fewer than {FEWEST} images are in the table only. {kept.words}",
                     width=560,
                 )
             )
-        blocks.append(_measures(view, factor, levels))
+        blocks.append(_measures(kept, factor, levels))
     contrasts = _contrasts(view, claims)
     if contrasts is not None:
         blocks.append(contrasts)
@@ -71,19 +76,19 @@ def _safe(name: str) -> str:
     return re.sub(r"\W+", "-", name)
 
 
-def _curve(view: View, factor: str) -> pd.DataFrame:
+def _curve(view: View, kept: Alike, factor: str) -> pd.DataFrame:
     bins = view.tables.reliability
     if bins.empty:
         return bins
-    bins = bins.merge(view.done[["trial", factor]], on="trial", how="inner")
+    bins = bins.merge(kept.rows[["trial", factor]], on="trial", how="inner")
     bins = bins[bins["count"] > 0]
     weighted = bins.assign(c=bins["confidence"] * bins["count"], a=bins["accuracy"] * bins["count"])
     sums = weighted.groupby([factor, "low", "high"], sort=True)[["count", "c", "a"]].sum()
     return sums.assign(confidence=sums["c"] / sums["count"], accuracy=sums["a"] / sums["count"]).reset_index()
 
 
-def _finding(view: View, factor: str, levels: list[str]) -> str:
-    means: Any = view.done.groupby(factor)[["ece", "confidence", "accuracy"]].mean()
+def _finding(kept: Alike, factor: str, levels: list[str]) -> str:
+    means: Any = kept.rows.groupby(factor)[["ece", "confidence", "accuracy"]].mean()
     parts = []
     for level in levels:
         gap = float(means.loc[level, "confidence"] * 100 - means.loc[level, "accuracy"])
@@ -108,14 +113,14 @@ def _bins(curve: pd.DataFrame, factor: str, levels: list[str]) -> Table:
         for r in records(curve[curve[factor] == level].rename(columns={"count": "count_"}))
     ]
     return Table(
-        "Confidence bins, all trials of a level together",
+        "Confidence bins, the trials of a level together",
         ["Level", "Confidence bin", "Images#", "Mean confidence#", "Accuracy#"],
         rows,
     )
 
 
-def _measures(view: View, factor: str, levels: list[str]) -> Table:
-    means = {name: block_means(view.done, [factor], name) for name in MEASURES}
+def _measures(kept: Alike, factor: str, levels: list[str]) -> Table:
+    means = {name: block_means(kept.rows, [factor], name) for name in MEASURES}
     rows = []
     for level in levels:
         row: list[Cell | str] = [f"{factor} {level_text(level)}"]
@@ -131,7 +136,7 @@ def _measures(view: View, factor: str, levels: list[str]) -> Table:
             )
         rows.append(row)
     return Table(
-        f"By level of {factor}: mean over the other factors, with the half-width of 95% t intervals over seeds",
+        f"By level of {factor}. {kept.words} \u00b1: half-width of the 95% t interval over seeds",
         ["Level", *(f"{title}#" for title, _ in MEASURES.values())],
         rows,
     )
@@ -141,31 +146,41 @@ def _contrasts(view: View, claims: list[str]) -> Table | None:
     """Paired differences in NLL and ECE: the claims' own tests."""
     rows: list[list[Cell | str]] = []
     for response, title in (("nll", "NLL, nats"), ("ece", "ECE")):
-        for row in (row for row in of_response(view, response) if row["factor"] in claims):
-            tone, _, head = HEADS[row["verdict"]]
-            rows.append(
-                [
-                    f"{row['factor']} {level_text(row['level'])} vs {level_text(row['baseline'])}",
-                    title,
-                    signed(row["estimate"], 3),
-                    f"{number(row['low'], 3)} to {number(row['high'], 3)}",
-                    Cell(head, tone=tone),
-                ]
-            )
+        rows += [
+            [
+                f"{row['factor']} {level_text(row['level'])} vs {level_text(row['baseline'])}",
+                title,
+                signed(row["estimate"], 3),
+                f"{number(row['low'], 3)} to {number(row['high'], 3)}",
+                Cell(*_direction(row)),
+            ]
+            for row in of_response(view, response)
+            if row["factor"] in claims
+        ]
     if not rows:
         return None
     return Table(
-        "Differences within seeds; below zero is better",
-        ["Contrast", "Measure", "Difference#", "95% interval#", "Verdict"],
+        "Differences within seeds; lower is better for both. No smallest effect of interest is declared for them, so "
+        "how much matters is left to the reader; a direction is given where it is clear after Holm's correction",
+        ["Contrast", "Measure", "Difference#", "95% interval#", "Direction"],
         rows,
     )
+
+
+def _direction(row: Mapping[str, Any]) -> tuple[str, None, str]:
+    """Lower or higher, where that is clear; its tone."""
+    if not finite(row["low"]):
+        return "not estimable", None, ""
+    if not finite(row["p_holm"]) or row["p_holm"] >= 0.05:
+        return "not clear", None, ""
+    return ("lower", None, "good") if row["estimate"] < 0 else ("higher", None, "bad")
 
 
 def _draw(curve: pd.DataFrame, factor: str, levels: list[str], width: int) -> Figure:
     figure, axes = sheet(width, min(width, 420))
     axes.plot([0, 1], [0, 1], color=str(Ink.SOFT), linewidth=1.2, linestyle=(0, (2, 3)))
     for level, (colour, marker, dash) in zip(levels, styles(len(levels)), strict=True):
-        part = curve[curve[factor] == level]
+        part = curve[(curve[factor] == level) & (curve["count"] >= FEWEST)]
         axes.plot(
             part["confidence"],
             part["accuracy"],

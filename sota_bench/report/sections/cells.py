@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sota_bench.report.parts import Block, Cell, Prose, Section, Table
-from sota_bench.report.text import compact, join, level_text, number, plural, signed
+from sota_bench.report.text import compact, join, level_text, number, plural
 from sota_bench.report.view import View
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
@@ -22,6 +22,7 @@ def section(view: View) -> Section | None:
         return None
     best = set(view.best)
     varied = [name for name, levels in view.factors.items() if len(levels) > 1]
+    uneven = cells["n"].nunique() > 1
     costs = {name: title for name, title in COSTS.items() if cells[name].nunique() > 1}
     head = [
         "Cell",
@@ -30,20 +31,18 @@ def section(view: View) -> Section | None:
         "\u00b1#",
         "Best",
         "Minutes#",
-        "vs baseline#",
         "NLL#",
         "ECE#",
-        "Images/s#",
         *costs.values(),
-        "Seeds#",
+        *(["Seeds#"] if uneven else []),
     ]
-    baseline = cells["accuracy"].get(view.baseline) if view.baseline else None
     rows = [
-        _row(str(cell), row, varied, list(costs), baseline, str(cell) in best)
+        _row(str(cell), row, varied, list(costs), best=str(cell) in best, uneven=uneven)
         for cell, row in cells.head(MOST_ROWS).iterrows()
     ]
     cut = "" if len(cells) <= MOST_ROWS else f" The {MOST_ROWS} most accurate of {len(cells):,} are shown."
-    blocks: list[Block] = [Table("Cells, the most accurate first", head, rows, interactive=True)]
+    seeds = "" if uneven else f"; {plural(int(cells['n'].iloc[0]), 'seed')} each"
+    blocks: list[Block] = [Table(f"Cells, the most accurate first{seeds}", head, rows, interactive=True)]
     missing = _missing(view)
     if missing is not None:
         blocks.append(missing)
@@ -67,10 +66,15 @@ def _lead(view: View, best: int) -> str:
 
 
 def _row(
-    cell: str, row: pd.Series[Any], varied: list[str], costs: list[str], baseline: float | None, best: bool
+    cell: str,
+    row: pd.Series[Any],
+    varied: list[str],
+    costs: list[str],
+    *,
+    best: bool,
+    uneven: bool,
 ) -> list[Cell | str]:
     margin = row["accuracy_high"] - row["accuracy"]
-    change = None if baseline is None else row["accuracy"] - baseline
     return [
         cell,
         *(level_text(row[name]) for name in varied),
@@ -78,12 +82,10 @@ def _row(
         Cell(number(margin, 2), margin),
         Cell("\u2713" if best else "", tone="good" if best else ""),
         Cell(number(row["minutes"], 3), row["minutes"]),
-        Cell(signed(change, 2), change),
         Cell(number(row["nll"], 3), row["nll"]),
         Cell(number(row["ece"], 3), row["ece"]),
-        Cell(number(row["images_per_s"], 0), row["images_per_s"]),
         *(Cell(compact(row[name]), row[name]) for name in costs),
-        Cell(str(int(row["n"])), float(row["n"])),
+        *([Cell(str(int(row["n"])), float(row["n"]))] if uneven else []),
     ]
 
 

@@ -35,8 +35,8 @@ def section(view: View) -> Section | None:
         "Effect of each level on accuracy, in percentage points",
         _finding(found),
         partial(_draw, found, view.delta, images),
-        table(found, "Contrasts, error pooled over the factorial (seed as block)"),
-        f"Square: the mean difference within seeds, with its 95% interval (pooled error). Small dots: each seed's own "
+        table(found, "Contrasts, each with the error that its verdict is read from"),
+        f"Square: the mean difference within seeds, with its 95% interval. Small dots: each seed's own "
         f"difference.{over}{band} Right of zero the level is better than its baseline.",
     )
     tables = [_image_table(found, images)] if images else []

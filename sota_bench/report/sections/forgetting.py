@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sota_bench.report.balance import Alike, alike
 from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
-from sota_bench.report.text import level_text, number, signed
+from sota_bench.report.text import join, level_text, number, signed
 from sota_bench.report.theme import Ink, name_y, sequential, sheet, styles
 from sota_bench.report.view import View, block_means
 
@@ -28,6 +29,8 @@ def section(view: View) -> Section | None:
         return None
     factor = next(iter(view.asks(*FIELDS)), None)
     risen = risen.assign(group=risen[factor] if factor else "all trials")
+    kept = alike(view, risen, ["group"], [factor] if factor else [])
+    risen = kept.rows
     means = {name: block_means(risen, ["group"], name) for name in ("stability", "plasticity", "forgetting")}
     levels = list(means["stability"].index)
     names = [f"{factor} {level_text(level)}" if factor else level for level in levels]
@@ -47,7 +50,7 @@ def section(view: View) -> Section | None:
         for level, name in zip(levels, names, strict=True)
     ]
     table = Table(
-        "Mean over the other factors, with the half-width of 95% t intervals over seeds",
+        f"{kept.words} \u00b1: half-width of the 95% t interval over seeds",
         ["Level", "Trials#", "Stability, %#", "Plasticity, %#", "Forgetting, pp#"],
         rows,
     )
@@ -59,13 +62,12 @@ def section(view: View) -> Section | None:
             _finding(means, levels, names),
             partial(_draw, dots, levels, names),
             table,
-            "Each mark is one seed, averaged over the other factors; the large mark is the mean. Up keeps more of "
-            "the old "
-            "resolution, right learns more of the new one.",
+            f"Each mark is one seed, the large mark their mean. {kept.words} Up keeps more of the old resolution, "
+            "right learns more of the new one.",
             width=640,
         ),
     ]
-    blocks += _matrices(view, factor, levels, names)
+    blocks += _matrices(view, factor, kept, levels, names)
     return Section(
         "forgetting",
         "Stability and plasticity",
@@ -123,14 +125,15 @@ def _draw(dots: pd.DataFrame, levels: list[str], names: list[str], width: int) -
     return figure
 
 
-def _matrices(view: View, factor: str | None, levels: list[str], names: list[str]) -> list[Block]:
+def _matrices(view: View, factor: str | None, kept: Alike, levels: list[str], names: list[str]) -> list[Block]:
     """Accuracy after each phase (rows) at each resolution or task (columns), one matrix per level."""
     frame = view.tables.evaluations
     if frame.empty:
         return []
-    frame = frame[~frame["tta"].astype(bool)] if (~frame["tta"].astype(bool)).any() else frame
+    plain = frame[frame["tta"] == "off"]
+    frame = frame if plain.empty else plain
     columns = ["trial", "seed", *([factor] if factor else [])]
-    frame = frame.merge(view.done.dropna(subset=["stability"])[columns], on="trial", how="inner")
+    frame = frame.merge(kept.rows[columns], on="trial", how="inner")
     if frame.empty:
         return []
     frame["after"] = "phase " + (frame["phase"] + 1).astype(str) + ", " + frame["train_size"].astype(str) + " px"
@@ -148,7 +151,7 @@ def _matrices(view: View, factor: str | None, levels: list[str], names: list[str
             for after, values in zip(grid.index, grid.to_numpy(), strict=True)
         ]
     table = Table(
-        "Accuracy in percent, mean over trials", ["Level", "After", *(f"At {at}#" for at in columns_order)], rows
+        f"Accuracy in percent. {kept.words}", ["Level", "After", *(f"At {at}#" for at in columns_order)], rows
     )
     return [
         Chart(
@@ -157,7 +160,8 @@ def _matrices(view: View, factor: str | None, levels: list[str], names: list[str
             _matrix_finding(grids),
             partial(_heat, grids),
             table,
-            "A row is a moment (after a phase), a column a resolution at which the network was evaluated.",
+            "A row is a moment (after a phase), a column a resolution at which the network was evaluated. "
+            f"{kept.words}",
             width=min(WIDE, 240 + 240 * len(grids)),
         )
     ]
@@ -166,13 +170,22 @@ def _matrices(view: View, factor: str | None, levels: list[str], names: list[str
 def _matrix_finding(grids: list[tuple[str, pd.DataFrame]]) -> str:
     changes = []
     for name, grid in grids:
-        if len(grid) > 1:
-            change = grid.iloc[-1] - grid.iloc[:-1].max()
-            worst = str(change.idxmin())
-            changes.append(f"{name} {signed(change[worst])} pp at {worst}")
+        change = (grid.iloc[-1] - grid.iloc[:-1].max()).dropna()
+        if not change.empty:
+            changes.append((name, str(change.idxmin()), float(change.min())))
     if not changes:
         return "One phase only, so there is nothing to forget."
-    return f"From the best earlier phase to the last, the largest change for the worse: {'; '.join(changes)}."
+    lost = [f"{name} {signed(value)} pp at {at}" for name, at, value in changes if value < 0]
+    if lost:
+        gained = [name for name, _, value in changes if value >= 0]
+        rest = f"; nothing was lost with {join(gained)}" if gained else ""
+        return f"From the best earlier phase to the last, the largest loss: {'; '.join(lost)}{rest}."
+    name, at, value = min(changes, key=lambda found: found[2])
+    where = at if name == "all trials" else f"{at} with {name}"
+    return (
+        f"From the best earlier phase to the last, no resolution lost accuracy; the smallest gain was "
+        f"{signed(value)} pp at {where}."
+    )
 
 
 def _heat(grids: list[tuple[str, pd.DataFrame]], width: int) -> Figure:

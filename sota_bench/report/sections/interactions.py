@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sota_bench.report.balance import alike
 from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
 from sota_bench.report.text import join, level_text, number, p_value, plural, signed
 from sota_bench.report.theme import Ink, diverging, name_y, sheet, styles
@@ -38,7 +39,7 @@ def section(view: View) -> Section | None:
         for e in found
     ]
     table = Table(
-        "Differences of differences, pooled error",
+        "Differences of differences, each with the error that it is judged by",
         ["Interaction", "Size, pp#", "95% interval#", "p (Holm)#", "Detectable, pp#", "Clear"],
         rows,
     )
@@ -136,9 +137,11 @@ def _matrix(largest: tuple[pd.DataFrame, pd.DataFrame], width: int) -> Figure:
 
 
 def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
-    panels, rows = [], []
+    panels, rows, over = [], [], []
     for first, second in pairs:
-        means = block_means(view.done, [first, second], "accuracy")
+        kept = alike(view, view.done, [first, second], [first, second])
+        over.append(kept.words)
+        means = block_means(kept.rows, [first, second], "accuracy")
         panels.append((first, second, means))
         rows += [
             [
@@ -170,9 +173,16 @@ def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
         "; ".join(parts) + ".",
         partial(_draw, view.factors, panels),
         table,
-        "Mean over the other factors, then over seeds, with 95% t intervals. Parallel lines would mean no interaction.",
+        f"{_over(pairs, over)} Bars are 95% t intervals over seeds. Parallel lines would mean no interaction.",
         width=WIDE if len(panels) > 1 else 460,
     )
+
+
+def _over(pairs: list[tuple[str, str]], words: list[str]) -> str:
+    """What each panel is a mean over, said once where all say the same."""
+    if len(set(words)) == 1:
+        return words[0]
+    return " ".join(f"{a} with {b}: {said[0].lower()}{said[1:]}" for (a, b), said in zip(pairs, words, strict=True))
 
 
 def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFrame]], width: int) -> Figure:

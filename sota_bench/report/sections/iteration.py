@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sota_bench.report.balance import alike
 from sota_bench.report.parts import Block, Chart, Facts, Prose, Section, Table
 from sota_bench.report.text import finite, level_text, minutes, number, plural
 from sota_bench.report.theme import Ink, legend_above, sheet, short
@@ -21,7 +22,8 @@ def section(view: View) -> Section | None:
     if view.done.empty:
         return None
     run = view.run
-    goal, rows = run["goal_minutes"], _by_level(view)
+    goal = run["goal_minutes"]
+    rows, parts = _by_level(view)
     line = "" if goal is None else " The dashed line is the goal."
     predicted = " Diamond: what the plan predicted." if rows["predicted"].notna().any() else ""
     chart = Chart(
@@ -30,7 +32,7 @@ def section(view: View) -> Section | None:
         _finding(view, goal),
         partial(_draw, rows, goal),
         _table(rows),
-        f"Square: mean over trials, with the range from the quickest to the slowest trial.{predicted}{line}",
+        f"Square: mean over trials, with the range from the quickest to the slowest.{predicted}{line}{parts}",
     )
     blocks: list[Block] = [chart]
     blocks.append(Facts(_totals(view)))
@@ -52,13 +54,17 @@ def section(view: View) -> Section | None:
     )
 
 
-def _by_level(view: View) -> pd.DataFrame:
+def _by_level(view: View) -> tuple[pd.DataFrame, str]:
+    """One row per level, and where its levels were compared if not over all trials.
+
+    A factor whose levels were never measured all else equal shows those that were.
+    """
     rows = []
-    factors = {name: levels for name, levels in view.factors.items() if len(levels) > 1}
+    kept = {name: alike(view, view.done, [name], [name]) for name, levels in view.factors.items() if len(levels) > 1}
     groups = [
-        (f"{name} {level_text(level)}", view.done[view.done[name] == level])
-        for name, levels in factors.items()
-        for level in levels
+        (f"{name} {level_text(level)}", part.rows[part.rows[name] == level])
+        for name, part in kept.items()
+        for level in view.factors[name]
     ] or [("all trials", view.done)]
     for name, part in groups:
         if not part.empty:
@@ -73,7 +79,8 @@ def _by_level(view: View) -> pd.DataFrame:
                     "n": len(part),
                 }
             )
-    return pd.DataFrame(rows)
+    parts = [f" {name}: {found.words[0].lower()}{found.words[1:]}" for name, found in kept.items() if found.partial]
+    return pd.DataFrame(rows), "".join(parts)
 
 
 def _finding(view: View, goal: float | None) -> str:
@@ -97,7 +104,7 @@ def _totals(view: View) -> list[tuple[str, str, str]]:
         return f"{said}{minutes(after)} measured{more}"
 
     iteration = both(predicted.get("iteration_minutes"), measured.get("iteration_minutes_median"), " (median)")
-    workers = f", {plural(int(run['workers']), 'worker')}"
+    workers = f" on the clock, {plural(int(run['workers']), 'worker')}"
     pairs = [
         ("Iteration", iteration, ""),
         ("Whole run", both(predicted.get("run_minutes"), measured.get("run_minutes"), workers), ""),
@@ -106,7 +113,7 @@ def _totals(view: View) -> list[tuple[str, str, str]]:
         pairs.append(("Prediction error", f"{100 * predicted['median_error']:.0f}% (median over trials)", ""))
     if finite(run.get("minutes_alone")):
         pairs.append(("With nothing else running", f"{minutes(run['minutes_alone'])} (median)", ""))
-    if finite(sharing.get("factor")):
+    if finite(sharing.get("factor")) and round(sharing["factor"], 1) > 1.0:
         pairs.append(
             (
                 "Shared training",
@@ -117,9 +124,9 @@ def _totals(view: View) -> list[tuple[str, str, str]]:
         )
         pairs.append(
             (
-                "Time saved",
+                "Computing time, all workers",
                 f"{minutes(sharing['minutes_alone'])} if every trial ran alone, "
-                f"{minutes(sharing['minutes_shared'])} with shared prefixes",
+                f"{minutes(sharing['minutes_shared'])} with shared stages",
                 "",
             )
         )

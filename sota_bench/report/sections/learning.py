@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_CELLS = 6
 MOST_SEEDS = 8
+LEVEL = 0.01
+"""A loss has levelled off where its last epoch brought at most this share of its whole fall."""
 
 
 def section(view: View) -> Section | None:
@@ -66,19 +68,31 @@ def _chosen(view: View, curves: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _finding(panels: list[tuple[str, pd.DataFrame]]) -> str:
-    falling = []
+    """How much of the whole fall of the loss came in the last epoch, mean over seeds."""
+    falls = {}
     for title, part in panels:
-        last = part.sort_values("epoch").groupby("seed").tail(2).groupby("epoch")["loss"].mean()
-        if len(last) > 1 and last.iloc[-1] < 0.9 * last.iloc[-2]:
-            falling.append(title)
-    if not falling:
-        return f"The loss has levelled off in {'the cell' if len(panels) == 1 else f'all {len(panels)} cells'} shown."
-    if len(falling) == len(panels):
-        return (
-            "In every cell shown the loss still fell by more than 10% in its last epoch: longer training "
-            "may change the order."
+        mean = part.groupby("epoch")["loss"].mean().sort_index()
+        if len(mean) > 2 and mean.iloc[0] > mean.iloc[-1]:
+            share = (mean.iloc[-2] - mean.iloc[-1]) / (mean.iloc[0] - mean.iloc[-1])
+            falls[title] = (float(share), 100 * float(1 - mean.iloc[-1] / mean.iloc[-2]))
+    if not falls:
+        return "No level can be read: two epochs or fewer, or a loss that did not fall."
+    still = {title: fall for title, (share, fall) in falls.items() if share > LEVEL}
+    flat = [title for title, (share, _) in falls.items() if abs(share) <= LEVEL]
+    shown = "the cell" if len(panels) == 1 else f"all {len(panels)} cells"
+    if len(flat) == len(panels):
+        return f"The loss has levelled off in {shown} shown: the last epoch brought at most 1% of its whole fall."
+    if not still:
+        rose = [title for title, (share, _) in falls.items() if share < -LEVEL]
+        return f"The loss has levelled off in {len(flat)} of {len(panels)} cells shown" + (
+            f"; it rose in the last epoch of {join(rose[:3])}." if rose else "."
         )
-    return f"The loss still fell by more than 10% in the last epoch of {join(falling[:3])}."
+    low, high = min(still.values()), max(still.values())
+    by = f"{number(low)}%" if number(low) == number(high) else f"{number(low)}% to {number(high)}%"
+    if len(still) == len(panels):
+        where = "" if len(panels) == 1 else " in every cell shown"
+        return f"The loss still fell by {by} in the last epoch{where}: longer training may change the order."
+    return f"The loss still fell by {by} in the last epoch of {len(still)} of {len(panels)} cells shown."
 
 
 def _table(panels: list[tuple[str, pd.DataFrame]]) -> Table:

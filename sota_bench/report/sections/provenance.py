@@ -12,6 +12,7 @@ FILES = (
     ("trials.csv", "one row per trial"),
     ("curves.csv", "one row per trial and epoch"),
     ("contrasts.csv", "one row per contrast and error term"),
+    ("analysis.json", "the whole analysis: contrasts, interactions, analysis of variance, warnings"),
     ("evaluations.csv", "one row per trial, phase, evaluation size and test-time views"),
     ("stages.csv", "one row per stage, with its seconds"),
     ("run.json", "this section for a program"),
@@ -31,8 +32,9 @@ METHOD = (
     "Differences are therefore taken within a seed first.",
     "Every contrast has two error terms. The pooled one comes from all cells at once (seed as block) and has the "
     "most degrees "
-    "of freedom; the paired one uses the contrast's own differences alone. A warning says where they disagree. "
-    "Intervals are "
+    "of freedom; the paired one uses the contrast's own differences alone. Verdicts are read from the pooled one, and "
+    "from the paired one where trials are not independent: comparisons inside one training, and trainings that share "
+    "their start. A warning says where the two disagree. Intervals are "
     "95% t intervals. Test-time augmentation and evaluation size are compared inside one training.",
     "A verdict asks two questions: is the difference clear of zero after Holm's correction for all contrasts of "
     "its family; and "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sota_bench.report.balance import alike
 from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import number
 from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES = 6
+OFF = "off"
+"""The evaluation of one view of each image; other names are kinds of test-time augmentation."""
+
+DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
 def section(view: View) -> Section | None:
@@ -23,12 +28,15 @@ def section(view: View) -> Section | None:
     frame = _final_phase(view)
     if frame.empty or frame["size"].nunique() < 2:
         return None
-    means = block_means(frame, ["schedule", "tta", "size"], "accuracy")
+    compared = ["schedule", "tta", "size"]
+    kept = alike(view, frame, compared, ["resize", *view.within])
+    means = block_means(kept.rows, compared, "accuracy")
     schedules = list(dict.fromkeys(means.reset_index()["schedule"]))[:MOST_LINES]
+    many = (means.reset_index()["tta"] != OFF).any()
     rows: list[list[Cell | str]] = [
         [
             str(schedule),
-            "on" if tta else "off",
+            str(tta),
             f"{size} px",
             Cell(number(r["mean"], 2), r["mean"]),
             f"{number(r['low'], 2)} to {number(r['high'], 2)}",
@@ -46,8 +54,8 @@ def section(view: View) -> Section | None:
         _finding(means),
         partial(_draw, means, schedules),
         table,
-        "Mean over the other factors, then over seeds, with 95% t intervals over seeds. Solid: one view; "
-        "dashed and hollow: averaged over the views of test-time augmentation.",
+        f"{kept.words} Bars are 95% t intervals over seeds."
+        + (" Solid: one view; dashed and hollow: averaged over the views of test-time augmentation." if many else ""),
     )
     return Section(
         "resolution",
@@ -63,18 +71,18 @@ def _final_phase(view: View) -> pd.DataFrame:
     if frame.empty:
         return frame
     frame = frame[frame["phase"] == frame.groupby("trial")["phase"].transform("max")]
-    columns = ["trial", "seed", *view.asks("resize")]
-    frame = frame.merge(view.done[columns], on="trial", how="inner")
-    frame["schedule"] = (frame["resize"] if "resize" in columns else frame["train_size"].astype(str) + " px").astype(
-        str
-    )
-    frame["tta"] = frame["tta"].astype(bool)
-    return frame[frame["task"] == frame["task"].iloc[0]] if len(frame) else frame
+    # The rows say their own views and size, so the factors of those names would only repeat them.
+    between = [name for name in view.factors if name not in view.within and name not in frame]
+    frame = frame.merge(view.done[["trial", "seed", *between]], on="trial", how="inner")
+    risen = view.asks("resize")
+    frame["schedule"] = (frame["resize"] if risen else frame["train_size"].astype(str) + " px").astype(str)
+    frame = frame[frame["task"] == frame["task"].iloc[0]] if len(frame) else frame
+    return frame.drop_duplicates([*between, "seed", "schedule", "tta", "size"])
 
 
 def _finding(means: pd.DataFrame) -> str:
     plain = means.reset_index()
-    plain = plain[~plain["tta"]] if (~plain["tta"]).any() else plain
+    plain = plain[plain["tta"] == (OFF if (plain["tta"] == OFF).any() else plain["tta"].iloc[0])]
     parts = []
     for schedule, part in plain.groupby("schedule", sort=False):
         best: Any = part.sort_values("mean", kind="stable").iloc[-1]
@@ -86,23 +94,24 @@ def _draw(means: pd.DataFrame, schedules: list[str], width: int) -> Figure:
     figure, axes = sheet(width, 340)
     flat = means.reset_index()
     reach = float(flat["size"].max() - flat["size"].min())
+    kinds = [OFF, *(name for name in dict.fromkeys(flat["tta"]) if name != OFF)]
     for place, (schedule, (colour, marker, _)) in enumerate(zip(schedules, styles(len(schedules)), strict=True)):
-        for tta, part in flat[flat["schedule"] == schedule].groupby("tta"):
+        for views, part in flat[flat["schedule"] == schedule].groupby("tta"):
             part = part.sort_values("size")
+            tta = kinds.index(views)
             # Shifted a little, so that intervals stand beside each other.
-            x = part["size"] + reach * 0.008 * (2 * place + bool(tta) - len(schedules) + 0.5)
-            axes.vlines(
-                x, part["low"], part["high"], color=str(colour), linewidth=1.1, linestyle=(0, (3, 2)) if tta else "-"
-            )
+            shift = place * len(kinds) + tta - (len(kinds) * len(schedules) - 1) / 2
+            x = part["size"] + reach * 0.008 * shift
+            axes.vlines(x, part["low"], part["high"], color=str(colour), linewidth=1.1, linestyle=DASHES[tta % 4])
             axes.plot(
                 x,
                 part["mean"],
                 color=str(colour),
                 marker=marker,
-                linestyle=(0, (4, 2)) if tta else "-",
+                linestyle=DASHES[tta % 4],
                 markerfacecolor=str(Ink.PAPER) if tta else str(colour),
                 linewidth=1.8,
-                label=f"{schedule}{', TTA' if tta else ''}",
+                label=f"{schedule}{f', TTA {views}' if tta else ''}",
             )
     axes.set_xticks(sorted(flat["size"].unique()))
     axes.grid(axis="y")

@@ -30,7 +30,9 @@ def _picture(sample: Sample) -> Picture:
     title = f"{sample.group} {level_text(sample.level)}"
     targets = [
         " + ".join(
-            f"{number(share, 2)} {name}" for name, share in sorted(target.items(), key=lambda kv: (-kv[1], kv[0]))
+            f"{number(share, 2)} {name}"
+            for name, share in sorted(target.items(), key=lambda kv: (-kv[1], kv[0]))
+            if round(share, 2) > 0
         )
         for target in sample.targets
     ]

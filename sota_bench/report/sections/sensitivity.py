@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sota_bench.report.parts import Chart, Section, Table
-from sota_bench.report.text import finite, number
+from sota_bench.report.text import finite, join, number
 from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
-from sota_bench.report.verdicts import Effect, detectable, effects
+from sota_bench.report.verdicts import Effect, detectable, effects, family_size
 from sota_bench.report.view import View
 
 if TYPE_CHECKING:
@@ -17,19 +17,35 @@ if TYPE_CHECKING:
 MOST_LINES = 6
 
 
+class Curve(NamedTuple):
+    """One line: its title, the seeds of this run, and the detectable effect at 2, 3, ... seeds in pp."""
+
+    title: str
+    seeds: int
+    values: list[float]
+
+    @property
+    def now(self) -> float:
+        """What this run can detect, in pp."""
+        return self.values[self.seeds - 2]
+
+
 def section(view: View) -> Section | None:
     """None where there is no interval to extrapolate from."""
     found = [e for e in effects(view) if finite(e.low) and e.se > 0 and e.n > 1]
-    distinct = list({(round(e.se, 6), e.df): e for e in found}.values())[:MOST_LINES]
-    if not distinct:
+    groups: dict[tuple[float, float, int, int], list[Effect]] = {}
+    for e in found:
+        groups.setdefault((round(e.se, 6), e.df, int(e.n), family_size(view, e.row)), []).append(e)
+    if not groups:
         return None
-    most = max(12, *(int(e.n) + 4 for e in distinct))
-    seeds = list(range(2, most + 1))
-    curves = [(effect, detectable(effect.row, seeds)) for effect in distinct]
-    rows = [[str(n), *(number(values[index], 2) for _, values in curves)] for index, n in enumerate(seeds)]
+    drawn = list(groups.items())[:MOST_LINES]
+    seeds = list(range(2, max(12, *(key[2] + 4 for key, _ in drawn)) + 1))
+    curves = [Curve(_title(view, members), key[2], detectable(members[0].row, seeds, key[3])) for key, members in drawn]
+    shared = [f"{_title(view, members)}: {join([e.name for e in members])}" for _, members in drawn if len(members) > 1]
+    rows = [[str(n), *(number(curve.values[index], 2) for curve in curves)] for index, n in enumerate(seeds)]
     table = Table(
-        "Minimum detectable effect in percentage points (80% power, two-sided 5%, one contrast)",
-        ["Seeds", *(f"{effect.name}#" for effect, _ in curves)],
+        "Minimum detectable effect in percentage points (80% power, two-sided 5% over each family of contrasts)",
+        ["Seeds", *(f"{curve.title}#" for curve in curves)],
         rows,
     )
     chart = Chart(
@@ -38,34 +54,47 @@ def section(view: View) -> Section | None:
         _finding(view, curves),
         partial(_draw, curves, seeds, view.delta),
         table,
-        "From each contrast's own standard error and degrees of freedom. Filled mark: the seeds of this run. "
-        "Contrasts with the same error share a line.",
+        "From each contrast's own standard error and degrees of freedom, at the level that the first step of Holm's "
+        "correction leaves it, as in the verdicts. Filled mark: the seeds of this run."
+        + (f" {'; '.join(shared)}." if shared else ""),
     )
     return Section(
         "sensitivity", "Sensitivity", "What this run could have seen, and what more seeds would buy.", [chart]
     )
 
 
-def _finding(view: View, curves: list[tuple[Effect, list[float]]]) -> str:
-    now = [values[int(effect.n) - 2] for effect, values in curves]
-    text = f"With the seeds of this run, effects of {number(min(now), 2)} to {number(max(now), 2)} pp could be detected"
+def _title(view: View, members: list[Effect]) -> str:
+    """A name for the contrasts that share a line."""
+    factors = list(dict.fromkeys(e.factor for e in members))
+    if len(members) == 1:
+        return members[0].name
+    if len(factors) == 1:
+        return f"{len(members)} contrasts of {factors[0]}"
+    within = {factor in view.within for factor in factors}
+    where = {(True,): "inside a training", (False,): "between trainings"}.get(tuple(within), "of " + join(factors))
+    return f"{len(members)} contrasts {where}"
+
+
+def _finding(view: View, curves: list[Curve]) -> str:
+    now = [curve.now for curve in curves]
+    low, high = number(min(now), 2), number(max(now), 2)
+    reach = low if low == high else f"{low} to {high}"
+    text = f"With the seeds of this run, effects of {reach} pp could be detected"
     if view.delta is None:
         return text + "."
-    short = [effect for effect, values in curves if values[int(effect.n) - 2] > view.delta]
+    short = [curve for curve in curves if curve.now > view.delta]
     if not short:
         return f"{text}: enough for the {number(view.delta)} pp that matter, for every contrast."
-    return (
-        f"{text}: not enough for the {number(view.delta)} pp that matter in {len(short)} of {len(curves)} "
-        f"groups of contrasts."
-    )
+    return f"{text}: not enough for the {number(view.delta)} pp that matter in {len(short)} of {len(curves)} lines."
 
 
-def _draw(curves: list[tuple[Effect, list[float]]], seeds: list[int], delta: float | None, width: int) -> Figure:
+def _draw(curves: list[Curve], seeds: list[int], delta: float | None, width: int) -> Figure:
     figure, axes = sheet(width, 330)
-    for (effect, values), (colour, marker, dash) in zip(curves, styles(len(curves)), strict=True):
-        now = int(effect.n)
-        axes.plot(seeds, values, color=str(colour), linestyle=dash, linewidth=1.8, label=effect.name)
-        axes.plot(now, values[now - 2], marker=marker, markersize=9, color=str(colour), markeredgecolor=str(Ink.PAPER))
+    for curve, (colour, marker, dash) in zip(curves, styles(len(curves)), strict=True):
+        axes.plot(seeds, curve.values, color=str(colour), linestyle=dash, linewidth=1.8, label=curve.title)
+        axes.plot(
+            curve.seeds, curve.now, marker=marker, markersize=9, color=str(colour), markeredgecolor=str(Ink.PAPER)
+        )
     if delta is not None:
         axes.axhline(delta, color=str(Ink.INK), linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
@@ -77,7 +106,7 @@ def _draw(curves: list[tuple[Effect, list[float]]], seeds: list[int], delta: flo
             ha="right",
             color=str(Ink.SOFT),
         )
-    usual = sorted(values[min(1, len(values) - 1)] for _, values in curves)
+    usual = sorted(curve.values[min(1, len(curve.values) - 1)] for curve in curves)
     axes.set_ylim(0, max(usual[-1] * 1.25, (delta or 0) * 1.4))
     axes.set_xticks(seeds if len(seeds) < 16 else seeds[:: len(seeds) // 10])
     axes.grid()

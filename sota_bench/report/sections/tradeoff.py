@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
-from sota_bench.report.text import minutes, number, plural
+from sota_bench.report.text import join, minutes, number, plural
 from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.report.verdicts import pareto_cells
 from sota_bench.report.view import View
@@ -47,7 +47,7 @@ def section(view: View) -> Section | None:
     chart = Chart(
         "tradeoff",
         "Accuracy against minutes per iteration",
-        _finding(front, len(cells)),
+        _finding(front, len(cells)) + _unsure(front),
         partial(_draw, cells, front),
         table,
         "One mark per cell: the mean over seeds with 95% intervals for both axes (standard deviation pooled over "
@@ -69,6 +69,21 @@ def _finding(front: pd.DataFrame, cells: int) -> str:
         f"{minutes(first['minutes'])} ({first['label']}) to {number(last['accuracy'])}% in {minutes(last['minutes'])} "
         f"({last['label']})."
     )
+
+
+def _unsure(front: pd.DataFrame) -> str:
+    """Which neighbours on the front have times whose intervals overlap, so that their order may be noise."""
+    low, high = front["minutes_low"].to_numpy(float), front["minutes_high"].to_numpy(float)
+    if len(front) < 2 or not np.isfinite(low).all():
+        return ""
+    close = [place for place in range(len(front) - 1) if low[place + 1] <= high[place]]
+    if len(close) == len(front) - 1:
+        which = "the two" if len(front) == 2 else "neighbours on the front"
+        return f" The 95% intervals of their minutes overlap: which of {which} is quicker is not told apart."
+    if not close:
+        return ""
+    pairs = join([f"{place + 1} and {place + 2}" for place in close])
+    return f" The 95% intervals of the minutes overlap for {pairs}: which of these is quicker is not told apart."
 
 
 def _apart(axes: Axes, front: pd.DataFrame) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sota_bench.report.parts import Block, Facts, Listing, Prose, Section, Verdicts
 from sota_bench.report.text import finite, join, minutes, number, plural
-from sota_bench.report.verdicts import effects
+from sota_bench.report.verdicts import Effect, effects
 from sota_bench.report.view import View
 
 
@@ -15,7 +15,9 @@ def section(view: View) -> Section:
     if view.seeds < 2 or not found:
         blocks.append(Prose([_no_verdict(view)], "note"))
     if found:
-        blocks.append(Verdicts(found))
+        simple = effects(view, kind="simple")
+        below = {place: _level_by_level(effect, simple) for place, effect in enumerate(found) if effect.demoted}
+        blocks.append(Verdicts(found, below))
     confirmation = view.run.get("confirmation")
     if confirmation:
         blocks.append(Listing("Confirmed on the test split", [str(words) for words in confirmation["words"]], "note"))
@@ -23,6 +25,15 @@ def section(view: View) -> Section:
     if view.analysis.warnings:
         blocks.append(Listing("Read with care", [str(warning) for warning in view.analysis.warnings], "warning"))
     return Section("verdicts", "Verdicts", _lead(view), blocks)
+
+
+def _level_by_level(effect: Effect, simple: list[Effect]) -> list[str]:
+    """The simple effects that a demoted main effect is an average of."""
+    return [
+        one.sentence
+        for one in simple
+        if (one.factor, one.level) == (effect.factor, effect.level) and one.at_factor in effect.demoted_by
+    ]
 
 
 def _no_verdict(view: View) -> str:
@@ -43,7 +54,7 @@ def _lead(view: View) -> str:
         return text
     group = view.best
     if len(group) < 2:
-        return text + " No other cell is indistinguishable from it."
+        return text + " Every other cell is clearly less accurate."
     quickest = view.cells.loc[group].sort_values("minutes").iloc[0]
     text += f" {plural(len(group) - 1, 'other cell')} cannot be told apart from it"
     if quickest.name == best.name:
@@ -66,6 +77,7 @@ def _completeness(view: View) -> list[tuple[str, str, str]]:
     against = "no goal declared" if goal is None else f"{within} the goal of {minutes(goal)}".strip()
     sharing = run["sharing"]
     saved = (sharing.get("minutes_alone") or 0) - (sharing.get("minutes_shared") or 0)
+    shares = round(sharing.get("factor") or 1.0, 1) > 1.0 and saved > 0
     delta = "none declared" if view.delta is None else f"{number(view.delta)} pp"
     added = [str(seed) for seed in run.get("added_seeds", [])]
     return [
@@ -75,7 +87,7 @@ def _completeness(view: View) -> list[tuple[str, str, str]]:
         (
             "Whole run",
             minutes(measured.get("run_minutes")),
-            f"{minutes(saved)} saved by sharing" if saved > 0 else "nothing to share",
+            f"on the clock; sharing saved {minutes(saved)} of computing time over all workers" if shares else "",
         ),
         ("Smallest effect of interest", delta, "declared in the grid" if view.delta is not None else ""),
     ]

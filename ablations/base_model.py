@@ -108,7 +108,7 @@ class BaseModel(Technique):
         return bool(recipe.base != "none")
 
     @classmethod
-    def base_source(cls, recipe: Any) -> str:
+    def base_data(cls, recipe: Any) -> str:
         """The base's own source, if it has one."""
         return str(recipe.base_source) if recipe.base != "none" else ""
 

@@ -229,7 +229,7 @@ class Technique:
         return ()
 
     @classmethod
-    def base_source(cls, recipe: Any) -> str:
+    def base_data(cls, recipe: Any) -> str:
         """The data source of the base model's task, as ``data.source`` names one; "" where it is a part of the grid's
         own classes."""
         return ""

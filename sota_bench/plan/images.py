@@ -65,7 +65,7 @@ class GridImages:
             chosen["classes"] = limited(classes_of(self.manifest, ""), chosen.get("classes"))
         for technique in techniques(self.technique_files).values():
             if technique.fine_tunes(recipe):
-                other = technique.base_source(recipe)
+                other = technique.base_data(recipe)
                 if other and task == "base":
                     chosen["classes"] = classes_of(self.manifest, other)
                 elif not other:

@@ -86,7 +86,7 @@ def _source(grid: Grid) -> Source:
     main, others = open_source(grid.source, grid.data_path), dict[str, Source]()
     for cell in grid.cells():
         for technique in techniques(grid.techniques).values():
-            name = technique.base_source(cell.recipe)
+            name = technique.base_data(cell.recipe)
             if name and name not in others:
                 kind, colon, path = name.partition(":")
                 others[name] = open_source(f"{kind}:{located(path, grid.file)}" if colon else name)

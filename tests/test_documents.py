@@ -1,0 +1,51 @@
+"""What the documents show works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sota_bench.grid import load
+from sota_bench.registry import load_file
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """The code blocks of a document."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """The worked example of CONTRIBUTING.md as a file."""
+    file = tmp_path / "grayscale.py"
+    file.write_text(blocks("CONTRIBUTING.md", "python")[0])
+    return file
+
+
+def test_the_worked_example_is_a_technique_that_a_grid_can_name(example: Path) -> None:
+    grid = example.with_name("grid.toml")
+    grid.write_text('[grid]\nname = "g"\ntechniques = ["grayscale.py"]\n[factors]\ngrayscale = [0.0, 0.2]\n')
+    assert [cell.text for cell in load(grid).cells()] == [{"grayscale": "0.0"}, {"grayscale": "0.2"}]
+
+
+def test_the_worked_example_agrees_with_torchvision(example: Path) -> None:
+    import torch
+    from torchvision.transforms.v2.functional import rgb_to_grayscale
+
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    chosen = torch.tensor([True, False, True, False])
+    found = load_file(example).grayscale(images, chosen)
+    assert torch.equal(found[~chosen], images[~chosen])
+    torch.testing.assert_close(found[chosen], rgb_to_grayscale(images, 3)[chosen], atol=1e-3, rtol=0)
+
+
+def test_the_grid_in_the_readme_is_valid(tmp_path: Path) -> None:
+    text = blocks("README.md", "toml")[0]
+    tomllib.loads(text)
+    (tmp_path / "grid.toml").write_text(text)
+    assert len(load(tmp_path / "grid.toml").cells()) == 8

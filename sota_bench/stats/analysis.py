@@ -50,7 +50,7 @@ class Analysis:
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False, ensure_ascii=False)
 
     def headlines(self) -> list[dict[str, Any]]:
-        """The main contrasts, one row each: under the pooled error, or the paired one where that alone exists."""
+        """The main contrasts, one row each, under the error that its verdict is read from."""
         return [row for row in self.contrasts if row["kind"] == "main" and row["headline"]]
 
     def table(self) -> pd.DataFrame:
@@ -79,12 +79,15 @@ def analyze(
     added_seeds: Sequence[object] = (),
     unit: str | None = None,
     allow_missing: bool = False,
+    shares: str | None = None,
     place: str = "table",
 ) -> Analysis:
     """Contrasts, interactions and verdicts of a factorial experiment with repeated seeds.
 
     Both error terms are given: ``pooled`` (residual of ``y = cell + seed``, df = (S - 1)(C - 1)) and ``paired``
-    (the contrast's own per-seed differences, df = S - 1). Within-run factors are compared inside each run only.
+    (the contrast's own per-seed differences, df = S - 1). The pooled one is read (``headline``), except where gains
+    may vary from seed to seed without its seeing it: within-run factors, which are compared inside each run only, and
+    comparisons inside a group of trainings that share a part.
 
     Args:
         table: one row per trial (and per evaluation, with within-run factors). A column ``status`` other than "done"
@@ -103,6 +106,8 @@ def analyze(
         added_seeds: blocks that were added after a look at the results.
         unit: unit of the response in words; by default "points" for accuracies and "" otherwise.
         allow_missing: leave out finished rows whose response is empty, with a warning, instead of refusing them.
+        shares: column that names the part of a training that trials of one block have in common, such as a first
+            stage; empty where there is none. Such trials are no independent repetitions (a split-plot experiment).
         place: what an error calls the table, such as its file name.
 
     Raises:
@@ -119,7 +124,7 @@ def analyze(
         raise UserError(place, "alpha", f"{alpha} is not a level", "give a number such as 0.05")
     design = read_design(
         table, response=response, factors=factors, block=block, within=within, added_seeds=added_seeds,
-        allow_missing=allow_missing, place=place,
+        allow_missing=allow_missing, shares=shares, place=place,
     )  # fmt: skip
     names = [factor.name for factor in design.factors]
     for family, members in (families or {}).items():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sota_bench.errors import UserError
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.levels import Factor, distinct, is_missing, key, label, ordered
+from sota_bench.stats.plots import Plots, find_plots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,7 @@ class Design:
         counts: rows by status, ``done`` included.
         after_look: labels of the seeds that were added after a look at the results.
         notes: warnings about the table.
+        plots: plot of each cell [C], where trainings of one seed share a part; see `sota_bench.stats.plots`.
     """
 
     response: str
@@ -45,6 +47,7 @@ class Design:
     counts: dict[str, int]
     after_look: tuple[str, ...]
     notes: tuple[str, ...]
+    plots: Plots | None = None
 
     @property
     def between(self) -> tuple[Factor, ...]:
@@ -71,6 +74,7 @@ def read_design(
     within: Sequence[str],
     added_seeds: Sequence[object] = (),
     allow_missing: bool = False,
+    shares: str | None = None,
     place: str = "table",
 ) -> Design:
     """Check the table and lay it out.
@@ -84,7 +88,7 @@ def read_design(
         raise UserError(place, "factors", "no factor is named", "name at least one column that varies")
     if len(table) == 0:
         raise UserError(place, "", "the table has no rows", "give one row per trial")
-    for column in [response, *names, *([block] if block else [])]:
+    for column in [response, *names, *([block] if block else []), *([shares] if shares else [])]:
         _require(table, column, place)
     clash = {response, block} & set(names) or ({response} & {block})
     if clash:
@@ -95,6 +99,8 @@ def read_design(
         raise UserError(
             place, "within", "differences within a run need the column that tells runs apart", "name a block"
         )
+    if shares and not block:
+        raise UserError(place, "shares", "trainings share a part under one seed only", "name a block")
     notes: list[str] = []
     rows, counts = _finished(table, response, place, allow_missing, notes)
     laid_out = tuple(
@@ -108,7 +114,7 @@ def read_design(
         rows = rows[applies]
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
-    return _lay_out(table, rows, response, laid_out, block, counts, added_seeds, notes, place)
+    return _lay_out(table, rows, response, laid_out, block, counts, added_seeds, shares, notes, place)
 
 
 def _require(table: pd.DataFrame, column: str, place: str) -> None:
@@ -183,7 +189,8 @@ def _factor(
 
 def _lay_out(
     table: pd.DataFrame, rows: pd.DataFrame, response: str, factors: tuple[Factor, ...], block: str | None,
-    counts: dict[str, int], added_seeds: Sequence[object], notes: list[str], place: str,
+    counts: dict[str, int], added_seeds: Sequence[object], shares: str | None, notes: list[str],
+    place: str,
 ) -> Design:  # fmt: skip
     codes = {}
     for factor in factors:
@@ -227,7 +234,28 @@ def _lay_out(
             f"{block} {', '.join(after)} added after a look at the results: looking again makes false findings "
             "likelier than the p-values say; confirm with fresh seeds."
         )
-    return Design(response, factors, block, cells, settings, labels, y, counts, after, tuple(notes))
+    plots = _plots(rows, shares, block, [cell_index[cell] for cell in cell_of], notes) if shares and block else None
+    return Design(response, factors, block, cells, settings, labels, y, counts, after, tuple(notes), plots)
+
+
+def _plots(
+    rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], notes: list[str]
+) -> Plots | None:
+    """Which cells share a part of their training, told in a note where some do."""
+    named = [
+        (key(seed), cell, key(part))
+        for seed, cell, part in zip(rows[block], cell_of, rows[shares], strict=True)
+        if not is_missing(part)
+    ]
+    count = len(set(cell_of))
+    plots = find_plots(named, count)
+    if plots is not None:
+        notes.append(
+            f"Trainings of one {block} share a part ({shares}): {count} cells in {plots.max() + 1} groups. Comparisons "
+            "between groups are judged by group means, those inside a group each by its own paired error; the analysis "
+            "of variance takes the trainings for independent."
+        )
+    return plots
 
 
 def _note_empty_cells(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sota_bench.stats import kernels
+from sota_bench.stats import kernels, plots
 from sota_bench.stats.contrasts import Contrast
 from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array, Estimate
@@ -16,10 +16,19 @@ POOLED, PAIRED = "pooled", "paired"
 
 
 class Estimates(NamedTuple):
-    """K contrasts: the estimates by error term, and each seed's own difference [S, K] (NaN where incomplete)."""
+    """K contrasts.
+
+    Attributes:
+        by_error: the estimates by error term.
+        differences: each seed's own difference [S, K], NaN where incomplete.
+        where: for each contrast, where it compares if trainings share a part (see `sota_bench.stats.plots`), else "".
+        speaks: for each contrast, the error term that its verdict is read from.
+    """
 
     by_error: dict[str, Estimate]
     differences: Array
+    where: list[str]
+    speaks: list[str]
 
 
 def run_values(design: Design, contrast: Contrast) -> Array:
@@ -31,11 +40,16 @@ def run_values(design: Design, contrast: Contrast) -> Array:
 
 
 def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
-    """Every contrast under the pooled error and, with blocks, under its own paired error."""
+    """Every contrast under the pooled error and, with blocks, under its own paired error.
+
+    The pooled error speaks where its model is safe. Gains inside a run may differ from seed to seed, and so may those
+    of trainings with a common first stage, which a residual pooled over cells does not see: there the paired one does.
+    """
     count = len(contrasts)
     pooled = Estimate(np.full(count, np.nan), np.full(count, np.nan), np.zeros(count))
     own = Estimate(np.full(count, np.nan), np.full(count, np.nan), np.zeros(count))
     differences = np.full((len(design.y), count), np.nan)
+    where = [""] * count
     alike: dict[tuple[bytes, bytes, bool], list[int]] = defaultdict(list)
     for number, contrast in enumerate(contrasts):
         if len(contrast.contexts):
@@ -44,7 +58,13 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
         first = contrasts[members[0]]
         y = run_values(design, first)[:, first.own]
         weights = np.array([contrasts[number].weights[first.own] for number in members])
-        _put(pooled, members, _pooled(design, y, weights, first.within))
+        if design.plots is None or first.within:
+            _put(pooled, members, _pooled(design, y, weights, first.within))
+        else:
+            groups = design.plots[first.own]
+            for number, row in zip(members, weights, strict=True):
+                where[number] = plots.placed(row, groups)
+                _put(pooled, [number], plots.pooled(y, row, groups))
         if design.block:
             contexts = [contrasts[number].contexts[:, first.own] for number in members]
             complete = np.isfinite(y).all()
@@ -54,7 +74,13 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
                 known = column[np.isfinite(column)]
                 if len(known):
                     _put(own, [number], kernels.from_differences(known[:, None], float(np.nanmax(np.abs(y)))))
-    return Estimates({POOLED: pooled, PAIRED: own} if design.block else {POOLED: pooled}, differences)
+    if not design.block:
+        return Estimates({POOLED: pooled}, differences, where, [POOLED] * count)
+    speaks = [
+        PAIRED if contrast.within or place not in ("", plots.BETWEEN) else POOLED
+        for contrast, place in zip(contrasts, where, strict=True)
+    ]
+    return Estimates({POOLED: pooled, PAIRED: own}, differences, where, speaks)
 
 
 def _put(target: Estimate, members: list[int], found: Estimate) -> None:

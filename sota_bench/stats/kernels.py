@@ -79,6 +79,21 @@ def pooled_cells(y: Array, weights: Array) -> Estimate:
     return _pooled(y, weights, y - y.mean(-2, keepdims=True), cells * (seeds - 1))
 
 
+def pooled_in_plots(y: Array, weights: Array, plots: NDArray[np.intp]) -> Estimate:
+    """Contrasts inside plots of cells, with the pooled residual of ``y = cell + plot x seed``, df = (S - 1)(C - G).
+
+    Args:
+        y: complete response [..., S, C].
+        weights: contrasts [K, C], summing to 0 in every plot.
+        plots: plot of each cell [C], 0..G-1, every plot occurring.
+    """
+    seeds, cells = y.shape[-2:]
+    member = np.eye(int(plots.max()) + 1)[plots]
+    residual = y - y.mean(-2, keepdims=True)
+    residual = residual - (residual @ (member / member.sum(axis=0))) @ member.T
+    return _pooled(y, weights, residual, (seeds - 1) * (cells - member.shape[1]))
+
+
 def _pooled(y: Array, weights: Array, residual: Array, df: int) -> Estimate:
     value = y.mean(axis=-2) @ weights.T
     if df < 1:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sota_bench.stats import power, verdicts
 from sota_bench.stats.contrasts import (
@@ -36,6 +37,7 @@ from sota_bench.stats.contrasts import (
 from sota_bench.stats.design import Design
 from sota_bench.stats.estimation import PAIRED, POOLED, Estimates, estimate
 from sota_bench.stats.kernels import Array, Estimate
+from sota_bench.stats.plots import MIXED
 from sota_bench.stats.words import sentence, subject
 
 Row = dict[str, Any]
@@ -88,18 +90,26 @@ def _judged(design: Design, settings: Settings, contrasts: list[Contrast]) -> li
     rows: dict[tuple[int, str], Row] = {}
     for family, members in families.items():
         curvature = np.array([contrasts[number].kind == QUADRATIC for number in members])
-        for error, whole in found.by_error.items():
-            part = Estimate(*(array[members] for array in whole))
-            judged = verdicts.judge(
+
+        def judge(part: Estimate, curvature: NDArray[np.bool_] = curvature) -> verdicts.Judged:
+            return verdicts.judge(
                 part, delta=settings.delta, alpha=settings.alpha, higher_is_better=settings.higher_is_better,
                 curvature=curvature,
             )  # fmt: skip
-            size = max(int(np.isfinite(judged.p).sum()), 1)
+
+        parts = {error: Estimate(*(array[members] for array in whole)) for error, whole in found.by_error.items()}
+        speaks = _speakers(parts, [found.speaks[number] for number in members])
+        # The family that is read holds one error per contrast: its correction is over those, whatever their error.
+        spoken = judge(Estimate(*(np.array([getattr(parts[error], name)[place] for place, error in enumerate(speaks)])
+                                  for name in Estimate._fields)))  # fmt: skip
+        for error, part in parts.items():
+            alone = judge(part)
             for place, number in enumerate(members):
+                headline = speaks[place] == error
+                judged = spoken if headline else alone
+                size = max(int(np.isfinite(judged.p).sum()), 1)
                 row = _row(design, settings, contrasts[number], found, number, error, part, judged, place, size)
-                rows[number, error] = {"family": family, **row}
-    for number in range(len(contrasts)):
-        _choose_headline([rows[number, error] for error in found.by_error])
+                rows[number, error] = {"family": family, **row, "headline": headline}
     return [rows[number, error] for number in range(len(contrasts)) for error in found.by_error]
 
 
@@ -131,7 +141,7 @@ def _row(
         **small,
         **_prospects(part, place, settings, n, size),
         "verdict": verdict,
-        "reason": _reason(design, contrast, differences, part, place) if verdict == verdicts.NOT_ESTIMABLE else None,
+        "reason": _reason(design, contrast, found, number, error) if verdict == verdicts.NOT_ESTIMABLE else None,
         "n": n,
         "seeds": {seed: _plain(value) for seed, value in zip(design.seeds, differences, strict=False)},
         "part": contrast.part,
@@ -170,16 +180,19 @@ def _prospects(part: Estimate, place: int, settings: Settings, n: float, size: i
     return row
 
 
-def _reason(design: Design, contrast: Contrast, differences: Array, part: Estimate, place: int) -> str:
+def _reason(design: Design, contrast: Contrast, found: Estimates, number: int, error: str) -> str:
+    differences, part = found.differences[:, number], found.by_error[error]
     if not len(contrast.contexts):
         return "no cells exist that differ in this alone"
     if len(design.y) == 1:
         return f"one {design.block}" if design.block else "one run per cell"
     if design.block and np.isfinite(differences).sum() < 2:
         return f"fewer than two {design.block}s are complete"
-    if not math.isfinite(float(part.value[place])):
+    if not math.isfinite(float(part.value[number])):
         return "its cells share no seed"
-    if part.df[place] < 1:
+    if error == POOLED and found.where[number] == MIXED:
+        return "some of its trainings share a part and others do not, so that no one pooled error fits"
+    if part.df[number] < 1:
         return "no degrees of freedom are left for the error"
     return "the differences do not vary at all, so that there is no error to compare with"
 
@@ -189,10 +202,13 @@ def _plain(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _choose_headline(rows: list[Row]) -> None:
-    """The pooled error speaks, unless it alone is not estimable."""
-    estimable = [row for row in rows if row["verdict"] != verdicts.NOT_ESTIMABLE]
-    (estimable or rows)[0]["headline"] = True
+def _speakers(parts: Mapping[str, Estimate], wanted: list[str]) -> list[str]:
+    """The error term each verdict is read from: the wanted one, unless it alone is not estimable."""
+    usable = {error: np.isfinite(part.value) & np.isfinite(part.se) & (part.df > 0) for error, part in parts.items()}
+    return [
+        error if usable[error][place] else next((other for other in parts if usable[other][place]), error)
+        for place, error in enumerate(wanted)
+    ]
 
 
 def _demote(contrasts: list[Row], flagged: list[Row]) -> None:

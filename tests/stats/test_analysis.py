@@ -142,6 +142,7 @@ def test_within_run_factors_are_compared_inside_runs_only() -> None:
     assert row["se"] == pytest.approx(np.sqrt(variance / 24))
     assert row["df"] == 18
     paired = pick(found, "paired", factor="tta")
+    assert paired["headline"] and not row["headline"], "gains may differ between seeds"
     assert paired["p"] == pytest.approx(stats.ttest_1samp(gains.mean(axis=1), 0).pvalue)
     # Noise between runs (3 points) must not reach the comparison inside runs (0.05 points).
     assert row["se"] < 0.1 < 0.5 < pick(found, "pooled", factor="resize")["se"]
@@ -242,6 +243,79 @@ def test_nested_factor_is_compared_where_both_levels_exist() -> None:
     assert any("not applicable" in warning for warning in found.warnings)
     assert any("resize x mitigation" in warning for warning in found.warnings)
     assert not any("Unbalanced" in warning for warning in found.warnings)
+
+
+def split_plot(seeds: int = 4) -> pd.DataFrame:
+    """Two mitigations after a stage that depends on mixup alone."""
+    rng = np.random.default_rng(5)
+    rows: list[dict[str, Any]] = []
+    for seed in range(seeds):
+        for mixup in (0.0, 0.2, 0.4):
+            stage = rng.normal()
+            rows += [
+                {"seed": seed, "mixup": mixup, "mitigation": m, "stage": f"{seed}-{mixup}", "y": stage + rng.normal()}
+                for m in ("none", "ewc")
+            ]
+    return pd.DataFrame(rows)
+
+
+def test_trainings_that_share_a_stage_are_a_split_plot() -> None:
+    """Against statsmodels: whole plots on their means, what is inside a plot with plot x seed as block."""
+    import statsmodels.api as sm
+    import statsmodels.formula.api as smf
+
+    table = split_plot()
+    found = analyze(table, response="y", factors=["mixup", "mitigation"], shares="stage")
+    means = table.groupby(["seed", "mixup"], as_index=False)["y"].mean()
+    whole = smf.ols("y ~ C(seed) + C(mixup)", means).fit()
+    row = pick(found, "pooled", factor="mixup", level="0.2")
+    assert row["headline"] and row["df"] == whole.df_resid == 6
+    assert row["se"] == pytest.approx(whole.bse["C(mixup)[T.0.2]"])
+    assert row["estimate"] == pytest.approx(whole.params["C(mixup)[T.0.2]"])
+    stages = pd.get_dummies(table["stage"], dtype=float)
+    ewc = pd.get_dummies(table["mixup"], dtype=float).mul(table["mitigation"] == "ewc", axis=0)
+    parts = sm.OLS(table["y"], np.hstack([stages, ewc])).fit()
+    effect = parts.t_test(np.r_[np.zeros(12), np.full(3, 1 / 3)])
+    inside = pick(found, "pooled", factor="mitigation")
+    assert inside["df"] == parts.df_resid == 9 and not inside["headline"]
+    assert inside["se"] == pytest.approx(effect.sd.item())
+    assert pick(found, "paired", factor="mitigation")["headline"]
+    assert any("share a part (stage): 6 cells in 3 groups" in warning for warning in found.warnings)
+    # Holm over what is read: two whole-plot p-values and a paired one.
+    heads = found.headlines()
+    assert [row["p_holm"] for row in heads] == pytest.approx(
+        multipletests([row["p"] for row in heads], method="holm")[1].tolist()
+    )
+
+
+def test_a_split_plot_with_a_lost_trial_drops_that_plot_mean() -> None:
+    import statsmodels.formula.api as smf
+
+    table = split_plot().drop(index=3)
+    found = analyze(table, response="y", factors=["mixup", "mitigation"], shares="stage")
+    means = table.groupby(["seed", "mixup"], as_index=False)["y"].agg(["mean", "size"]).query("size == 2")
+    whole = smf.ols("mean ~ C(seed) + C(mixup)", means).fit()
+    row = pick(found, "pooled", factor="mixup", level="0.4")
+    assert (row["df"], row["se"]) == (5, pytest.approx(whole.bse["C(mixup)[T.0.4]"]))
+    assert pick(found, "pooled", factor="mitigation")["df"] == 8
+
+
+def test_parts_shared_by_all_or_by_none_change_nothing() -> None:
+    table = split_plot()
+    plain = analyze(table, response="y", factors=["mixup", "mitigation"]).to_dict()
+    for column in (table["seed"], table.index.astype(str), np.full(len(table), "")):
+        shared = analyze(table.assign(stage=column), response="y", factors=["mixup", "mitigation"], shares="stage")
+        assert shared.to_dict() == plain
+
+
+def test_levels_of_which_some_share_a_stage_are_read_from_the_paired_error() -> None:
+    """Schedules 64-96 and 64-128 share their start, the fixed size does not: their quadratic trend is both."""
+    table = split_plot()
+    table["stage"] = [f"{seed}-{'start' if mixup else 'fixed'}" for seed, mixup in table[["seed", "mixup"]].to_numpy()]
+    found = analyze(table, response="y", factors=["mixup", "mitigation"], shares="stage")
+    row = pick(found, "pooled", "trend-quadratic")
+    assert row["verdict"] == "not estimable" and "share a part" in row["reason"]
+    assert pick(found, "paired", "trend-quadratic")["headline"]
 
 
 def test_one_at_a_time_grid_is_compared_with_its_baseline() -> None:
@@ -347,6 +421,8 @@ def test_seven_factors_take_seconds() -> None:
         ({"alpha": 5.0}, "0.05"),
         ({"families": {"f": ["nothing"]}}, "is no factor"),
         ({"added_seeds": [9]}, "not in the table"),
+        ({"shares": "stag"}, "no such column"),
+        ({"shares": "resize", "block": None}, "name a block"),
     ],
 )
 def test_mistakes_are_user_errors(change: dict[str, Any], words: str) -> None:

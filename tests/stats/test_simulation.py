@@ -135,6 +135,49 @@ def test_within_run_differences_keep_their_level_when_seeds_vary_them() -> None:
     assert (judge(found).p < 0.05).mean() == pytest.approx(0.05, abs=0.006)
 
 
+def headline_rates(table: pd.DataFrame, ys: Array, factors: list[str], within: list[str], shares: str | None) -> Array:
+    """Share of experiments ``ys [repeats, S, C, W]`` in which each headline's p-value is below 0.05."""
+    design = read_design(table, response="y", factors=factors, block="seed", within=within, shares=shares)
+    contrasts = main_contrasts(design)
+    read = []
+    for y in ys:
+        found = estimate(replace(design, y=y), contrasts)
+        read.append([[part[i] for part in found.by_error[error]] for i, error in enumerate(found.speaks)])
+    return np.asarray((judge(Estimate(*np.moveaxis(np.array(read), -1, 0))).p < 0.05).mean(axis=0))
+
+
+@pytest.mark.parametrize("shared", [0.0, 1.0, 2.0])
+def test_headlines_keep_their_level_where_trainings_share_a_prefix(shared: float) -> None:
+    """Three seeds; two cells with and without a mitigation share all that comes before it."""
+    rng = np.random.default_rng(70)
+    cells = [(n, m, w) for n in (0, 1) for m in (0, 1) for w in (0, 1)]
+    table = pd.DataFrame(
+        [{"seed": s, "n": n, "m": m, "w": w, "p": f"{n}{m}", "y": rng.normal()} for s in range(3) for n, m, w in cells]
+    )
+    repeats = 1000
+    prefix = shared * rng.normal(size=(repeats, 3, 4)).repeat(2, axis=2)
+    ys = prefix + rng.normal(size=(repeats, 3, 8)) + 2.0 * rng.normal(size=(repeats, 3, 1))
+    limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
+    rates = headline_rates(table, ys[..., None], ["n", "m", "w"], [], "p")
+    assert (rates <= limit).all() and (rates > 0.025).all(), rates
+    if shared == 2.0:  # what it would be if nobody said so
+        assert headline_rates(table, ys[:500, ..., None], ["n", "m", "w"], [], None)[0] > 0.1
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_headlines_of_within_run_gains_keep_their_level(spread: float) -> None:
+    """Test-time augmentation without any mean gain, but with one of each seed's own."""
+    rng = np.random.default_rng(71)
+    table = pd.DataFrame(
+        [{"seed": s, "a": a, "tta": v, "y": rng.normal()} for s in range(3) for a in range(8) for v in (0, 1)]
+    )
+    repeats = 1000
+    ys = rng.normal(size=(repeats, 3, 8, 2)) / np.sqrt(2)
+    ys[..., 1] += spread * rng.normal(size=(repeats, 3, 1))
+    limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
+    assert headline_rates(table, ys, ["tta", "a"], ["tta"], None)[0] <= limit
+
+
 def test_missing_trials_do_not_spoil_coverage() -> None:
     """Two of eighteen trials missing, three seeds, both errors, the contrast of the two-level factor."""
     rng = np.random.default_rng(8)

@@ -28,6 +28,9 @@ def _names(text: str) -> list[str]:
     "--block", default=None, help="The column that pairs trials, such as seed. Without it: a plain factorial."
 )
 @click.option("--within", default="", help="Those factors that are evaluations of one and the same run, such as tta.")
+@click.option(
+    "--shares", default=None, help="The column that names what trials of one block have in common, such as a stage."
+)
 @click.option("--delta", type=float, default=None, help="Smallest effect of interest, in the units of the response.")
 @click.option("--lower-is-better", is_flag=True, help="For losses, errors and times.")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of intervals and of each family.")
@@ -39,6 +42,7 @@ def command(
     factors: str,
     block: str | None,
     within: str,
+    shares: str | None,
     delta: float | None,
     lower_is_better: bool,
     alpha: float,
@@ -62,6 +66,7 @@ def command(
         higher_is_better=not lower_is_better,
         alpha=alpha,
         added_seeds=_names(added_seeds),
+        shares=shares,
         place=str(table),
     )
     if as_json:
@@ -108,7 +113,7 @@ def _show(analysis: Analysis) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sota_bench.stats.words import subject
+    from sota_bench.stats.words import subject, told
 
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
@@ -123,9 +128,7 @@ def _show(analysis: Analysis) -> None:
         grid.add_column(name, justify="right" if name in ("estimate", "p (Holm)") else "left")
     for row in [*analysis.contrasts, *analysis.interactions]:
         interval = "" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}"
-        cells = [subject(row), row["error"], _number(row["estimate"]), interval, _number(row["p_holm"]), row["verdict"]]
-        if row["kind"] == "interaction" and row["p"] is not None:
-            cells[-1] = "clear interaction" if row["flagged"] else "no clear interaction"
+        cells = [subject(row), row["error"], _number(row["estimate"]), interval, _number(row["p_holm"]), told(row)]
         grid.add_row(*(Text(cell) for cell in cells))
     console.print(grid)
     for row in analysis.interactions:

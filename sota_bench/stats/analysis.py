@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from sota_bench.errors import UserError
+from sota_bench.stats.words import told
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sota_bench.stats.design import Design
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,12 @@ class Analysis:
     warnings: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """All of it, ready for JSON; an interaction's verdict is whether it is clear, since it is no gain or loss."""
         return {
             "about": self.about,
             "anova": self.anova,
             "contrasts": self.contrasts,
-            "interactions": self.interactions,
+            "interactions": [{**row, "verdict": told(row)} for row in self.interactions],
             "screening": self.screening,
             "warnings": self.warnings,
         }
@@ -54,12 +57,17 @@ class Analysis:
         return [row for row in self.contrasts if row["kind"] == "main" and row["headline"]]
 
     def table(self) -> pd.DataFrame:
-        """The contrasts as a frame, one row each, per-seed differences as JSON text."""
+        """Contrasts, then interactions (kind ``interaction``), one row each, per-seed differences as JSON text."""
         import pandas as pd
 
         rows = [
-            {**row, "seeds": json.dumps(row["seeds"]), "demoted_by": ", ".join(row["demoted_by"])}
-            for row in self.contrasts
+            {
+                **row,
+                "verdict": told(row),
+                "seeds": json.dumps(row["seeds"]),
+                "demoted_by": ", ".join(row["demoted_by"]),
+            }
+            for row in [*self.contrasts, *self.interactions]
         ]
         return pd.DataFrame(rows)
 
@@ -126,6 +134,7 @@ def analyze(
         table, response=response, factors=factors, block=block, within=within, added_seeds=added_seeds,
         allow_missing=allow_missing, shares=shares, place=place,
     )  # fmt: skip
+    warned = _fractions(design, unit, delta, place)
     names = [factor.name for factor in design.factors]
     for family, members in (families or {}).items():
         for member in members:
@@ -164,4 +173,21 @@ def analyze(
         "cells": len(design.cells),
         "rows": design.counts,
     }
-    return Analysis(about, anova_rows(design), contrasts, interactions, screening, [*design.notes, *notes])
+    return Analysis(about, anova_rows(design), contrasts, interactions, screening, [*warned, *design.notes, *notes])
+
+
+def _fractions(design: Design, unit: str | None, delta: float | None, place: str) -> list[str]:
+    """A warning about accuracies that look like fractions; with a delta in points they would give wrong verdicts."""
+    import numpy as np
+
+    known = design.y[np.isfinite(design.y)]
+    if unit is not None or not design.response.startswith("accuracy") or not known.size:
+        return []
+    if known.min() < 0 or not 0 < known.max() <= 1:
+        return []
+    problem = f"the values look like fractions ({known.min():g} to {known.max():g}), and accuracies are in percent"
+    if delta is not None:
+        raise UserError(
+            place, design.response, f"{problem}; delta is in percentage points", "multiply the column by 100"
+        )
+    return [f"{design.response}: {problem}: multiply the column by 100."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sota_bench.errors import UserError
-from sota_bench.stats.kernels import pooled_least_squares
+from sota_bench.stats.kernels import Array, pooled_least_squares
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ def best_set(
     response: str,
     cell: str | Sequence[str],
     block: str | None = "seed",
+    within: Sequence[str] = (),
     alpha: float = 0.05,
     higher_is_better: bool = True,
 ) -> pd.DataFrame:
@@ -35,6 +37,9 @@ def best_set(
         response: numeric column.
         cell: the column, or columns, that name a cell.
         block: column of the blocks, or None.
+        within: columns of the factors whose levels are evaluations of one run (test-time augmentation). Cells that
+            differ in these alone are one training: the error and its degrees of freedom are those of trainings, from
+            one evaluation of each.
         alpha: 1 - confidence.
         higher_is_better: direction of the response.
 
@@ -48,7 +53,7 @@ def best_set(
     from scipy.stats import t
 
     columns = [cell] if isinstance(cell, str) else list(cell)
-    for name in [response, *columns, *([block] if block else [])]:
+    for name in [response, *columns, *within, *([block] if block else [])]:
         if name not in table.columns:
             raise UserError("table", name, "no such column", f"there are {', '.join(map(str, table.columns))}")
     rows = table[table["status"].astype(str) == "done"] if "status" in table.columns else table
@@ -61,12 +66,17 @@ def best_set(
     values = direction * rows[response].to_numpy(dtype=float)
     blocks = pd.factorize(rows[block])[0] if block else None
     found = pooled_least_squares(values, codes, blocks, np.eye(cells))
+    scale, most = 1.0, math.inf
+    if within:
+        setting = rows.groupby(list(within), sort=False, dropna=False).ngroup().to_numpy()
+        scale, most = _of_trainings(values, codes, blocks, setting)
     result = rows[columns].drop_duplicates().reset_index(drop=True)
     first, second = np.triu_indices(cells, k=1)
     p = np.ones((cells, cells))
     if cells > 1:
         weights = np.eye(cells)[first] - np.eye(cells)[second]
         value, se, df = pooled_least_squares(values, codes, blocks, weights)
+        se, df = se * scale, np.minimum(df, most)
         usable = np.isfinite(value) & np.isfinite(se) & (df >= 1)
         tail = t.sf(np.where(usable, value, 0) / np.where(usable, se, 1), np.where(df >= 1, df, 1))
         p[second, first] = np.where(usable, tail, 1.0)  # p[i, j]: cell j beats cell i
@@ -76,6 +86,35 @@ def best_set(
     result["behind"] = np.nanmax(found.value) - found.value
     result["p"], result["in_best_set"] = worst, worst >= alpha
     return pd.DataFrame(result.sort_values("behind", kind="stable", ignore_index=True))
+
+
+def _of_trainings(
+    values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | None, setting: NDArray[np.intp]
+) -> tuple[float, float]:
+    """By how much evaluations of one run understate the standard error, at least 1, and the df of trainings alone.
+
+    Over all rows, those of one run count as repetitions, which they are not. Within each evaluation setting every
+    run occurs once: the mean square over settings is that of trainings, and so are the degrees of freedom of one.
+    """
+    naive, _ = _residual(values, cell, block)
+    parts = [
+        _residual(values[at], cell[at], None if block is None else block[at])
+        for at in (setting == number for number in range(int(setting.max()) + 1))
+    ]
+    total = sum(df for _, df in parts)
+    if not total or not naive:
+        return 1.0, float(max(df for _, df in parts))
+    square = sum(square * df for square, df in parts) / total
+    return max(1.0, math.sqrt(square / naive)), float(max(df for _, df in parts))
+
+
+def _residual(values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | None) -> tuple[float, int]:
+    """Mean square of the residual of ``y = cell + block`` (0 without degrees of freedom), and its df."""
+    columns = [np.eye(int(codes.max()) + 1)[codes] for codes in (cell, block) if codes is not None]
+    design = np.hstack(columns)
+    effects, _, rank, _ = np.linalg.lstsq(design, values, rcond=1e-10)
+    df = len(values) - int(rank)
+    return (float(((values - design @ effects) ** 2).sum()) / df if df else 0.0), df
 
 
 def pareto(minutes: ArrayLike, accuracy: ArrayLike) -> NDArray[np.bool_]:

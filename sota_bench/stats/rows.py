@@ -38,7 +38,7 @@ from sota_bench.stats.design import Design
 from sota_bench.stats.estimation import PAIRED, POOLED, Estimates, estimate
 from sota_bench.stats.kernels import Array, Estimate
 from sota_bench.stats.plots import MIXED
-from sota_bench.stats.words import sentence, subject
+from sota_bench.stats.words import sentence, subject, told
 
 Row = dict[str, Any]
 FAMILY_OF_KIND = {LINEAR: "trends", QUADRATIC: "trends", INTERACTION: "interactions"}
@@ -234,10 +234,10 @@ def _warnings(
     own = {_identity(row): row for row in rows if row["error"] == PAIRED}
     for row in pooled:
         other = own.get(_identity(row))
-        if other and _told(other) != _told(row):
+        if other and told(other) != told(row):
             found.append(
-                f"The two errors disagree on {subject(row)}: {_told(row)} with the pooled error ({row['df']:g} df), "
-                f"{_told(other)} with its own paired error ({other['df']:g} df)."
+                f"The two errors disagree on {subject(row)}: {told(row)} with the pooled error ({row['df']:g} df), "
+                f"{told(other)} with its own paired error ({other['df']:g} df)."
             )
     found += [
         f"{row['factor']} {row['level']} and {row['factor_b']} {row['level_b']} interact: their main effects are "
@@ -252,10 +252,3 @@ def _warnings(
 
 def _identity(row: Row) -> tuple[Any, ...]:
     return tuple(row.get(name) for name in ("kind", "factor", "level", "at_factor", "at_level", "factor_b", "level_b"))
-
-
-def _told(row: Row) -> str:
-    """A verdict for a warning; of an interaction there is only whether it is clear."""
-    if row["kind"] == INTERACTION and row["verdict"] != verdicts.NOT_ESTIMABLE:
-        return "a clear interaction" if row["flagged"] else "no clear interaction"
-    return str(row["verdict"])

@@ -20,6 +20,9 @@ UNDETECTED = "no detectable effect"
 NOT_ESTIMABLE = "not estimable"
 # "curved" is the significant verdict of a quadratic trend alone: curvature is neither better nor worse.
 VERDICTS = (HELPS, HURTS, CURVED, NEGLIGIBLE, EQUIVALENT, UNDETECTED, NOT_ESTIMABLE)
+# What is said of an interaction, which is neither good nor bad.
+CLEAR, UNCLEAR = "clear interaction", "no clear interaction"
+INTERACTION_VERDICTS = (CLEAR, UNCLEAR, NOT_ESTIMABLE)
 
 
 class Judged(NamedTuple):

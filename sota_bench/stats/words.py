@@ -30,6 +30,13 @@ def subject(row: dict[str, Any]) -> str:
     return text
 
 
+def told(row: dict[str, Any]) -> str:
+    """A row's verdict as it is told; of an interaction there is only whether it is clear."""
+    if row["kind"] == INTERACTION and row["verdict"] != verdicts.NOT_ESTIMABLE:
+        return verdicts.CLEAR if row["flagged"] else verdicts.UNCLEAR
+    return str(row["verdict"])
+
+
 def sentence(
     row: dict[str, Any], *, unit: str, block: str | None, delta: float | None, alpha: float, family: int
 ) -> str:

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from sota_bench.errors import UserError
 from sota_bench.stats import VERDICTS, Analysis, analyze
+from sota_bench.stats.verdicts import INTERACTION_VERDICTS
 
 CONTRACT = {
     "factor", "level", "baseline", "error", "estimate", "se", "df", "low", "high", "p", "p_holm", "mde", "seeds_needed",
@@ -53,7 +54,7 @@ def test_json_follows_the_contract() -> None:
     assert {row["error"] for row in found["contrasts"]} == {"pooled", "paired"}
     for row in [*found["contrasts"], *found["interactions"]]:
         assert set(row) >= CONTRACT
-        assert row["verdict"] in VERDICTS
+        assert row["verdict"] in (INTERACTION_VERDICTS if row["kind"] == "interaction" else VERDICTS)
         assert row["words"].endswith(".")
     for row in found["anova"]:
         assert set(row) >= {"term", "df", "df_error", "F", "p"}
@@ -207,6 +208,13 @@ def test_a_main_effect_in_a_clear_interaction_is_demoted_and_explained() -> None
     assert there["estimate"] == pytest.approx(0, abs=1)
     (interaction,) = [r for r in found.interactions if r["level"] == "0.4" and r["error"] == "pooled"]
     assert interaction["flagged"]
+    told = {row["level"]: row["verdict"] for row in found.to_dict()["interactions"] if row["error"] == "pooled"}
+    assert told == {"0.4": "clear interaction", "0.2": "no clear interaction"}
+    frame = found.table()
+    last = frame[frame["kind"] == "interaction"]
+    assert len(last) == len(found.interactions) and list(frame["kind"])[-len(last) :] == ["interaction"] * len(last)
+    assert set(last["verdict"]) <= {"clear interaction", "no clear interaction"}
+    assert set(last["factor_b"]) == {"resize"}
     assert interaction["estimate"] == pytest.approx(there["estimate"] - here["estimate"])
 
 
@@ -392,6 +400,19 @@ def test_a_grid_without_any_finished_trial_is_not_estimable() -> None:
     found = analyze(grid().assign(status="failed"), response="accuracy", factors=["mixup", "resize"])
     assert {row["verdict"] for row in found.contrasts} == {"not estimable"}
     assert "24 rows with status failed" in " ".join(found.warnings)
+
+
+def test_accuracies_that_look_like_fractions() -> None:
+    table = grid()
+    table["accuracy"] /= 100
+    found = analyze(table, response="accuracy", factors=["mixup", "resize"])
+    assert any("look like fractions" in warning for warning in found.warnings)
+    with pytest.raises(UserError, match="delta is in percentage points"):
+        analyze(table, response="accuracy", factors=["mixup", "resize"], delta=0.5)
+    ours = analyze(table, response="accuracy", factors=["mixup", "resize"], delta=0.5, unit="pp")
+    assert not any("fractions" in warning for warning in ours.warnings), "whoever names the unit knows it"
+    loss = analyze(table.rename(columns={"accuracy": "nll"}), response="nll", factors=["mixup"], delta=0.5)
+    assert not any("fractions" in warning for warning in loss.warnings)
 
 
 def test_seven_factors_take_seconds() -> None:

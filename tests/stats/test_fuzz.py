@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sota_bench.errors import UserError
 from sota_bench.stats import VERDICTS, analyze
+from sota_bench.stats.verdicts import INTERACTION_VERDICTS
 
 LEVELS = st.sampled_from(["0", "0.2", "1", "none", "ewc", True, False, 0, 0.5, None, "", "x against y", "<b>"])
 VALUES = st.one_of(
@@ -51,7 +52,7 @@ def test_any_table_gives_json_or_a_user_error(
         return
     read = json.loads(found.to_json(), parse_constant=lambda name: pytest_fail(name))
     for row in [*read["contrasts"], *read["interactions"]]:
-        assert row["verdict"] in VERDICTS
+        assert row["verdict"] in (INTERACTION_VERDICTS if row["kind"] == "interaction" else VERDICTS)
         assert (row["verdict"] == "not estimable") == (row["p"] is None) == (row["reason"] is not None)
         if row["p"] is not None:
             assert row["low"] <= row["estimate"] <= row["high"]

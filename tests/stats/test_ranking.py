@@ -38,6 +38,32 @@ def test_the_true_best_is_in_the_set_95_times_in_100() -> None:
     assert inside / 150 >= 0.92
 
 
+def twins(rng: np.random.Generator, own: float) -> pd.DataFrame:
+    """Four equal cells, each evaluated in two ways whose noise is the same but for a part ``own``."""
+    data = table([50.0] * 4, 3, rng)
+    both = [data.assign(tta=name, cell=data["cell"] + name) for name in ("off", "on")]
+    for part in both:
+        part["accuracy"] += own * rng.normal(size=len(part))
+    return pd.concat(both, ignore_index=True)
+
+
+def test_evaluations_of_one_run_are_no_more_trainings() -> None:
+    rng = np.random.default_rng(4)
+    data = twins(rng, 0.0)  # copies: each against the other trainings as if it stood alone
+    found = best_set(data, response="accuracy", cell="cell", within=["tta"]).set_index("cell")
+    alone = best_set(data[data["tta"] == "off"], response="accuracy", cell="cell").set_index("cell")
+    for name, p in alone["p"].items():  # Bonferroni's factors: 8 cells, 4 cells
+        assert found.loc[name, "p"] == pytest.approx(min(7 / 3 * p, 1)) or p == 1
+    inside = sum(
+        bool(best_set(twins(rng, 0.1), response="accuracy", cell="cell", within=["tta"])["in_best_set"].iloc[-1])
+        for _ in range(100)
+    )
+    naive = sum(
+        bool(best_set(twins(rng, 0.1), response="accuracy", cell="cell")["in_best_set"].iloc[-1]) for _ in range(100)
+    )
+    assert naive < inside >= 88, "of equal cells the last is left out too often where twins count as trainings"
+
+
 def test_lower_is_better_and_missing_trials() -> None:
     data = table([1.0, 9.0, 1.0], 3, np.random.default_rng(2)).drop([4])
     found = best_set(data, response="accuracy", cell=["cell"], higher_is_better=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -56,6 +57,26 @@ class Collector:
         for key in self.plan.stages:
             if self.store.is_done(key):
                 found[key] = self.store.result(key)
+        return found
+
+    @cached_property
+    def _shared_with(self) -> dict[str, str]:
+        """Trial -> the first cell, in order, whose trial of the same seed has the same first training stage.
+
+        Stages that all trials of a seed have in common, such as a base model, are passed over: the seed stands for
+        them, and the next stage is where trainings part.
+        """
+        by_seed: dict[int, list[TrialPlan]] = {}
+        for trial in self.plan.trials:
+            if trial.inapplicable is None:
+                by_seed.setdefault(trial.trial.seed, []).append(trial)
+        found = {}
+        for trials in by_seed.values():
+            common = len(os.path.commonprefix([trial.training for trial in trials]))
+            first: dict[tuple[str, ...], str] = {}
+            for trial in trials:
+                stage = trial.training[common : common + 1]
+                found[trial.trial.id] = first.setdefault(stage, trial.trial.cell.id)
         return found
 
     def trial_table(self) -> pd.DataFrame:
@@ -150,6 +171,7 @@ class Collector:
             "shared_epochs": sum(
                 self.plan.stages[key].epochs for key in trial.training if len(self.plan.stages[key].trials) > 1
             ),
+            "shared_with": self._shared_with.get(trial.trial.id, ""),
             "epochs": trial.epochs,
             "error": error,
         }

@@ -28,6 +28,7 @@ def analysis_of(tables: RunTables) -> Analysis:
         within=run["within"],
         delta=run["grid"]["smallest_effect"],
         added_seeds=run["added_seeds"],
+        shares="shared_with" if "shared_with" in tables.trials else None,
         unit="pp",
         place="trials.csv",
     )

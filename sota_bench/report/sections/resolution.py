@@ -96,9 +96,10 @@ def _draw(means: pd.DataFrame, schedules: list[str], width: int) -> Figure:
     reach = float(flat["size"].max() - flat["size"].min())
     kinds = [OFF, *(name for name in dict.fromkeys(flat["tta"]) if name != OFF)]
     for place, (schedule, (colour, marker, _)) in enumerate(zip(schedules, styles(len(schedules)), strict=True)):
-        for views, part in flat[flat["schedule"] == schedule].groupby("tta"):
-            part = part.sort_values("size")
-            tta = kinds.index(views)
+        for tta, views in enumerate(kinds):
+            part = flat[(flat["schedule"] == schedule) & (flat["tta"] == views)].sort_values("size")
+            if part.empty:
+                continue
             # Shifted a little, so that intervals stand beside each other.
             shift = place * len(kinds) + tta - (len(kinds) * len(schedules) - 1) / 2
             x = part["size"] + reach * 0.008 * shift

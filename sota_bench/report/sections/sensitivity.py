@@ -70,8 +70,8 @@ def _title(view: View, members: list[Effect]) -> str:
         return members[0].name
     if len(factors) == 1:
         return f"{len(members)} contrasts of {factors[0]}"
-    within = {factor in view.within for factor in factors}
-    where = {(True,): "inside a training", (False,): "between trainings"}.get(tuple(within), "of " + join(factors))
+    inside = sum(factor in view.within for factor in factors)
+    where = "between trainings" if not inside else "inside a training" if inside == len(factors) else "of both kinds"
     return f"{len(members)} contrasts {where}"
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import statistics
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,8 @@ class Collector:
                 by_seed.setdefault(trial.trial.seed, []).append(trial)
         found = {}
         for trials in by_seed.values():
-            common = len(os.path.commonprefix([trial.training for trial in trials]))
+            side_by_side = zip(*(trial.training for trial in trials), strict=False)
+            common = sum(1 for _ in takewhile(lambda stages: len(set(stages)) == 1, side_by_side))
             first: dict[tuple[str, ...], str] = {}
             for trial in trials:
                 stage = trial.training[common : common + 1]

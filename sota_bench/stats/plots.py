@@ -17,7 +17,7 @@ from sota_bench.stats.kernels import Array, Estimate
 
 Plots = NDArray[np.intp]
 
-BETWEEN, WITHIN, MIXED, UNEQUAL = "between plots", "within plots", "across and within plots", "between unequal plots"
+BETWEEN, WITHIN, MIXED, UNEQUAL = "between plots", "within plots", "across and within plots", "between unlike plots"
 
 
 def find_plots(shared: Iterable[tuple[object, int, object]], cells: int) -> Plots | None:
@@ -44,15 +44,22 @@ def find_plots(shared: Iterable[tuple[object, int, object]], cells: int) -> Plot
 
 
 def placed(weights: Array, plots: Plots) -> str:
-    """Where a contrast [C] compares: between plots (of equal or unequal numbers of cells), within them, or both."""
+    """Where a contrast [C] compares: between plots, within them, or both.
+
+    Plots of different numbers of cells have means of different variance. Their pooled error is then at least as large
+    as the contrast's own, in expectation, where larger plots have larger weights (Chebyshev's sum inequality), as
+    contrasts have that weight all cells alike. Where they have not, the plots are unlike, and no pooled error is safe.
+    """
     sums, sizes = np.bincount(plots, weights), np.bincount(plots, np.abs(weights))
     if np.allclose(sums, 0):
         return WITHIN
     if not np.allclose(np.abs(sums), sizes):
         return MIXED
     shares = _shares(weights, plots)
-    spread = (shares**2).sum(axis=0)[sizes > 0]
-    return BETWEEN if np.allclose(spread, spread[0]) else UNEQUAL
+    used = sizes > 0
+    size, spread = sizes[used], (shares**2).sum(axis=0)[used]  # of a mean over k cells the spread is 1 / k
+    larger = spread[:, None] < spread - 1e-9
+    return UNEQUAL if (larger & (size[:, None] < size - 1e-9)).any() else BETWEEN
 
 
 def pooled(y: Array, weights: Array, plots: Plots) -> Estimate:
@@ -78,7 +85,8 @@ def pooled(y: Array, weights: Array, plots: Plots) -> Estimate:
     shares = _shares(weights, plots)
     used = np.bincount(plots, np.abs(weights)) > 0
     spread = (shares**2).sum(axis=0)
-    kept = used | np.isclose(spread, spread[used][0]) if where == BETWEEN else used
+    # Plots that the contrast leaves alone inform its error too, where their means are of as many cells.
+    kept = used | np.isclose(spread, spread[used][0]) if np.allclose(spread[used], spread[used][0]) else used
     shares, sums = shares[:, kept], np.asarray(np.bincount(plots, weights)[kept], dtype=float)
     means = np.nan_to_num(y) @ shares
     means[(~present).astype(float) @ (shares > 0) > 0] = np.nan

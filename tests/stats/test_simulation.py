@@ -164,6 +164,21 @@ def test_headlines_keep_their_level_where_trainings_share_a_prefix(shared: float
         assert headline_rates(table, ys[:500, ..., None], ["n", "m", "w"], [], None)[0] > 0.1
 
 
+@pytest.mark.parametrize("shared", [0.0, 2.0])
+def test_headlines_keep_their_level_where_only_some_trainings_share_a_prefix(shared: float) -> None:
+    """A mitigation exists with a rising resolution alone, so that plots hold one cell or two."""
+    rng = np.random.default_rng(72)
+    cells = [(n, r, m) for n in (0, 1) for r, m in ((0, 0), (1, 0), (1, 1))]
+    table = pd.DataFrame(
+        [{"seed": s, "n": n, "r": r, "m": m, "p": f"{n}{r}", "y": rng.normal()} for s in range(3) for n, r, m in cells]
+    )
+    repeats = 1000
+    prefix = shared * rng.normal(size=(repeats, 3, 4))[..., [0, 1, 1, 2, 3, 3]]
+    ys = prefix + rng.normal(size=(repeats, 3, 6)) + 2.0 * rng.normal(size=(repeats, 3, 1))
+    rates = headline_rates(table, ys[..., None], ["n", "r", "m"], [], "p")
+    assert (rates <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)).all() and (rates > 0.015).all(), rates
+
+
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_headlines_of_within_run_gains_keep_their_level(spread: float) -> None:
     """Test-time augmentation without any mean gain, but with one of each seed's own."""

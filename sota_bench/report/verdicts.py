@@ -170,7 +170,7 @@ def best_cells(view: View) -> list[str]:
     """Cells that cannot be told apart from the best one, the best first."""
     from sota_bench.stats import best_set
 
-    found = best_set(view.done, response="accuracy", cell="cell")
+    found = best_set(view.done, response="accuracy", cell="cell", within=view.within)
     return [str(cell) for cell in found.loc[found["in_best_set"], "cell"]]
 
 
@@ -222,8 +222,8 @@ def detectable(row: Mapping[str, Any], seeds: Iterable[int], family: int = 1) ->
 
 
 def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
-    """The main contrasts of another column of the trials where lower is better, such as NLL; none where it "
-    "cannot be."""
+    """The main contrasts of another column of the trials where lower is better, such as NLL; none where they
+    cannot be compared."""
     from sota_bench.errors import UserError
     from sota_bench.stats import analyze
 
@@ -236,6 +236,7 @@ def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
             response=response,
             factors=factors,
             within=view.within,
+            shares="shared_with" if "shared_with" in view.done else None,
             higher_is_better=False,
             simple="none",
             allow_missing=True,

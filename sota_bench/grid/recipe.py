@@ -65,8 +65,12 @@ class CoreRecipe(Settings):
         "keep", "what happens to the optimizer's moments when a new phase starts", scope="train"
     )
     gradient_clip: float = setting(0.0, "largest gradient norm; 0 for no clipping", scope="train", ge=0, le=1e6)
-    drop_path: float = setting(0.0, "stochastic depth rate (Huang et al. 2016); 0 leaves the backbone's own default", scope="train", ge=0, lt=1)
-    dropout: float = setting(0.0, "dropout rate before the classifier; 0 leaves the backbone's own default", scope="train", ge=0, lt=1)
+    drop_path: float = setting(
+        0.0, "stochastic depth rate (Huang et al. 2016); 0 leaves the backbone's own default", scope="train", ge=0, lt=1
+    )
+    dropout: float = setting(
+        0.0, "dropout rate before the classifier; 0 leaves the backbone's own default", scope="train", ge=0, lt=1
+    )
     crop_scale: float = setting(
         0.35,
         "smallest area of a random resized crop, as a share of the image; 1 for none, which takes the central square",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from sota_bench.store import Store
 def main() -> int:
     """Run the stages; prints ``started`` and ``progress`` lines, and the summary."""
     sys.path.insert(0, str(Path(__file__).parent))
+    for signum in (signal.SIGINT, signal.SIGHUP):  # a suite in the background ignores them, and its children with it
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     spec = json.loads(Path(sys.argv[2]).read_text())
     stages = [Stage(**one) for one in spec["stages"]]
     store = Store(Path(sys.argv[1]))

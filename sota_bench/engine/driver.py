@@ -129,7 +129,7 @@ class Driver:
     def _dispatch(self) -> None:
         """Give every idle worker a stage, then start workers while there are more stages than workers."""
         idle = [worker for worker in self.live.values() if worker.ready and worker.stage is None]
-        for worker in sorted(idle, key=lambda worker: -worker.began):  # the latest may find a child of what it just did
+        for worker in sorted(idle, key=lambda worker: not self.schedule.follows(worker.finished)):
             if (stage := self.schedule.next_for(worker.finished)) is not None:
                 self._start(worker, stage)
         for index, settings in enumerate(self.settings):

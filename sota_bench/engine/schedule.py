@@ -58,14 +58,17 @@ class Schedule:
         Returns:
             The stage, now ``running``; ``None`` when none is ready.
         """
-        ready = [key for key in self._children.get(after, ()) if self._is_ready(key)]
-        if ready:
+        if ready := self.follows(after):
             return self._take(min(ready, key=self.order.__getitem__))
         while self._ready:
             key = self._keys[heapq.heappop(self._ready)]
             if self._is_ready(key):
                 return self._take(key)
         return None
+
+    def follows(self, after: str) -> list[str]:
+        """Keys of the children of a stage that may run now."""
+        return [key for key in self._children.get(after, ()) if self._is_ready(key)]
 
     def finish(self, key: str) -> None:
         """Enter that a stage is done; its children may now be ready."""

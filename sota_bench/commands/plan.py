@@ -127,9 +127,7 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
     said = f"Epochs: {epochs['asked']} asked for, {epochs['planned']} with shared phases trained once"
     console.print(f"{said} ({epochs['factor']:.1f} times fewer), {epochs['left']} left.", **PLAIN)
     device = answer["device"]
-    console.print(
-        f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", **PLAIN
-    )
+    console.print(f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", **PLAIN)
     return console
 
 

@@ -238,9 +238,7 @@ def _lay_out(
     return Design(response, factors, block, cells, settings, labels, y, counts, after, tuple(notes), plots)
 
 
-def _plots(
-    rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], notes: list[str]
-) -> Plots | None:
+def _plots(rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], notes: list[str]) -> Plots | None:
     """Which cells share a part of their training, told in a note where some do."""
     named = [
         (key(seed), cell, key(part))

@@ -187,5 +187,3 @@ def test_a_vision_transformer_takes_every_level(lab: Lab) -> None:
     ran = lab.run('backbone = "test_vit"', f"tta = {json.dumps(['off', *LEVELS])}")
     for trial in ran.plan.trials:
         assert np.isfinite(ran.evaluated(trial.final)["nll"])
-
-

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class UserError(Exception):
     """Bad input: printed as one line on standard error, exit code 2, no traceback.
@@ -21,6 +25,18 @@ class UserError(Exception):
         parts = [part for part in (self.place, self.key) if part]
         line = ": ".join([*parts, self.problem]) + (f"; {self.remedy}" if self.remedy else "")
         return _printable(" ".join(line.split()))
+
+
+@contextmanager
+def in_file(file: Path, table: str) -> Iterator[None]:
+    """Names the file as the place of mistakes that name only one of its tables, as code that knows no file does."""
+    try:
+        yield
+    except UserError as error:
+        if error.place != table:
+            raise
+        key = ".".join(part for part in (table, error.key) if part)
+        raise UserError(str(file), key, error.problem, error.remedy) from error
 
 
 def _printable(line: str) -> str:

@@ -84,12 +84,14 @@ def techniques(files: tuple[Path, ...] = ()) -> dict[str, type[Technique]]:
         files: local technique files that a grid names, beside the installed ones.
 
     Raises:
-        UserError: two techniques have one name.
+        UserError: two techniques have one name, or none is installed at all.
     """
     modules: dict[str, ModuleType] = {}
     for point in entry_points(group=GROUP):
         for module in _modules(_loaded(point.value, point.load)):
             modules[module.__name__] = module
+    if not modules:
+        raise UserError("sota_bench", GROUP, "no techniques are installed", "install it: python -m pip install .")
     for file in files:
         module = load_file(file)
         modules[module.__name__] = module

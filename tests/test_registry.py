@@ -65,6 +65,13 @@ def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         registry.techniques.__wrapped__(())
 
 
+def test_without_any_technique_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.techniques.cache_clear()
+    monkeypatch.setattr(registry, "entry_points", lambda group: [])
+    with pytest.raises(UserError, match="no techniques are installed; install it"):
+        registry.techniques()
+
+
 def test_another_package_adds_its_techniques(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "more_techniques.py").write_text(TECHNIQUE.format(name="more", claim="c"))
     monkeypatch.syspath_prepend(tmp_path)

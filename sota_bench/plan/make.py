@@ -11,6 +11,7 @@ from sota_bench.data.find import open_source
 from sota_bench.data.joined import JoinedSource
 from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Source, source_from_spec
+from sota_bench.errors import in_file
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.plan.environment import Environment, cores, detect
@@ -73,12 +74,12 @@ def make_plan(
 
         grid = match_grid(grid, machine, may_measure=False)
     environment, workers = machine.resolve()
-    source = _source(grid)
-    manifest = source.scan(progress)
-    images = grid_images(grid, source, manifest)
-    return build(
-        grid, environment, images, manifest_file(machine.store, manifest.digest), cores(), trials, split
-    ), workers
+    with in_file(grid.file, "data"):
+        source = _source(grid)
+        manifest = source.scan(progress)
+        images = grid_images(grid, source, manifest)
+        file = manifest_file(machine.store, manifest.digest)
+        return build(grid, environment, images, file, cores(), trials, split), workers
 
 
 def _source(grid: Grid) -> Source:

@@ -13,7 +13,7 @@ from sota_bench.cli import main
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ('source = "imagenete"', "data.source: unknown source 'imagenete'; "),
+        ('source = "imagenete"', "did you mean imagenette or imagenet?"),
         ('source = "folder:none"', "none' is not a folder; name an existing folder"),
         ("classes = 1000", "classes: "),
         ('classes = ["lion", "tiger"]', "classes: "),

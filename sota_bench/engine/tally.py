@@ -60,7 +60,7 @@ class Tally:
         self.trials_done = self.trials_failed = 0
         self._lost: set[str] = set()
         self._seconds: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self._measured_s = self._foretold_s = 0.0
+        self._against_estimate: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def count(self, event: Event) -> None:
         """Take one event into account."""
@@ -91,9 +91,10 @@ class Tally:
     def left(self) -> tuple[float, bool]:
         """Seconds until the run ends, and whether that covers all that is left.
 
-        Stages that have an estimate use it, corrected by how the finished ones compared with theirs; the others take
-        the mean of finished stages of their kind, per epoch, or how far a running one of their kind has come. A kind
-        of which nothing is known yet counts as nothing, and the sum is then a lower bound.
+        Stages that have an estimate use it, corrected by how the finished ones of their kind compared with theirs (what
+        prepares the data says nothing about training); the others take the mean of finished stages of their kind, per
+        epoch, or how far a running one of their kind has come. A kind of which nothing is known yet counts as nothing,
+        and the sum is then a lower bound.
         """
         total = longest = 0.0
         whole = True
@@ -130,12 +131,14 @@ class Tally:
         totals[0] += wall_s
         totals[1] += max(1, stage.epochs)
         if self.predicted.get(stage.key, 0.0) > 0.0:
-            self._measured_s += wall_s
-            self._foretold_s += self.predicted[stage.key]
+            against = self._against_estimate[stage.kind]
+            against[0] += wall_s
+            against[1] += self.predicted[stage.key]
 
     def _estimate(self, stage: Stage) -> float | None:
         if stage.key in self.predicted:
-            return self.predicted[stage.key] * (self._measured_s / self._foretold_s if self._foretold_s else 1.0)
+            measured, foretold = self._against_estimate[stage.kind]
+            return self.predicted[stage.key] * (measured / foretold if foretold else 1.0)
         seconds, units = self._seconds[stage.kind]
         return seconds / units * max(1, stage.epochs) if units else None
 

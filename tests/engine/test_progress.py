@@ -87,13 +87,17 @@ def test_estimates_are_corrected_by_what_was_measured_and_by_progress() -> None:
     tally = Tally(plan(), {stage.key: 10.0 for stage in plan()}, workers=2, clock=clock)
     assert tally.left() == (pytest.approx(25.0), True)
     tally.count(done(data, 20.0))
-    assert tally.left() == (pytest.approx(4 * 20.0 / 2), True)
+    assert tally.left() == (pytest.approx(4 * 10.0 / 2), True), "preparing says nothing about training"
     tally.count(events.StageStarted(shared, 0, 1))
     tally.count(events.StageStarted(own, 1, 2))
     clock.now += 4.0
-    assert tally.left() == (pytest.approx((16 + 16 + 20 + 20) / 2), True)
+    assert tally.left() == (pytest.approx((6 + 6 + 10 + 10) / 2), True)
     tally.count(events.StageProgress(own, 1, Progress(1, 21)))
     assert tally.left() == (pytest.approx(80.0), True), "not sooner than the longest stage"
+    tally.count(done(shared, 15.0))
+    clock.now += 40.0
+    tally.count(events.StageInterrupted(own))
+    assert tally.left() == (pytest.approx((15 + 10 + 10) / 2), True), "training half as fast as foretold"
 
 
 def test_a_running_stage_tells_of_others_of_its_kind() -> None:

@@ -65,6 +65,24 @@ def fisher_diagonal(
     return {name: value / count for name, value in total.items()}
 
 
+def consolidated(new: Mapping[str, Tensor], earlier: Mapping[str, Tensor], decay: float) -> dict[str, Tensor]:
+    """``F*_i = decay F*_(i-1) + F_i``: one penalty that stands for those of all tasks so far (Schwarz et al. 2018,
+    Progress & Compress, section 3, online EWC, https://arxiv.org/abs/1805.06370).
+
+    The anchor of that one penalty is the latest weights: the quadratic of an earlier task has its minimum near them,
+    since it held them while the later task was learned (Huszár 2018, https://doi.org/10.1073/pnas.1717042115).
+
+    Args:
+        new: the Fisher information of the latest task, by name.
+        earlier: the sum before it; a tensor of another shape (resampled position embeddings) is left out.
+        decay: how much of the sum before it counts, 0 to 1.
+    """
+    return {
+        name: value + decay * earlier[name] if name in earlier and earlier[name].shape == value.shape else value
+        for name, value in new.items()
+    }
+
+
 def elastic_penalty(terms: Iterable[tuple[Tensor, Tensor, Tensor]], strength: float) -> Tensor:
     """``strength / 2 * sum F (theta - theta*)^2`` (Kirkpatrick et al. 2017, equation 3).
 
@@ -85,6 +103,10 @@ class ElasticWeightSettings(Settings):
     ewc_lambda: float = setting(
         100.0, "strength of the penalty, with `ewc`; 1 is the Bayesian value for as many old images as new ones",
         scope="rise", gt=0, le=1e9,
+    )  # fmt: skip
+    ewc_decay: float = setting(
+        1.0, "how much the Fisher information of the rise before counts at the next one, with `ewc`; 0 holds each rise "
+        "to the phase before it alone", scope="rise", ge=0, le=1,
     )  # fmt: skip
     ewc_fisher: Literal["exact", "empirical"] = setting(
         "exact", "Fisher information under the network's own predictions (exact) or at the labels (empirical)",
@@ -110,18 +132,22 @@ class ElasticWeights(Technique):
     level = "ewc"
     applies_to = "rise"
     settings = ElasticWeightSettings
-    precompute = Precompute("fisher", "checkpoint", ("ewc_fisher", "ewc_images"))
+    precompute = Precompute("fisher", "checkpoint", ("ewc_fisher", "ewc_images", "ewc_decay"))
     card = Card(
         name="Elastic weight consolidation",
         claim="Keeps what the old resolution or task needs, and leaves free what it does not need.",
         why="The Fisher information says how much the old predictions change when a weight moves. A quadratic "
         "penalty with it is the old task's posterior in Laplace's approximation, so training on becomes Bayesian "
         "learning in sequence. Batch-norm statistics are no weights, so no penalty holds them, and left free they "
-        "follow the new images and undo what the penalty keeps: they stay as they were (ewc_batch_norm).",
+        "follow the new images and undo what the penalty keeps: they stay as they were (ewc_batch_norm). The first "
+        "rise holds the weights to those of the phase before it, each later rise to those of its own phase before, "
+        "with the sum of the Fisher information of all rises so far (online EWC).",
         paper="Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks "
-        "(https://doi.org/10.1073/pnas.1611835114)",
+        "(https://doi.org/10.1073/pnas.1611835114); Schwarz et al. 2018, Progress & Compress, section 3, for three "
+        "phases and more (https://arxiv.org/abs/1805.06370)",
         defaults="lambda 100, as a factor on a mean loss and a mean Fisher information, so that it depends neither "
-        "on the batch size nor on the number of images; exact Fisher information of 512 images.",
+        "on the batch size nor on the number of images; exact Fisher information of 512 images; ewc_decay 1, so that "
+        "all old resolutions and tasks count alike.",
         cost="One pass over 512 images with one backward pass per class (empirical: one in all), shared by all "
         "trials that start from the same checkpoint; then one weighted sum over the weights in each step.",
         fails="The Fisher information of a network that is certain of all its training images is nearly zero, and so "
@@ -133,7 +159,8 @@ class ElasticWeights(Technique):
         self._terms: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def compute(self, inputs: PrecomputeInputs) -> dict[str, Tensor]:
-        """The diagonal Fisher information by parameter name, float32, batch norm as in evaluation."""
+        """The diagonal Fisher information by parameter name, float32, batch norm as in evaluation; the network's own
+        and what is left of that of the rise before."""
         import torch
 
         model = inputs.model
@@ -147,7 +174,8 @@ class ElasticWeights(Technique):
 
         # The mathematical form of attention is the one that can be differentiated image by image.
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            return fisher_diagonal(log_probabilities, parameters, batches, self.recipe.ewc_fisher == "exact")
+            found = fisher_diagonal(log_probabilities, parameters, batches, self.recipe.ewc_fisher == "exact")
+        return consolidated(found, inputs.earlier, self.recipe.ewc_decay)
 
     def on_phase_start(self, phase: Phase) -> None:
         """Fixes batch-norm statistics, and pairs each parameter with its value before the phase and its Fisher

@@ -62,6 +62,15 @@ class Freeze(Technique):
         super().__init__(recipe)
         self._frozen: list[int] = []
 
+    @classmethod
+    def network_problem(cls, recipe: Any, blocks: int) -> str | None:
+        """A network with too few blocks to freeze any."""
+        try:
+            frozen_blocks(range(blocks), recipe.freeze_trained)
+        except ValueError as error:
+            return str(error)
+        return None
+
     def on_phase_start(self, phase: Phase) -> None:
         """Freezes all but the last blocks."""
         frozen = frozen_blocks(phase.blocks, self.recipe.freeze_trained)

@@ -39,7 +39,7 @@ class NormalizationSettings(Settings):
     normalize: Literal["none", "unit", "symmetric", "dataset", "pretrained"] = setting(
         "dataset",
         "none (0..255), unit (0..1), symmetric (-1..1), dataset (mean 0, standard deviation 1 over the whole training "
-        "split) or pretrained (the backbone's own statistics)",
+        "split) or pretrained (those that the backbone's weights were made with; the default with `weights`)",
         scope="train",
         levels=("none", "unit", "symmetric", "dataset", "pretrained"),
     )
@@ -51,6 +51,7 @@ class Normalization(Technique):
     name = "normalization"
     field = "normalize"
     off = "none"
+    with_weights = "pretrained"
     always = True
     order = 90
     settings = NormalizationSettings

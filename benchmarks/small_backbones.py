@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SIZE, CLASSES = 128, 10
+SIZE, CLASSES, SMALLEST = 128, 10, 8
 TARGET = Path(__file__).parents[1] / "sota_bench" / "grid" / "small_backbones.json"
 NAMES = (
     "test_resnet", "test_convnext", "test_efficientnet", "test_vit", "lcnet_035", "lcnet_050", "lcnet_100", "tinynet_e",
@@ -50,9 +50,30 @@ def measure(names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
                 "size": SIZE,
                 "batch_norm": any(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules()),
                 "fixed_size": fixed,
+                **_takes(name),
             }
         )
     return sorted(rows, key=lambda row: (row["params"], row["name"]))
+
+
+def _takes(name: str) -> dict[str, Any]:
+    """What the network is made of and takes, as a training makes it."""
+    from sota_bench.training.feasibility import answer
+
+    def ask(size: int, **settings: Any) -> dict[str, Any]:
+        question = {"techniques": [], "files": [], "weights": "", "sizes": [["resize", size]]}
+        return answer(question | {"settings": {"backbone": name, "dropout": 0.1, **settings}})
+
+    def fits(size: int) -> bool:
+        return "problem" not in ask(size)
+
+    step = next(step for step in (1, 2, 4, 8, 14, 16, 32) if fits(2 * SIZE + step))
+    return {
+        "blocks": ask(SIZE)["blocks"],
+        "drop_path": "problem" not in ask(SIZE, drop_path=0.1),
+        "step": step,
+        "least": next(size for size in range(step * -(-SMALLEST // step), SIZE + 1, step) if fits(size)),
+    }
 
 
 if __name__ == "__main__":

@@ -122,6 +122,7 @@ class PrecomputeInputs(Protocol):
         seed: the trial's seed.
         model: the network before the rise, in evaluation mode (None when ``source`` is ``"data"``).
         size: the resolution in pixels that the network was last trained at (0 when there is no network).
+        earlier: what this technique computed at the rise before, by name; empty at the first.
     """
 
     @property
@@ -132,6 +133,9 @@ class PrecomputeInputs(Protocol):
 
     @property
     def size(self) -> int: ...
+
+    @property
+    def earlier(self) -> Mapping[str, Tensor]: ...
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation float64 [C] of the training pixels, in units of 0..255."""
@@ -186,6 +190,8 @@ class Technique:
         level: for techniques that share a field (the mitigations), the level that means this one; None where the
             technique owns its field.
         off: the value of ``field`` at which it does nothing.
+        with_weights: the level that ``field`` has where ``[recipe]`` names pretrained weights and the grid names no
+            level; None where the default is right for them too.
         card: what a person should know.
         settings: the recipe fields that it adds.
         order: hooks of a smaller number run first (label smoothing before Mixup).
@@ -201,6 +207,7 @@ class Technique:
     field: ClassVar[str]
     level: ClassVar[str | None] = None
     off: ClassVar[Any] = None
+    with_weights: ClassVar[Any] = None
     card: ClassVar[Card]
     settings: ClassVar[type[Settings]] = Settings
     order: ClassVar[int] = 50
@@ -239,6 +246,15 @@ class Technique:
         """What is wrong with an active level in this recipe, as ``problem; remedy``; None when nothing is.
 
         Asked of every cell before anything starts: the place for what one setting cannot say about itself.
+        """
+        return None
+
+    @classmethod
+    def network_problem(cls, recipe: Any, blocks: int) -> str | None:
+        """What is wrong with an active level for a network of so many blocks, the stem and the head among them, as
+        ``problem; remedy``; None when nothing is.
+
+        Asked while a grid is planned, before anything starts.
         """
         return None
 

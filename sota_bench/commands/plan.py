@@ -27,6 +27,7 @@ def command(
     """Show what a run would do: cells, stages, what is shared, what is done, why the rest runs, and what it costs."""
     from sota_bench.commands import forecasting
     from sota_bench.commands.matching import matched
+    from sota_bench.grid.pretrained import sentences
     from sota_bench.plan.make import make_plan
     from sota_bench.plan.why import Reasons, to_run
     from sota_bench.store import Store
@@ -68,6 +69,7 @@ def command(
                    "left": sum(stages[key].epochs for key in missing)},
         "images": {"source": plan.images.source.name, "size": plan.images.size, "digest": plan.images.manifest.digest,
                    **plan.images.subset(plan.images.choice(question.cells()[0].recipe, "main")).sizes()},
+        "weights": sentences((cell.recipe for cell in question.cells()), question.file),
         "device": dict(plan.environment.about),
         "workers": count,
         "matched": {cell: dict(one) for cell, one in question.matched.items()},
@@ -100,6 +102,8 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
     console.print(f"[bold]{answer['grid']}[/bold]: {size} on {images['source']} "
                   f"({images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test, "
                   f"stored at {images['size']} px)", **PLAIN)  # fmt: skip
+    for line in answer["weights"]:
+        console.print(line, **PLAIN)
     cells = Table(title="Cells", title_justify="left", box=None, header_style="bold")
     names = [name for name in answer["cells"][0] if name != "not_applicable"]
     for name in [*names, ""]:

@@ -27,6 +27,10 @@ class SmallBackbone:
         size: input size in pixels at which ``flops`` was counted.
         batch_norm: whether any layer normalizes over the batch.
         fixed_size: whether the input size is fixed when the network is made (position embeddings, windows).
+        blocks: the steps of depth that mitigations freeze or slow down, the stem and the head among them.
+        drop_path: whether it takes a stochastic depth rate.
+        step: every size in pixels that it takes is a multiple of this.
+        least: the smallest of them that it takes.
     """
 
     name: str
@@ -35,6 +39,10 @@ class SmallBackbone:
     size: int
     batch_norm: bool
     fixed_size: bool
+    blocks: int = 0
+    drop_path: bool = True
+    step: int = 1
+    least: int = 8
 
 
 @lru_cache
@@ -88,6 +96,7 @@ def size_problem(name: str, sizes: Iterable[int]) -> str | None:
     return f"{wrong} px cannot be cut into the {patch} px patches of {name[:80]}; write for example {near}"
 
 
+@lru_cache
 def small_backbones() -> tuple[SmallBackbone, ...]:
     """A short list of backbones that train in minutes, the smallest first (by ``benchmarks/small_backbones.py``)."""
     rows = json.loads((files("sota_bench.grid") / "small_backbones.json").read_text(encoding="utf-8"))

@@ -11,11 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from sota_bench import registry
 from sota_bench.errors import UserError
+from sota_bench.grid.backbones import backbone_problem
 from sota_bench.grid.expand import MAX_TRIALS, count
 from sota_bench.grid.explain import explain, kind_problem, shown
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.levels import level_text
 from sota_bench.grid.nearest import did_you_mean
+from sota_bench.grid.pretrained import made_for
 from sota_bench.grid.read import apply_overrides, parse, read_text
 from sota_bench.grid.recipe import CoreRecipe, recipe_type, scope_of
 from sota_bench.grid.tables import PATH_SOURCES, DataTable, GridTable
@@ -71,7 +73,7 @@ class _Reading:
         written = self.recipe_values(model, files)
         factors = self.tables.get("factors", {})
         self.check_factors(model, factors)
-        recipe, levels = self.levels(model, written, factors)
+        recipe, levels = self.levels(model, written, factors, files)
         self.check_size(head, levels, len(first) + len(added))
         grid = Grid(
             **head.model_dump(exclude={"seeds", "added_seeds", "techniques"}),
@@ -188,12 +190,17 @@ class _Reading:
                 raise self.error("factors", key, "the factor has no levels", "name two or more, the baseline first")
 
     def levels(
-        self, model: type[CoreRecipe], written: dict[str, tuple[str, Any]], factors: dict[str, list[Any]]
+        self,
+        model: type[CoreRecipe],
+        written: dict[str, tuple[str, Any]],
+        factors: dict[str, list[Any]],
+        files: tuple[Path, ...],
     ) -> tuple[CoreRecipe, dict[str, tuple[Any, ...]]]:
         """The baseline recipe, and for each factor its resolved levels."""
         raw = {key: value for key, (_, value) in written.items()}
         home = {key: table for key, (table, _) in written.items()}
         stated = self.validate(model, raw, home)
+        raw |= self.wanted_by_weights(stated, raw.keys(), factors, files)
         first = {key: levels[0] for key, levels in factors.items()}
         home |= dict.fromkeys(factors, "factors")
         baseline = self.validate(model, raw | first, home)
@@ -213,6 +220,29 @@ class _Reading:
                 raise self.error("factors", key, what, f"put {of} first, or leave {key} out of [{table}]")
             found[key] = tuple(values)
         return baseline, found
+
+    def wanted_by_weights(
+        self, stated: CoreRecipe, written: Iterable[str], factors: dict[str, list[Any]], files: tuple[Path, ...]
+    ) -> dict[str, Any]:
+        """Fields that the grid does not name, as the pretrained weights of `[recipe]` want them: images of the size
+        that they were made for, and what each technique takes for them.
+
+        Levels of a factor `weights` differ in that factor alone.
+        """
+        if not stated.weights or "weights" in factors:
+            return {}
+        named = {*written, *factors}
+        found = {
+            technique.field: technique.with_weights
+            for technique in registry.techniques(files).values()
+            if technique.with_weights is not None and technique.field not in named
+        }
+        backbone = factors.get("backbone", [stated.backbone])[0]
+        wanted = "resize" not in named and isinstance(backbone, str) and backbone_problem(backbone) is None
+        made = made_for(stated.weights, backbone, self.path) if wanted else None
+        if made is not None:
+            found["resize"] = " ".join(f"{made.size}x{phase.epochs}" for phase in stated.phases)
+        return found
 
     def check_size(self, head: GridTable, levels: dict[str, tuple[Any, ...]], seeds: int) -> None:
         trials = count(head.design, levels) * seeds

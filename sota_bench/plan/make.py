@@ -14,12 +14,13 @@ from sota_bench.data.source import Source, source_from_spec
 from sota_bench.errors import in_file
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
+from sota_bench.grid.pretrained import located
 from sota_bench.plan.environment import Environment, cores, detect
 from sota_bench.plan.graph import build
 from sota_bench.plan.images import GridImages, grid_images
 from sota_bench.plan.made import as_made, environment_of
+from sota_bench.plan.networks import check_networks
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.weights import located
 from sota_bench.registry import techniques
 
 MOST_WORKERS = 4
@@ -66,14 +67,15 @@ def make_plan(
         matching: whether a grid that compares at equal cost has to have its schedules; those in the store are used.
 
     Raises:
-        UserError: the data cannot be found or used, a phase is above the stored resolution, or the cells of a grid that
-            compares at equal cost have not been matched yet.
+        UserError: a network cannot be made as its cell asks, the data cannot be found or used, a phase is above the
+            stored resolution, or the cells of a grid that compares at equal cost have not been matched yet.
     """
     if matching and grid.match != "epochs" and not grid.schedules:
         from sota_bench.timing.matched import match_grid
 
         grid = match_grid(grid, machine, may_measure=False)
     environment, workers = machine.resolve()
+    check_networks(grid)
     with in_file(grid.file, "data"):
         source = _source(grid)
         manifest = source.scan(progress)

@@ -10,18 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from sota_bench.errors import UserError
+from sota_bench.grid.pretrained import HUB, located
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _REMEDY = "give a .safetensors or weights-only .pth file of this backbone, or timm's folder with config.json"
 _LARGEST_HEADER = 100 * 2**20
 _PICKLE = b"\x80"
-
-
-def located(written: str, grid_file: Path) -> Path:
-    """An absolute path as a grid means it: relative to the grid, or failing that to the working folder."""
-    path = Path(written).expanduser()
-    beside = grid_file.parent / path
-    return (beside if beside.exists() else path).absolute()
 
 
 def weights_digest(weights: str, backbone: str, grid_file: Path) -> str:
@@ -30,7 +24,7 @@ def weights_digest(weights: str, backbone: str, grid_file: Path) -> str:
     Raises:
         UserError: there is no such file or folder, it is damaged, or its config names another architecture.
     """
-    if weights == "timm":
+    if weights == HUB:
         return f"timm:{backbone}"
     path = located(weights, grid_file)
     files = sorted(path.iterdir()) if path.is_dir() else [path]

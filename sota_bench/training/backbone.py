@@ -59,10 +59,18 @@ def create(
             try:
                 model = build(name, **arguments)
             except TypeError as error:
-                remedy = "choose another backbone or leave those settings out"
-                raise UserError("recipe.backbone", name, f"does not take these settings: {error}", remedy) from error
+                raise _refused(name, error) from error
     resize(model, size)
     return model, {"name": name, "arguments": arguments}
+
+
+def _refused(name: str, error: TypeError) -> UserError:
+    """An argument that an architecture does not take, by the name of the recipe field that it comes from."""
+    for argument, field in {"drop_rate": "dropout", "drop_path_rate": "drop_path"}.items():
+        if f"'{argument}'" in str(error):
+            return UserError(f"recipe.{field}", name, "does not take it", "leave it out, or choose another backbone")
+    remedy = "choose another backbone or leave those settings out"
+    return UserError("recipe.backbone", name, f"does not take these settings: {error}", remedy)
 
 
 def rebuild(built: Mapping[str, Any], classes: int, size: int) -> nn.Module:

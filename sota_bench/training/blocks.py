@@ -11,7 +11,8 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Block:
-    """One step of depth, by timm's own grouping of the architecture (stem, stages or transformer blocks, head).
+    """One step of depth, by timm's own grouping of the architecture (stem, stages or transformer blocks, head) where it
+    has one.
 
     Attributes:
         index: 0 is the stem; the last is the head.
@@ -34,10 +35,31 @@ def _only_group(module: str, by_parameter: Mapping[str, int]) -> int | None:
     return None
 
 
+def _groups(model: nn.Module) -> dict[str, int]:
+    """Parameter -> its group, from the stem to the head.
+
+    A network that timm does not group is taken as its children in order, each stage of a row of stages by itself, and
+    the last child, the head, whole.
+    """
+    if hasattr(model, "group_matcher"):
+        matcher = model.group_matcher(coarse=True)  # type: ignore[operator]
+        grouped: dict[str, int] = group_parameters(model, matcher, reverse=True)  # type: ignore[assignment]
+        return grouped
+    children = dict(model.named_children())
+    head = next(name for name, child in reversed(children.items()) if any(True for _ in child.parameters()))
+    rows = {name for name, child in children.items() if isinstance(child, nn.Sequential | nn.ModuleList)} - {head}
+    found: dict[str, int] = {}
+    units: dict[tuple[str, ...], int] = {}
+    for name, _ in model.named_parameters():
+        path = name.split(".")
+        unit = tuple(path[: 2 if path[0] in rows else 1])
+        found[name] = units.setdefault(unit, len(units))
+    return found
+
+
 def blocks_of(model: nn.Module) -> list[Block]:
     """The blocks of a timm model; every parameter is in exactly one of them."""
-    matcher = model.group_matcher(coarse=True)  # type: ignore[operator]
-    by_parameter: dict[str, int] = group_parameters(model, matcher, reverse=True)  # type: ignore[assignment]
+    by_parameter = _groups(model)
     order = {old: new for new, old in enumerate(sorted(set(by_parameter.values())))}
     parameters: dict[int, list[str]] = {index: [] for index in order.values()}
     modules: dict[int, list[str]] = {index: [] for index in order.values()}

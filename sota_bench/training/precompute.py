@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sota_bench.data.cache import channel_statistics
 from sota_bench.engine.messages import Outcome, Progress
 from sota_bench.technique import Technique
-from sota_bench.training import checkpoint
+from sota_bench.training import backbone, checkpoint
 from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes
 from sota_bench.training.evaluate import load_model
 from sota_bench.training.images import Images
 from sota_bench.training.prepared import prepared
+
+COMPUTED = "computed.safetensors"
 
 SHOWN = 16
 """Numbers of one result, up to which they are kept for the report."""
@@ -37,6 +40,7 @@ class Inputs:
     on_input: Callable[[Tensor], Tensor]
     progress: Callable[[Progress], None]
     limits: list[int]
+    earlier: Mapping[str, Tensor] = field(default_factory=dict)
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation float64 [C] of the training pixels, in units of 0..255."""
@@ -71,8 +75,9 @@ def precompute(
     """Runs a technique's ``compute`` and leaves ``computed.safetensors`` in ``workspace``.
 
     Args:
-        params: ``recipe``, ``data``, ``seed`` and, from a checkpoint, ``size`` and ``task``.
-        inputs: ``data``, and ``checkpoint`` where the technique computes from one.
+        params: ``recipe``, ``data``, ``seed`` and, from a checkpoint, ``size``, ``task`` and ``earlier_task``.
+        inputs: ``data``, ``checkpoint`` where the technique computes from one, and ``earlier``, what it computed at the
+            rise before.
         workspace: where to write.
         technique: whose stage this is.
         techniques: makes techniques from their names and a recipe.
@@ -99,12 +104,22 @@ def precompute(
 
     images = data.images("train", device, recipe.in_chans)
     ready = time.perf_counter()
-    given = Inputs(int(params["seed"]), images, model, size, on_input, progress, [])
+    earlier = _earlier(inputs["earlier"], params, model, device) if "earlier" in inputs else {}
+    given = Inputs(int(params["seed"]), images, model, size, on_input, progress, [], earlier)
     computed = technique.compute(given)
-    checkpoint.write_tensors(workspace / "computed.safetensors", computed)
+    checkpoint.write_tensors(workspace / COMPUTED, computed)
     devices.synchronize(device)
     small = {name: value for name, value in computed.items() if value.numel() <= SHOWN}
     shown = {name: [round(number, 6) for number in value.flatten().tolist()] for name, value in small.items()}
     seconds = {"prepare": ready - started, "train": time.perf_counter() - ready}
     values = {"computed": shown, "images": len(images), "most_images": max(given.limits, default=len(images))}
     return Outcome(values, seconds, devices.peak_memory_mb(device))
+
+
+def _earlier(
+    folder: Path, params: Mapping[str, Any], model: nn.Module | None, device: torch.device
+) -> dict[str, Tensor]:
+    """What the stage of the rise before computed, without the head where that was another task's."""
+    found = load_file(str(folder / COMPUTED), device=str(device))
+    other = set() if model is None or params["earlier_task"] == params["task"] else backbone.classifier_names(model)
+    return {name: value for name, value in found.items() if name not in other}

@@ -57,6 +57,7 @@ class Inputs:
         if hasattr(self.model, "set_input_size"):
             self.model.set_input_size(img_size=(32, 32))
         self.images, self.labels = torch.randn(9, 3, 32, 32), torch.randint(0, 4, (9,))
+        self.earlier: Mapping[str, Tensor] = {}
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("the Fisher information needs no statistics")
@@ -149,6 +150,43 @@ def test_it_holds_what_mattered(lab: Lab, backbone: str) -> None:
     assert about["held"] == expected
 
 
+def test_after_one_step_it_pulls_back_with_its_own_gradient() -> None:
+    """The trap: a penalty that is silently zero. Through the technique and a network, against finite differences."""
+    from types import SimpleNamespace
+
+    from sota_bench.training.phase import Phase
+
+    torch.manual_seed(0)
+    model = timm.create_model("test_resnet", num_classes=4, zero_init_last=False)
+    start = {name: value.detach().clone() for name, value in model.named_parameters()}
+    fisher = {name: torch.rand_like(value) for name, value in start.items()}
+    recipe = SimpleNamespace(ewc_lambda=50.0, ewc_batch_norm="free", ewc_fisher="exact", ewc_images=9, ewc_decay=1.0)
+    phase = Phase(32, 1, True, (16,), model, start, {"ewc": fisher})
+    acting = ElasticWeights(recipe)
+    acting.on_phase_start(phase)
+    assert float(acting.penalty(phase).detach()) == 0
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    F.cross_entropy(model(torch.randn(4, 3, 64, 64)), torch.arange(4)).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    penalty = acting.penalty(phase)
+    assert float(penalty.detach()) > 0
+    penalty.backward()
+    for name in ("conv1.0.weight", "layer4.0.conv1.weight", "fc.bias"):
+        parameter = model.get_parameter(name)
+        gradient = parameter.grad
+        assert gradient is not None
+        place = np.unravel_index(int(gradient.abs().argmax()), gradient.shape)
+        found, step, values = float(gradient[place]), 1e-2, []
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter[place] += sign * step
+                values.append(float(elastic_penalty(acting._terms, 50.0)))
+                parameter[place] -= sign * step
+        assert found == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-3), name
+        assert found != 0
+
+
 @pytest.mark.parametrize("batch", [8, 24])
 def test_its_strength_does_not_depend_on_the_batch_size(lab: Lab, batch: int) -> None:
     ran = lab.run(f"{RISE.format('test_resnet')}\nbatch_size = {batch}", 'mitigation = ["ewc"]\newc_lambda = [100.0]')
@@ -202,3 +240,66 @@ def test_batch_norm_statistics_are_held_or_not_by_name(lab: Lab, statistics: str
     assert all(same) if statistics == "fixed" else not any(same)
     values = {e.phase: ran.evaluated(e)["nll"] for e in ran.trial.evaluations if e.size == 16}
     assert (abs(values[1] - values[0]) < 0.05) == (statistics == "fixed")
+
+
+LONG = 'resize = "16x1 24x1 32x1"\nbackbone = "test_resnet"\newc_images = 16'
+
+
+def of_rise(lab: Lab, ran: Any, trial: int, rise: int) -> dict[str, Tensor]:
+    """What the Fisher stage before a rise computed."""
+    key = ran.plan.stages[ran.plan.trials[trial].training[rise]].parents["ewc"]
+    return load_file(lab.folders[key] / "computed.safetensors")
+
+
+def test_the_second_rise_is_held_to_all_before_it(lab: Lab) -> None:
+    """Online EWC over three phases: anchored at the latest weights, with the Fisher information of both old sizes."""
+    ran = lab.run(LONG, 'mitigation = ["ewc"]\newc_lambda = [1000.0]\newc_decay = [1.0, 0.5, 0.0]')
+    first = of_rise(lab, ran, 0, 1)
+    alone = of_rise(lab, ran, 2, 2)  # with a decay of 0 it is that of the second size
+    for trial, decay in enumerate((1.0, 0.5, 0.0)):
+        found = of_rise(lab, ran, trial, 2)
+        for name, value in first.items():
+            assert torch.equal(of_rise(lab, ran, trial, 1)[name], value), name
+            torch.testing.assert_close(found[name], alone[name] + decay * value)
+        before, after = (load_file(ran.checkpoint(phase, trial) / "model.safetensors") for phase in (1, 2))
+        terms = [(found[name] * (after[name] - before[name]).square()).sum() for name in found]
+        expected = 1000 / 2 * float(torch.stack(terms).sum())
+        assert ran.trained(2, trial).values["techniques"]["ewc"]["penalty"] == pytest.approx(expected, rel=1e-3)
+    assert any(bool((value > 0).any()) for value in first.values())
+
+
+def test_the_second_size_alone_is_a_fresh_fisher_information(lab: Lab) -> None:
+    """Against the definition, on the checkpoint after the second phase and the images as the stage crops them."""
+    from sota_bench.training.crop import central_boxes
+    from sota_bench.training.evaluate import load_model
+    from sota_bench.training.prepared import prepared
+
+    ran = lab.run(LONG, 'mitigation = ["ewc"]\newc_lambda = [1000.0]\newc_decay = [1.0, 0.5, 0.0]')
+    stage = ran.plan.stages[ran.plan.stages[ran.plan.trials[2].training[2]].parents["ewc"]]
+    assert (stage.params["size"], set(stage.parents)) == (24, {"data", "checkpoint", "earlier"})
+    model, about = load_model(lab.folders[stage.parents["checkpoint"]], 24, "main", torch.device("cpu"))
+    data = prepared(lab.folders[stage.parents["data"]], {**stage.params["data"], "choice": stage.context["choice"]})
+    images = data.images("train", torch.device("cpu"), 3)
+    chosen = np.linspace(0, len(images) - 1, 16).round().astype(np.int64)
+    boxes = central_boxes(images.heights[chosen], images.widths[chosen], 1.0)
+    mean, std = (about.techniques["normalization"][key].view(1, 3, 1, 1) for key in ("mean", "std"))
+    inputs = Inputs("test_resnet")
+    inputs.model = model
+    inputs.images = (images.batch(chosen, boxes, np.zeros(16, bool), 24).double() - mean) / std
+    inputs.labels = images.labels[torch.from_numpy(chosen)]
+    found = of_rise(lab, ran, 2, 2)
+    for name, expected in looped(inputs, exact=True).items():
+        scale = float(expected.max())
+        torch.testing.assert_close(found[name].double(), expected, rtol=1e-2, atol=1e-3 * scale, msg=name)
+
+
+def test_the_head_of_an_earlier_task_holds_nothing_later(lab: Lab) -> None:
+    """A base model's head has the name and the shape of the new one; its Fisher information is not the new one's."""
+    recipe = 'resize = "24x1 32x1"\nbase_resize = "24x1"\nbase = "fixed"\newc_images = 16'
+    ran = lab.run(recipe, 'mitigation = ["ewc"]\newc_decay = [1.0, 0.0]')
+    base, both, alone = of_rise(lab, ran, 0, 1), of_rise(lab, ran, 0, 2), of_rise(lab, ran, 1, 2)
+    assert float(base["fc.weight"].max()) > 0
+    torch.testing.assert_close(both["fc.weight"], alone["fc.weight"])
+    torch.testing.assert_close(
+        both["layer4.0.conv1.weight"], alone["layer4.0.conv1.weight"] + base["layer4.0.conv1.weight"]
+    )

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from sota_bench.errors import UserError
-from sota_bench.plan.weights import located, weights_digest
+from sota_bench.grid.pretrained import located
+from sota_bench.plan.weights import weights_digest
 
 
 @pytest.fixture

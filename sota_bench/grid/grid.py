@@ -103,6 +103,10 @@ class Grid(BaseModel):
         where = ", ".join(f"{factor} = {level_text(level)}" for factor, level in levels.items() if factor != field)
         return UserError(str(self.file), key, problem + (f" (in the cell {where})" if where else ""), remedy)
 
+    def mistake(self, cell: Cell, field: str, problem: str, remedy: str) -> UserError:
+        """What is wrong with a cell, as the one line that names the file, the key and the remedy."""
+        return self._cell_error(dict(cell.levels), field, problem, remedy)
+
     def cells(self) -> tuple[Cell, ...]:
         """Every cell of the design, in a stable order; two cells never have the same recipe."""
         return self._cells

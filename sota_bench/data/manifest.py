@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import os
@@ -66,7 +67,11 @@ class Manifest:
 
         left_out = self.left_out.assign(split="", label="", sha256="", bytes=0)
         table = pd.concat([self.items.assign(left_out=""), left_out.rename(columns={"reason": "left_out"})])
-        text = f"{_HEADER} {self.name}\n" + table[[*COLUMNS, "left_out"]].to_csv(index=False, lineterminator="\n")
+        table, name = table[[*COLUMNS, "left_out"]], " ".join(self.name.splitlines())
+        text = table.to_csv(index=False, lineterminator="\n")
+        if "\r" in text:  # pandas quotes fields for the line end it writes, and takes either for one when it reads
+            text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        text = f"{_HEADER} {name}\n{text}"
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.part")
         partial.write_text(text, encoding="utf-8", newline="")
@@ -80,7 +85,8 @@ class Manifest:
             UserError: unreadable, not a manifest, or an entry that is not valid, with its line.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open(encoding="utf-8", newline="") as file:  # a name may hold a carriage return
+                text = file.read()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 str(path), "", f"cannot be read: {error}", "name a manifest that curate or run wrote"

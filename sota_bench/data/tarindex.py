@@ -5,6 +5,7 @@ from __future__ import annotations
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from sota_bench.data import facts
 from sota_bench.errors import UserError
@@ -49,13 +50,13 @@ def read(path: Path, cache: Path | None = None) -> TarIndex:
             index.members = {name: (offset, size) for name, offset, size, reason in rows if not reason}
             index.left_out = [(name, reason) for name, _, _, reason in rows if reason]
             return index
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", tarinfo=Member) as archive:
             for member in archive:
                 archive.members.clear()  # type: ignore[attr-defined]  # a million headers need not be kept
                 _add(index, member, whole)
     except FileNotFoundError:
         raise UserError(str(path), "", "no such file", "name a .tar with train/<class>/ and val/<class>/") from None
-    except (OSError, tarfile.TarError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+    except Exception as error:  # what reads archives may raise anything on damaged input
         problem = f"is not a readable .tar: {' '.join(str(error).split()) or type(error).__name__}"
         raise UserError(str(path), "", problem, "download it again, or unpack it and name the folder") from None
     if cache and index.members:
@@ -63,6 +64,30 @@ def read(path: Path, cache: Path | None = None) -> TarIndex:
         found += [(name, 0, 0, reason) for name, reason in index.left_out]
         facts.save(cache, key, dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)))
     return index
+
+
+class Member(tarfile.TarInfo):
+    """A member whose damage is an error: by itself ``tarfile`` takes a damaged header for the end, or goes round in
+    circles where a header gives a negative length."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """The next member; only the end mark ends an archive.
+
+        Raises:
+            tarfile.ReadError: a header is damaged, or the archive ends without its mark.
+        """
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"cut off or damaged at byte {archive.offset} ({error})") from None
+
+    def _block(self, count: int) -> int:
+        if count < 0:  # as Python itself does from 3.13.6 on
+            raise tarfile.ReadError(f"{self.name!r} has a negative length")
+        return super()._block(count)  # type: ignore[misc,no-any-return]
 
 
 def safe_name(name: str) -> str | None:
@@ -103,7 +128,7 @@ def _add(index: TarIndex, member: tarfile.TarInfo, whole: int) -> None:
         index.left_out.append((shown, "points outside the archive, or is not a valid name"))
     elif not member.isreg() or member.issparse():
         index.left_out.append((shown, "not a regular file"))
-    elif member.size < 0 or member.offset_data + member.size > whole:
+    elif member.offset_data + member.size > whole:
         index.left_out.append((name, "cut off: the archive ends before it does"))
     elif not PurePosixPath(name).name.startswith("."):
         if name in index.members:

@@ -7,17 +7,17 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
 
-from sota_bench.data.tarindex import safe_name
+from sota_bench.data.tarindex import Member, safe_name
 from sota_bench.errors import UserError
 
 MAX_FILES = 20_000_000
 _SPARE_BYTES = 1 << 28
+_PADDING_BYTES = 1 << 24
 
 Members = Generator[tuple[str, IO[bytes]], None, None]
 """Name and content of each regular file."""
@@ -60,20 +60,16 @@ def unpack(archive: Path, folder: Path) -> Path:
         except OSError:
             if not target.is_dir():  # else another process was first
                 raise
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        problem = f"is not a readable archive: {' '.join(str(error).split()) or type(error).__name__}"
-        raise UserError(str(archive), "", problem, "download it again") from None
-    except OSError as error:
-        problem = f"cannot be unpacked into {folder}: {error.strerror or error}"
-        raise UserError(str(archive), "", problem, "make room, or unpack it yourself and name the folder") from None
+    except UserError:
+        raise
+    except Exception as error:  # what reads archives may raise anything on damaged input
+        if isinstance(error, OSError) and error.errno is not None:
+            problem = f"cannot be unpacked into {folder}: {error.strerror}"
+            remedy = "make room, or unpack it yourself and name the folder"
+        else:
+            problem = f"is not a readable archive: {' '.join(str(error).split()) or type(error).__name__}"
+            remedy = "download it again"
+        raise UserError(str(archive), "", problem, remedy) from None
     finally:
         shutil.rmtree(working, ignore_errors=True)
     return target
@@ -103,7 +99,7 @@ def _write(archive: Path, working: Path, budget: int) -> None:
 
 
 def _tar_members(archive: Path) -> Members:
-    with tarfile.open(archive, "r:gz") as tar:
+    with tarfile.open(archive, "r:gz", tarinfo=Member) as tar:
         for member in tar:
             tar.members.clear()  # type: ignore[attr-defined]  # a million headers need not be kept
             if member.isdir():
@@ -113,11 +109,14 @@ def _tar_members(archive: Path) -> Members:
             content = tar.extractfile(member)
             assert content is not None
             yield member.name, content
+        padding = tar.fileobj.read(_PADDING_BYTES) if tar.fileobj else b""  # up to gzip's own checksum
+        if len(padding) == _PADDING_BYTES:
+            raise ValueError("it goes on after its end mark")
 
 
 def _zip_members(archive: Path) -> Members:
     with zipfile.ZipFile(archive) as packed:
         for entry in packed.infolist():
-            if not entry.is_dir():
+            if not entry.filename or not entry.is_dir():
                 with packed.open(entry) as content:
                     yield entry.filename, content

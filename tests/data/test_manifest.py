@@ -114,7 +114,9 @@ def test_unusable_data_is_one_line(rows, problem):
 
 def test_manifests_survive_their_file(tmp_path):
     rows = example(classes=("NA", 'né, "q"', "猫", "#5", "nan"))
-    manifest = assemble("my data", rows, [('a,b"c.jpg', "why, oh why"), ("x\ny.jpg", "line")], "x")
+    manifest = assemble(
+        "my data", rows, [('a,b"c.jpg', "why, oh why"), ("x\ny.jpg", "line"), ("x\r.jpg", "b\r\n")], "x"
+    )
     manifest.save(tmp_path / "deep" / "manifest.csv")
     again = Manifest.load(tmp_path / "deep" / "manifest.csv")
     assert again.name == "my data"

@@ -1,7 +1,9 @@
 """Sources: layouts, bad files by name, archives read in place or unpacked safely, and nothing that points outside."""
 
+import gzip
 import io
 import os
+import shutil
 import pickle
 import tarfile
 import zipfile
@@ -352,6 +354,79 @@ def test_any_change_to_a_tar_is_an_index_or_a_user_error(tmp_path_factory, chang
         assert 0 <= offset <= offset + size <= whole
         assert not name.startswith("/")
         assert ".." not in name.split("/")
+
+
+def test_no_cut_and_no_damaged_header_makes_a_tar_shorter(tmp_path):
+    path = tmp_path / "d.tar"
+    path.write_bytes(SMALL_TAR)
+    whole = tarindex.read(path).members
+    assert len(whole) == 2
+    end = len(SMALL_TAR.rstrip(b"\0"))
+    for length in [*range(0, end, 100), *range(0, len(SMALL_TAR), 512)]:
+        path.write_bytes(SMALL_TAR[:length])
+        try:
+            assert tarindex.read(path).members == whole
+            assert length > end
+        except UserError as error:
+            assert "is not a readable .tar" in str(error)
+    offset, size = whole["train/a/1.png"]
+    second = offset + -(-size // 512) * 512
+    for at in range(second, second + 100, 7):
+        path.write_bytes(SMALL_TAR[:at] + bytes([SMALL_TAR[at] ^ 1]) + SMALL_TAR[at + 1 :])
+        with pytest.raises(UserError, match="cut off or damaged at byte"):
+            tarindex.read(path)
+
+
+def checked_header(header):
+    """A member's header with the checksum that belongs to it."""
+    return header[:148] + b"%06o\0 " % sum(header[:148] + b" " * 8 + header[156:512]) + header[156:]
+
+
+@pytest.mark.parametrize("length", [-1024, -512, -(1 << 40)])
+def test_members_of_negative_length_are_no_endless_archive(tmp_path, length):
+    number = b"\xff" + length.to_bytes(11, "big", signed=True)
+    head = SMALL_TAR[:512]
+    data = SMALL_TAR[:1024] + checked_header(head[:124] + number + head[136:]) + SMALL_TAR[1024:]
+    for path in (tmp_path / "d.tar", tmp_path / "d.tgz"):
+        path.write_bytes(data if path.suffix == ".tar" else gzip.compress(data))
+        with pytest.raises(UserError, match="negative length"):
+            open_source(f"archive:{path}").scan()
+
+
+def test_damage_behind_the_last_member_of_a_tgz_is_found(tmp_path):
+    path = tar(tmp_path / "d.tgz", files(), "w:gz")
+    data = path.read_bytes()
+    for damaged in (data[:-4], data[:-8] + b"sums" + data[-4:], data[: len(data) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is not a readable archive"):
+            unpack(path, tmp_path / "cache")
+    path.write_bytes(gzip.compress(gzip.decompress(data) + bytes(1 << 25)))
+    with pytest.raises(UserError, match="goes on after its end mark"):
+        unpack(path, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_any_damage_to_a_zip_is_found(tmp_path, method):
+    """Whatever the compression, and whatever it raises; a damaged disk is another line than a damaged archive."""
+    path = tmp_path / "d.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("train/a/1.txt", bytes(range(256)) * 4)
+    data = path.read_bytes()
+    content = data.index(b"1.txt") + 5
+    for at in range(content, content + 200, 3):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 8]) + data[at + 1 :])
+        try:
+            folder = unpack(path, tmp_path / "cache")
+        except UserError as error:
+            assert "is not a readable archive" in str(error)
+        else:  # a bit that means nothing
+            assert [file.read_bytes() for file in folder.rglob("*.txt")] == [bytes(range(256)) * 4]
+            shutil.rmtree(folder)
+    path.write_bytes(data.replace(b"train/a/1.txt", b"\0" + b"rain/a/1.txt"))
+    with pytest.raises(UserError):  # a name of no characters
+        unpack(path, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.mark.real_data

@@ -30,7 +30,8 @@ class CoreRecipe(Settings):
     )
     weights: str = setting(
         "",
-        'pretrained weights: "" for none, "timm" for the hub\'s, or a local file or folder in timm\'s format',
+        'pretrained weights: "" for none, "timm" for the hub\'s, or a local file or folder in timm\'s format; named in '
+        "[recipe], they also decide the size of `resize` and the input statistics, where the grid names none",
         scope="train",
     )
     in_chans: Literal[1, 3] = setting(3, "input channels: 3 for RGB, 1 for luminance", scope="train")
@@ -212,7 +213,18 @@ def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
     return cast(type[CoreRecipe], model)
 
 
+@lru_cache(maxsize=64)
+def _scopes(model: type[CoreRecipe]) -> dict[str, Scope]:
+    extras = {name: cast(dict[str, Any], info.json_schema_extra or {}) for name, info in model.model_fields.items()}
+    return {name: cast(Scope, extra.get("scope", "train")) for name, extra in extras.items()}
+
+
 def scope_of(model: type[CoreRecipe], field: str) -> Scope:
     """Which stages a recipe field decides."""
-    extra = cast(dict[str, Any], model.model_fields[field].json_schema_extra or {})
-    return cast(Scope, extra.get("scope", "train"))
+    return _scopes(model)[field]
+
+
+@lru_cache(maxsize=256)
+def fields_of(model: type[CoreRecipe], *scopes: Scope) -> tuple[str, ...]:
+    """The recipe fields that decide stages of these scopes, in order."""
+    return tuple(name for name, scope in _scopes(model).items() if scope in scopes)

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 MIN_SIZE, MAX_SIZE, MAX_EPOCHS, MAX_PHASES = 8, 2048, 10_000, 64
 _PHASE = re.compile(r"([0-9]{1,5})\s*[xX×]\s*([0-9]{1,6})")
@@ -24,6 +25,7 @@ class SizePhase:
         return f"{self.size}x{self.epochs}"
 
 
+@lru_cache(maxsize=4096)
 def parse_schedule(text: str) -> tuple[SizePhase, ...]:
     """Reads a schedule; phases are separated by blanks, commas, semicolons or arrows.
 

@@ -11,23 +11,24 @@ from typing import Any
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.levels import level_text
-from sota_bench.grid.recipe import CoreRecipe, scope_of
+from sota_bench.grid.pretrained import HUB, located
+from sota_bench.grid.recipe import CoreRecipe, fields_of, scope_of
 from sota_bench.plan.code import code_of
 from sota_bench.plan.environment import Environment
 from sota_bench.plan.images import GridImages
-from sota_bench.plan.keys import canonical, stage_key
+from sota_bench.plan.keys import Texts, canonical, stage_key
 from sota_bench.plan.order import order
 from sota_bench.plan.phases import PhasePlan, phases_of
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
 from sota_bench.plan.stage import Stage
-from sota_bench.plan.weights import located, weights_digest
+from sota_bench.plan.weights import weights_digest
 from sota_bench.registry import techniques
 from sota_bench.technique import Technique
 
-_NOT_IN_TRAINING = ("resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span")
+_NOT_IN_TRAINING = {"resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span"}
 """Core fields that reach a training stage in another form: as its phase, its own batch size, or a digest."""
 
-_FOR_EVALUATION = ("precision", "layout")
+_FOR_EVALUATION = frozenset({"precision", "layout"})
 """Training fields that an evaluation reads as well."""
 
 
@@ -35,12 +36,17 @@ class _Builder:
     def __init__(self, grid: Grid, environment: Environment, images: GridImages, split: str) -> None:
         self.grid, self.environment, self.images, self.split = grid, environment, images, split
         self.known = list(techniques(grid.techniques).values())
-        self.core = tuple(CoreRecipe.model_fields)
+        self.core = frozenset(CoreRecipe.model_fields)
+        self.texts = Texts()
+        self._settings: dict[Any, dict[str, Any]] = {}
+        self._data: dict[Any, dict[str, Any]] = {}
+        self._software: dict[str, dict[str, str]] = {}
         self.stages: dict[str, Stage] = {}
         self.users: dict[str, dict[str, None]] = {}
         self.prepare = ""
         made = canonical([code_of("prepare", ()), environment.software_of("prepare")])
         self.decoder = hashlib.sha256(made.encode()).hexdigest()[:16]
+        self.device = self.texts.shared(dict(environment.about))
         self.files = [str(file) for file in grid.techniques]
 
     def add(
@@ -57,35 +63,49 @@ class _Builder:
         """The key of a stage, which is made if no other trial has asked for it."""
         full = {
             **params,
-            "code": code_of(kind, [technique.__module__ for technique in modules]),
-            "software": self.environment.software_of(kind),
+            "code": self.texts.shared(code_of(kind, [technique.__module__ for technique in modules])),
+            "software": self.software(kind),
         }
         if kind not in ("prepare", "statistics"):
-            full["device"] = dict(self.environment.about)
-        key = stage_key(kind, full, parents)
+            full["device"] = self.device
+        key = stage_key(kind, full, parents, self.texts)
         if key not in self.stages:
             known = {**(context or {}), "technique_files": self.files}
             self.stages[key] = Stage(key, kind, full, dict(parents), title, known, (), epochs)
         self.users.setdefault(key, {})[trial] = None
         return key
 
+    def software(self, kind: str) -> dict[str, str]:
+        if kind not in self._software:
+            self._software[kind] = self.texts.shared(self.environment.software_of(kind))
+        return self._software[kind]
+
     def settings(self, recipe: Any, scopes: Sequence[str], active: Sequence[type[Technique]]) -> dict[str, Any]:
         """The recipe fields of these scopes that decide a stage: the core's, and those of the techniques in it."""
-        model = type(recipe)
-        names = [name for name in self.core if scope_of(model, name) in scopes and name not in _NOT_IN_TRAINING]
+        names = {name for name in fields_of(type(recipe), *scopes) if name in self.core} - _NOT_IN_TRAINING
         for technique in active:
-            names += [technique.field, *technique.settings.model_fields]
-        dumped = recipe.model_dump(mode="json", include=set(names))
-        if "precision" in dumped:
-            dumped["precision"] = self.precision(recipe)
-        return dict(dumped)
+            names |= {technique.field, *technique.settings.model_fields}
+        return self.dumped(recipe, frozenset(names))
+
+    def dumped(self, recipe: Any, names: frozenset[str]) -> dict[str, Any]:
+        """Recipe fields as JSON values, with what ``auto`` means here; a copy that may be changed."""
+        known = id(recipe), names  # the grid holds its recipes, so no other gets this id
+        if known not in self._settings:
+            found = dict(recipe.model_dump(mode="json", include=set(names)))
+            if "precision" in found:
+                found["precision"] = self.precision(recipe)
+            self._settings[known] = self.texts.shared(found)
+        return dict(self._settings[known])
 
     def precision(self, recipe: Any) -> str:
         return self.environment.precision if recipe.precision == "auto" else str(recipe.precision)
 
     def data(self, choice: dict[str, Any], split: str) -> dict[str, Any]:
-        found = {"split": split, "digest": self.images.digest(choice, split), "size": self.images.size}
-        return found | {"decoded_with": self.decoder}
+        known = repr(choice), split
+        if known not in self._data:
+            found = {"split": split, "digest": self.images.digest(choice, split), "size": self.images.size}
+            self._data[known] = self.texts.shared(found | {"decoded_with": self.decoder})
+        return self._data[known]
 
     def trial(self, trial: Trial) -> TrialPlan:
         recipe = trial.cell.recipe
@@ -95,12 +115,13 @@ class _Builder:
         active = [technique for technique in self.known if technique.active(recipe)]
         phases = phases_of(recipe, active)
         training: list[str] = []
-        computed: list[str] = []
+        computed: dict[str, list[str]] = {}
         evaluations: list[Evaluation] = []
         for phase in phases:
             training.append(self._train(trial, active, phases, phase, training, computed))
             evaluations += self._evaluate(trial, active, phases, phase, training[-1])
-        return TrialPlan(trial, None, phases, tuple(training), tuple(dict.fromkeys(computed)), tuple(evaluations))
+        stages = dict.fromkeys(key for keys in computed.values() for key in keys)
+        return TrialPlan(trial, None, phases, tuple(training), tuple(stages), tuple(evaluations))
 
     def _train(
         self,
@@ -109,7 +130,7 @@ class _Builder:
         phases: Sequence[PhasePlan],
         phase: PhasePlan,
         training: Sequence[str],
-        computed: list[str],
+        computed: dict[str, list[str]],
     ) -> str:
         recipe = trial.cell.recipe
         acting = [
@@ -125,10 +146,11 @@ class _Builder:
             parents["checkpoint"] = training[-1]
         for technique in acting:
             if technique.precompute is not None and technique.needs_precompute(recipe):
-                key = self._compute(trial, technique, phases, phase, parents)
+                before = computed.setdefault(technique.name, [])
+                key = self._compute(trial, technique, phases, phase, parents, before)
                 if key:
                     parents[technique.name] = key
-                    computed.append(key)
+                    before.append(key)
         about = {
             "index": phase.index,
             "size": phase.size,
@@ -146,7 +168,7 @@ class _Builder:
             about["schedule_index"] = spanned.index(phase)
             about["all_phases"] = [[other.size, other.epochs] for other in spanned]
         params: dict[str, Any] = {
-            "recipe": settings,
+            "recipe": self.texts.shared(settings),
             "techniques": [technique.name for technique in acting],
             "phase": about,
             "task": phase.task,
@@ -155,8 +177,8 @@ class _Builder:
         }
         if recipe.weights and not training:
             params["weights"] = weights_digest(recipe.weights, recipe.backbone, self.grid.file)
-            hub = recipe.weights == "timm"
-            context["weights"] = "timm" if hub else str(located(recipe.weights, self.grid.file))
+            hub = recipe.weights == HUB
+            context["weights"] = HUB if hub else str(located(recipe.weights, self.grid.file))
         of = "" if phase.task == "main" else f"{phase.task} "
         title = ", ".join(
             [f"train {of}{phase.size} px x{phase.epochs}", *self._levels(trial, acting), f"seed {trial.seed}"]
@@ -170,31 +192,39 @@ class _Builder:
         phases: Sequence[PhasePlan],
         phase: PhasePlan,
         parents: Mapping[str, str],
+        before: Sequence[str],
     ) -> str | None:
-        """A technique's own stage, from the data or from the checkpoint before this phase."""
+        """A technique's own stage, from the data or from the checkpoint before this phase.
+
+        What a technique keeps in a checkpoint travels with the weights, so it needs no data but those of the task that
+        the weights learned first.
+        """
         assert technique.precompute is not None
         recipe, wanted = trial.cell.recipe, technique.precompute
         settings = recipe.model_dump(mode="json", include=set(wanted.fields))
         params: dict[str, Any] = {"recipe": settings, "technique": technique.name}
         if wanted.source == "data":
-            choice = self.images.choice(recipe, phase.task)
+            travels = technique.state is not Technique.state
+            choice = self.images.choice(recipe, phases[0].task if travels else phase.task)
             params |= {"data": self.data(choice, "train"), "seed": 0}
             return self.add(
                 wanted.kind, params, {"data": self.prepare}, wanted.kind, trial.id, [technique], {"choice": choice}
             )
         if phase.index == 0:
             return None
-        before = phases[phase.index - 1]
-        choice = self.images.choice(recipe, before.task)
+        last = phases[phase.index - 1]
+        choice = self.images.choice(recipe, last.task)
         settings |= {"precision": self.precision(recipe), "in_chans": recipe.in_chans}
         params |= {
             "data": self.data(choice, "train"),
-            "size": before.size,
-            "task": before.task,
+            "size": last.size,
+            "task": last.task,
             "seed": trial.seed,
         }
         needed = {"data": self.prepare, "checkpoint": parents["checkpoint"]}
-        title = f"{wanted.kind} at {before.size} px, seed {trial.seed}"
+        for key in before[-1:]:
+            needed["earlier"], params["earlier_task"] = key, self.stages[key].params["task"]
+        title = f"{wanted.kind} at {last.size} px, seed {trial.seed}"
         return self.add(wanted.kind, params, needed, title, trial.id, [technique], {"choice": choice})
 
     def _evaluate(
@@ -223,12 +253,10 @@ class _Builder:
         for (task, size, augmented), final in wanted.items():
             using = augmenting if augmented else []
             choice = self.images.choice(recipe, task)
-            settings = self.settings(recipe, ("evaluate",), using)
-            settings |= recipe.model_dump(mode="json", include=set(_FOR_EVALUATION))
-            settings["precision"] = self.precision(recipe)
+            settings = self.settings(recipe, ("evaluate",), using) | self.dumped(recipe, _FOR_EVALUATION)
             settings.pop("eval_size", None)
             params = {
-                "recipe": settings,
+                "recipe": self.texts.shared(settings),
                 "techniques": [technique.name for technique in using],
                 "size": size,
                 "split": self.split,
@@ -252,9 +280,9 @@ class _Builder:
             return []
         recipe, task, size = trial.cell.recipe, base[-1].task, base[-1].size
         choice = self.images.choice(recipe, task)
-        settings = recipe.model_dump(mode="json", include={"eval_crop", "eval_batch_size", *_FOR_EVALUATION})
+        settings = self.dumped(recipe, _FOR_EVALUATION | {"eval_crop", "eval_batch_size"})
         params = {
-            "recipe": settings | {"precision": self.precision(recipe)},
+            "recipe": self.texts.shared(settings),
             "size": size,
             "split": self.split,
             "task": task,

@@ -18,9 +18,9 @@ from sota_bench.data.source import Source
 from sota_bench.data.subset import Subset, choose, class_split, limited
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
-from sota_bench.grid.recipe import scope_of
+from sota_bench.grid.pretrained import located
+from sota_bench.grid.recipe import fields_of
 from sota_bench.plan.phases import phases_of
-from sota_bench.plan.weights import located
 from sota_bench.registry import techniques
 
 HEADROOM = 1.25
@@ -56,8 +56,7 @@ class GridImages:
     def choice(self, recipe: Any, task: str) -> dict[str, Any]:
         """The settings that select a recipe's images for a task, for ``data.subset.choose``: the recipe's data fields,
         without those that limit nothing (0 or empty)."""
-        model = type(recipe)
-        chosen = {name: getattr(recipe, name) for name in model.model_fields if scope_of(model, name) == "data"}
+        chosen = {name: getattr(recipe, name) for name in fields_of(type(recipe), "data")}
         chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value}
         if "keep" in chosen:
             chosen["keep"] = str(located(chosen["keep"], self.grid_file))

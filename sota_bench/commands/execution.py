@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,9 @@ def execute(
     ]
     prepare = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
     plan.images.manifest.save(Path(prepare.context["manifest"]))
-    missing = set(to_run(plan.stages, shelf.is_done, shelf.has_files))
-    reasons = Reasons(shelf.rows(), shelf.is_done, shelf.has_files)
+    is_done, has_files = cache(shelf.is_done), cache(shelf.has_files)
+    missing = set(to_run(plan.stages, is_done, has_files))
+    reasons = Reasons(shelf.rows(), is_done, has_files)
     why = {key: reasons.why(stage, missing) for key, stage in plan.stages.items()}
     run = shelf.begin_run(name or grid.name, str(grid.out), command_line())
     again = [key for key in shelf.failed() if key in plan.stages] if options.retry else []

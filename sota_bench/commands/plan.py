@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,9 @@ def command(
     stages = {
         key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
     }
-    missing = to_run(stages, shelf.is_done, shelf.has_files)
-    reasons = Reasons(shelf.rows(), shelf.is_done, shelf.has_files)
+    is_done, has_files = cache(shelf.is_done), cache(shelf.has_files)
+    missing = set(to_run(stages, is_done, has_files))
+    reasons = Reasons(shelf.rows(), is_done, has_files)
     rows = [
         {
             "key": key,

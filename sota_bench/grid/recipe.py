@@ -213,10 +213,16 @@ def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
     return cast(type[CoreRecipe], model)
 
 
-@lru_cache(maxsize=64)
+_SCOPES: dict[type[CoreRecipe], dict[str, Scope]] = {}
+_FIELDS: dict[tuple[type[CoreRecipe], tuple[Scope, ...]], tuple[str, ...]] = {}
+
+
 def _scopes(model: type[CoreRecipe]) -> dict[str, Scope]:
-    extras = {name: cast(dict[str, Any], info.json_schema_extra or {}) for name, info in model.model_fields.items()}
-    return {name: cast(Scope, extra.get("scope", "train")) for name, extra in extras.items()}
+    """Found out once for each model: a plan of thousands of cells asks millions of times."""
+    if model not in _SCOPES:
+        extras = {name: cast(dict[str, Any], info.json_schema_extra or {}) for name, info in model.model_fields.items()}
+        _SCOPES[model] = {name: cast(Scope, extra.get("scope", "train")) for name, extra in extras.items()}
+    return _SCOPES[model]
 
 
 def scope_of(model: type[CoreRecipe], field: str) -> Scope:
@@ -224,7 +230,8 @@ def scope_of(model: type[CoreRecipe], field: str) -> Scope:
     return _scopes(model)[field]
 
 
-@lru_cache(maxsize=256)
 def fields_of(model: type[CoreRecipe], *scopes: Scope) -> tuple[str, ...]:
     """The recipe fields that decide stages of these scopes, in order."""
-    return tuple(name for name, scope in _scopes(model).items() if scope in scopes)
+    if (model, scopes) not in _FIELDS:
+        _FIELDS[model, scopes] = tuple(name for name, scope in _scopes(model).items() if scope in scopes)
+    return _FIELDS[model, scopes]

@@ -23,7 +23,7 @@ from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
 from sota_bench.plan.stage import Stage
 from sota_bench.plan.weights import weights_digest
 from sota_bench.registry import techniques
-from sota_bench.technique import Technique
+from sota_bench.technique import Scope, Technique
 
 _NOT_IN_TRAINING = {"resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span"}
 """Core fields that reach a training stage in another form: as its phase, its own batch size, or a digest."""
@@ -80,7 +80,7 @@ class _Builder:
             self._software[kind] = self.texts.shared(self.environment.software_of(kind))
         return self._software[kind]
 
-    def settings(self, recipe: Any, scopes: Sequence[str], active: Sequence[type[Technique]]) -> dict[str, Any]:
+    def settings(self, recipe: Any, scopes: Sequence[Scope], active: Sequence[type[Technique]]) -> dict[str, Any]:
         """The recipe fields of these scopes that decide a stage: the core's, and those of the techniques in it."""
         names = {name for name in fields_of(type(recipe), *scopes) if name in self.core} - _NOT_IN_TRAINING
         for technique in active:

@@ -68,6 +68,9 @@ class Combinations:
         self.plan, self.workers = plan, workers
         self._known = techniques(plan.grid.techniques)
         self._found: dict[str, Combination] = {}
+        self._modules = {technique.__module__ for technique in self._known.values()}
+        self._fields = {name: _fields(technique) for name, technique in self._known.items()}
+        self._owned = {field for fields in self._fields.values() for field in fields}
 
     def of(self, stage: Stage) -> Combination:
         """The combination of a stage of the plan."""
@@ -84,7 +87,7 @@ class Combinations:
         return min(int(stage.params["recipe"]["batch_size"]), self.images(stage, "train"))
 
     def _make(self, stage: Stage) -> Combination:
-        own = {technique.__module__ for technique in self._known.values()} if stage.kind == "train" else ()
+        own = self._modules if stage.kind == "train" else ()
         code = {module: digest for module, digest in stage.params["code"].items() if module not in own}
         machine = {name: stage.params[name] for name in ("software", "device") if name in stage.params}
         group: dict[str, Any] = {**machine, "code": code, "workers": self.workers}
@@ -110,9 +113,8 @@ class Combinations:
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """The core's settings that may cost time."""
-        owned = {field for technique in self._known.values() for field in _fields(technique)}
-        if stage.kind not in ("train", "evaluate"):  # a technique's own stage: its settings are its own
-            owned = set()
+        own = stage.kind not in ("train", "evaluate")  # a technique's own stage: its settings are its own
+        owned = set() if own else self._owned
         found = {
             name: value
             for name, value in stage.params["recipe"].items()
@@ -134,12 +136,12 @@ class Combinations:
         recipe, found = stage.params["recipe"], {}
         for name in stage.params.get("techniques", ()):
             technique = self._known[name]
-            settings = {field: recipe[field] for field in sorted(_fields(technique)) if field in recipe}
+            settings = {field: recipe[field] for field in self._fields[name] if field in recipe}
             if technique.applies_to == "rise":
                 settings["earlier sizes"] = stage.params["phase"]["earlier_sizes"]
             found[name] = canonical([settings, stage.params["code"].get(technique.__module__, "")])
         return found
 
 
-def _fields(technique: type[Technique]) -> set[str]:
-    return {technique.field, *technique.settings.model_fields}
+def _fields(technique: type[Technique]) -> list[str]:
+    return sorted({technique.field, *technique.settings.model_fields})

@@ -57,13 +57,15 @@ class Forecast:
     def predict(self, plan: Plan, workers: int) -> Prediction | None:
         """The prediction of a plan, or None where nothing of it is known."""
         combinations = Combinations(plan, workers)
+        startup = self.shelf.get(startup_of(combinations))
+        if startup is None:
+            return None
         measured = {}
         for stage in plan.stages.values():
             combination = combinations.of(stage)
             if combination not in measured and (found := self.shelf.get(combination)) is not None:
                 measured[combination] = found
-        startup = self.shelf.get(startup_of(combinations))
-        if not measured or startup is None:
+        if not measured:
             return None
         estimates = Estimates(measured)
         memo: dict[str, Calibration | None] = {}

@@ -1,0 +1,37 @@
+"""Mistakes are one line, whatever is quoted in them; memory that ran out is known in all its forms."""
+
+from __future__ import annotations
+
+import pytest
+
+from sota_bench.errors import UserError, ran_out_of_memory
+
+
+def test_a_problem_that_quotes_a_file_is_shortened_in_the_middle() -> None:
+    error = UserError("d.zip", "", "first words " + "\0\n" * 5000 + " last words", "download it again")
+    line = str(error)
+    assert line.startswith("d.zip: first words") and line.endswith("last words; download it again")
+    assert line.isprintable() and len(line) < 2000
+
+
+@pytest.mark.parametrize(
+    ("error", "ran_out"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:116] DefaultCPUAllocator: can't allocate memory: ..."), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_memory_that_ran_out(error: Exception, ran_out: bool) -> None:
+    assert ran_out_of_memory(error) == ran_out
+
+
+def test_torchs_own_error_is_known() -> None:
+    import torch
+
+    assert ran_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert ran_out_of_memory(caught.value)

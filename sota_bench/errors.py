@@ -1,10 +1,13 @@
-"""The one exception for everything that a user can cause and mend."""
+"""The one exception for everything that a user can cause and mend, and how to tell that memory ran out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MOST_CHARACTERS = 600
+"""Of a problem; a longer one is no line that a person reads."""
 
 
 class UserError(Exception):
@@ -23,7 +26,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         parts = [part for part in (self.place, self.key) if part]
-        line = ": ".join([*parts, self.problem]) + (f"; {self.remedy}" if self.remedy else "")
+        line = ": ".join([*parts, _short(self.problem)]) + (f"; {self.remedy}" if self.remedy else "")
         return _printable(" ".join(line.split()))
 
 
@@ -37,6 +40,19 @@ def in_file(file: Path, table: str) -> Iterator[None]:
             raise
         key = ".".join(part for part in (table, error.key) if part)
         raise UserError(str(file), key, error.problem, error.remedy) from error
+
+
+def _short(problem: str) -> str:
+    """A problem that quotes a whole file, as some libraries' own messages do, without its middle."""
+    return problem if len(problem) <= MOST_CHARACTERS else f"{problem[:400]} ... {problem[-100:]}"
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on the host or on a GPU; torch says so in errors of several types."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    phrases = ("can't allocate memory", "out of memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
 
 
 def _printable(line: str) -> str:

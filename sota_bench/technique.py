@@ -303,11 +303,12 @@ class Technique:
         return None
 
     def state(self) -> dict[str, Tensor]:
-        """What must travel with a checkpoint (the normalization statistics)."""
+        """What must travel with a checkpoint (the normalization statistics), and what evolves from step to step: a
+        phase that was stopped in the middle goes on from it."""
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes back what :meth:`state` gave, or what :meth:`compute` gave, before the first hook is called."""
+        """Takes back what :meth:`state` gave, or what :meth:`compute` gave, before the first step."""
 
     def describe(self) -> dict[str, Any]:
         """Numbers worth a line in the report (JSON values): the statistics used, the sizes drawn."""

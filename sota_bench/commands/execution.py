@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sota_bench.engine.stages import LEFT_OUT_NOW
 from sota_bench.plan.made import record
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
@@ -31,6 +30,8 @@ class EngineOptions:
         disk_limit: bytes above which checkpoints that nothing needs are removed, or None.
         stall_s: seconds without progress after which a stage is stopped.
         checkpoint_s: seconds between checkpoints inside a phase.
+        accumulate: whether steps that do not fit into memory are computed in smaller parts.
+        memory_limit: bytes of a worker above which its stage is ended, or None.
     """
 
     workers: int
@@ -39,6 +40,8 @@ class EngineOptions:
     disk_limit: int | None = None
     stall_s: float = 900.0
     checkpoint_s: float = 300.0
+    accumulate: bool = True
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,9 @@ def execute(
     from sota_bench.plan.why import Reasons, to_run
 
     started, grid = time.monotonic(), plan.grid
+    context = {"checkpoint_s": options.checkpoint_s, "accumulate": options.accumulate}
     stages = [
-        replace(stage, context={**stage.context, "checkpoint_s": options.checkpoint_s})
+        replace(stage, context={**stage.context, **context})
         for stage in plan.stages.values()
         if selected is None or selected.intersection(stage.trials)
     ]
@@ -113,6 +117,7 @@ def execute(
             retry=again,
             stall_s=options.stall_s,
             disk_limit=options.disk_limit,
+            memory_limit_mb=None if options.memory_limit is None else options.memory_limit / 2**20,
             on_event=view,
         )
     spent = {"measured": (time.monotonic() - started) / 60, "predicted": prediction.run_minutes if prediction else None}
@@ -139,7 +144,7 @@ def must_plan_again(plan: Plan, shelf: Store) -> bool:
     """Whether files turned out not to decode: the next plan leaves them out and counts them."""
     prepare = next(key for key, stage in plan.stages.items() if stage.kind == "prepare")
     row = shelf.row(prepare)
-    return row is not None and row.status == "failed" and LEFT_OUT_NOW in row.reason
+    return row is not None and row.status == "failed" and row.failure == "plan again"
 
 
 def _earlier_parts(shelf: Store, name: str, keys: set[str]) -> list[dict[str, Any]]:

@@ -30,6 +30,12 @@ from sota_bench.commands.options import grid_options, load_grid, machine_of
     show_default=True,
     help="Minutes between checkpoints inside a phase.",
 )
+@click.option(
+    "--no-accumulate",
+    is_flag=True,
+    help="Let a training that does not fit into memory fail, instead of computing its batches in smaller parts.",
+)
+@click.option("--memory-limit", help="End a stage whose process takes more memory than this, such as 8GB.")
 @click.option("--no-calibrate", is_flag=True, help="Do not measure a few steps first to predict the minutes.")
 @click.option("--exclusive-timing", is_flag=True, help="Also measure each combination with nothing else running.")
 @click.option("--enforce-goal", is_flag=True, help="End with exit code 3 when the slowest cell misses the goal.")
@@ -37,7 +43,8 @@ from sota_bench.commands.options import grid_options, load_grid, machine_of
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, engine: str, retry: str | None, fail_fast: bool, disk_limit: str | None, stall_minutes: float,
-    checkpoint_minutes: float, no_calibrate: bool, exclusive_timing: bool, enforce_goal: bool, as_json: bool,
+    checkpoint_minutes: float, no_accumulate: bool, memory_limit: str | None, no_calibrate: bool,
+    exclusive_timing: bool, enforce_goal: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Plan a grid, run what is missing, and render its report."""
     from sota_bench.commands import forecasting
@@ -54,13 +61,16 @@ def command(
     question = load_grid(grid, overrides, seeds, out)
     selected = {trial.id for trial in question.only(only)} if only else None
     limit = parse_bytes("--disk-limit", disk_limit) if disk_limit else None
+    most = parse_bytes("--memory-limit", memory_limit) if memory_limit else None
     goal = question.minutes_per_iteration
     if enforce_goal and goal is None:
         raise UserError("--enforce-goal", "", "the grid has no goal", "write grid.minutes_per_iteration")
     machine = machine_of(store, device, workers)
     question = matched(question, machine, may_measure=True)
     plan, count = make_plan(question, machine)
-    options = EngineOptions(count, bool(retry), fail_fast, limit, 60 * stall_minutes, 60 * checkpoint_minutes)
+    options = EngineOptions(
+        count, bool(retry), fail_fast, limit, 60 * stall_minutes, 60 * checkpoint_minutes, not no_accumulate, most
+    )
     shelf = Store(store)
     with shelf.hold(command_line()):
         prediction = forecasting.forecast(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sota_bench.plan.stage import Stage
 
-FailureKind = Literal["diverged", "out of memory", "crashed", "timeout", "error", "blocked"]
+FailureKind = Literal["diverged", "out of memory", "crashed", "timeout", "plan again", "error", "blocked"]
 
 
 class Stopped(BaseException):
@@ -21,6 +21,11 @@ class Stopped(BaseException):
 
 class Diverged(Exception):
     """The training left the finite numbers (a loss or weight that is NaN or infinite); the text says which and when."""
+
+
+class PlanAgain(Exception):
+    """The stage cannot be what was planned, and a new plan would be another: files that do not decode are left out from
+    now on. The text says which."""
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench import registry
-from sota_bench.engine.messages import Outcome, Progress
-from sota_bench.errors import UserError
+from sota_bench.engine.messages import Outcome, PlanAgain, Progress
 from sota_bench.grid.recipe import recipe_type
 from sota_bench.plan.stage import Stage
 from sota_bench.technique import Technique
 
 PRELOAD = ("sota_bench.training.train", "sota_bench.training.evaluate")
 """Imported by a worker that waits for its first stage."""
-LEFT_OUT_NOW = "left out from now on"
-"""Says that the source has noted files that do not decode, so that a new plan does without them."""
 
 CHECKPOINT_S = 300.0
 """Seconds between two checkpoints inside a phase, where the grid does not say."""
@@ -41,6 +38,7 @@ def execute(
 
     Raises:
         Diverged: the training left the finite numbers.
+        PlanAgain: images turned out not to decode; their source leaves them out from now on.
     """
     if stage.kind == "prepare":
         return _prepare(stage, workspace, progress)
@@ -68,7 +66,8 @@ def execute(
         techniques = make(params["techniques"], recipe)
         checkpoint_s = float(stage.context.get("checkpoint_s", CHECKPOINT_S))
         weights = str(stage.context.get("weights", ""))
-        return train(params, inputs, workspace, techniques, recipe, on, progress, checkpoint_s, weights)
+        accumulate = bool(stage.context.get("accumulate", True))
+        return train(params, inputs, workspace, techniques, recipe, on, progress, checkpoint_s, weights, accumulate)
     if stage.kind == "evaluate":
         return evaluate(params, inputs, workspace, make, recipe, recipe_of, on, progress)
     if stage.kind == "probe":
@@ -99,7 +98,7 @@ def _prepare(stage: Stage, workspace: Path, progress: Callable[[Progress], None]
         path, reason = about["left_out"][0]
         count = len(about["left_out"])
         problem = f"{count} images cannot be decoded, such as {path} ({reason})"
-        raise UserError("data", "", problem, f"they are {LEFT_OUT_NOW}: run again")
+        raise PlanAgain(f"data: {problem}; they are left out from now on: run again")
     manifest.save(workspace / "manifest.csv")
     return Outcome({"cache": about}, {"prepare": time.perf_counter() - started}, 0.0)
 

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from sota_bench.engine import messages
 from sota_bench.engine.messages import Outcome, Progress, RunStage, Stopped, WorkerSettings
-from sota_bench.errors import UserError
+from sota_bench.errors import UserError, ran_out_of_memory
 from sota_bench.store import artifacts, files
 
 HEARTBEAT_S = 1.0
@@ -49,7 +49,7 @@ def classify(error: BaseException) -> tuple[str, str]:
         error: what the stage raised.
 
     Returns:
-        ``diverged``, ``out of memory``, ``disk full`` or ``error``, and the line.
+        ``diverged``, ``out of memory``, ``disk full``, ``plan again`` or ``error``, and the line.
     """
     text = " ".join(str(error).split())
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -57,17 +57,13 @@ def classify(error: BaseException) -> tuple[str, str]:
         return "disk full", line
     if isinstance(error, FloatingPointError | messages.Diverged):
         return "diverged", text or line
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _ran_out(error, text):
+    if ran_out_of_memory(error):
         return "out of memory", line
+    if isinstance(error, messages.PlanAgain):
+        return "plan again", text
     if isinstance(error, UserError):
         return "error", text
     return "error", line
-
-
-def _ran_out(error: BaseException, text: str) -> bool:
-    """Whether a plain ``RuntimeError`` is torch's way to say that an allocation failed."""
-    phrases = ("can't allocate memory", "out of memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(phrase in text for phrase in phrases)
 
 
 def non_finite(value: Any, path: str = "values") -> str:

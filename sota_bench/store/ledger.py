@@ -37,8 +37,8 @@ class StageRow:
 
     Attributes:
         status: ``running``, ``done``, ``failed``, ``blocked`` or ``interrupted``.
-        failure: kind of the failure (``diverged``, ``out of memory``, ``crashed``, ``timeout``, ``error``,
-            ``blocked``), "" without one.
+        failure: kind of the failure (``diverged``, ``out of memory``, ``crashed``, ``timeout``, ``plan again``,
+            ``error``, ``blocked``), "" without one.
         reason: one line for people.
         log: path of the log file, relative to the store.
         pid: process that ran it last.

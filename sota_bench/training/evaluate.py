@@ -21,11 +21,12 @@ from sota_bench import metrics
 from sota_bench.engine.messages import Outcome, Progress
 from sota_bench.randomness import generator
 from sota_bench.technique import Technique
-from sota_bench.training import backbone, checkpoint
+from sota_bench.training import backbone
 from sota_bench.training import device as devices
 from sota_bench.training.clock import Usage
 from sota_bench.training.crop import central_boxes, random_resized_boxes
 from sota_bench.training.images import Images
+from sota_bench.training.opened import open_checkpoint, outputs, read_once
 from sota_bench.training.prepared import prepared
 
 
@@ -68,34 +69,6 @@ class BatchViews:
 
     def _sides(self) -> tuple[np.ndarray, np.ndarray]:
         return self.images.heights[self.positions], self.images.widths[self.positions]
-
-
-@lru_cache(maxsize=2)
-def _read(folder: Path) -> checkpoint.Checkpoint:
-    return checkpoint.read(folder, with_optimizer=False)
-
-
-def _outputs(found: checkpoint.Checkpoint, task: str) -> int:
-    """Classes of the head of ``task``."""
-    earlier = next(iter(found.earlier_head.values()), None)
-    return len(found.about["classes"]) if task == found.about["task"] or earlier is None else int(earlier.shape[0])
-
-
-def load_model(
-    folder: Path, size: int, task: str | None, device: torch.device
-) -> tuple[nn.Module, checkpoint.Checkpoint]:
-    """The network of a checkpoint in evaluation mode at ``size``, with the head of ``task`` (None: the one it trained).
-
-    It is built anew each time: position embeddings that are resampled twice are not those resampled once, so a network
-    that served another size before would answer differently.
-    """
-    found = _read(folder)
-    task = task or found.about["task"]
-    state = dict(found.model) if task == found.about["task"] else {**found.model, **found.earlier_head}
-    model = backbone.rebuild(found.about["backbone"], _outputs(found, task), int(found.about["size"]))
-    model.load_state_dict(state)
-    backbone.resize(model, size)
-    return model.to(device).eval(), found
 
 
 def predict(
@@ -182,18 +155,15 @@ def evaluate(
     devices.reset_peak_memory(device)
     size, task = int(params["size"]), params["task"]
     data = prepared(inputs["data"], params["data"])
-    model, found = load_model(inputs["checkpoint"], size, task, device)
-    trained = trained_recipe(found.about["recipe"])
-    chain = list(techniques(found.about["techniques"], trained))
-    checkpoint.restore_techniques(chain, found.techniques)
-    chain += techniques(params["techniques"], recipe)
-    images = data.images(params["split"], device, int(found.about["backbone"]["arguments"]["in_chans"]))
+    opened = open_checkpoint(inputs["checkpoint"], size, task, techniques, trained_recipe, device)
+    chain = [*opened.techniques, *techniques(params["techniques"], recipe)]
+    images = data.images(params["split"], device, opened.channels)
     if len(images) == 0:
         raise ValueError(f"the {params['split']} split has no images")
     devices.synchronize(device)
     started = time.perf_counter()
     seed = int(params["seed"])
-    log_probabilities, latency = predict(model, chain, images, recipe, trained, size, seed, progress)
+    log_probabilities, latency = predict(opened.model, chain, images, recipe, opened.recipe, size, seed, progress)
     seconds = time.perf_counter() - started
     labels = data.labels[params["split"]]
     save_file(
@@ -224,7 +194,7 @@ def _cost(built: str, name: str, classes: int, trained_size: int, size: int) -> 
 def cost(folder: Path, size: int, task: str) -> dict[str, int]:
     """``params``, ``layers`` (with a weight of two or more dimensions) and ``flops`` of one image's forward pass at
     ``size``, counted by torch (two per multiply-add)."""
-    found = _read(folder)
+    found = read_once(folder)
     about = found.about
     arguments = json.dumps(about["backbone"]["arguments"], sort_keys=True)
-    return dict(_cost(arguments, about["backbone"]["name"], _outputs(found, task), int(about["size"]), size))
+    return dict(_cost(arguments, about["backbone"]["name"], outputs(found, task), int(about["size"]), size))

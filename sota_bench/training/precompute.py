@@ -19,8 +19,8 @@ from sota_bench.technique import Technique
 from sota_bench.training import backbone, checkpoint
 from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes
-from sota_bench.training.evaluate import load_model
 from sota_bench.training.images import Images
+from sota_bench.training.opened import Opened, open_checkpoint
 from sota_bench.training.prepared import prepared
 
 COMPUTED = "computed.safetensors"
@@ -35,12 +35,16 @@ class Inputs:
 
     seed: int
     images: Images
-    model: nn.Module | None
+    opened: Opened | None
     size: int
-    on_input: Callable[[Tensor], Tensor]
     progress: Callable[[Progress], None]
     limits: list[int]
     earlier: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def model(self) -> nn.Module | None:
+        """The network before the rise; None where there is none."""
+        return self.opened.model if self.opened else None
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation float64 [C] of the training pixels, in units of 0..255."""
@@ -57,7 +61,7 @@ class Inputs:
             boxes = central_boxes(self.images.heights[positions], self.images.widths[positions], 1.0)
             pixels = self.images.batch(positions, boxes, np.zeros(len(positions), dtype=bool), self.size)
             labels = self.images.labels[torch.from_numpy(positions)].to(pixels.device)
-            yield self.on_input(pixels), labels
+            yield self.opened.on_input(pixels) if self.opened else pixels, labels
             self.progress(Progress(first + len(positions), count))
 
 
@@ -89,23 +93,14 @@ def precompute(
     started = time.perf_counter()
     devices.reset_peak_memory(device)
     data = prepared(inputs["data"], params["data"])
-    model: nn.Module | None = None
-    chain: list[Technique] = []
-    size = int(params.get("size", 0))
+    opened, size = None, int(params.get("size", 0))
     if "checkpoint" in inputs:
-        model, found = load_model(inputs["checkpoint"], size, params["task"], device)
-        chain = list(techniques(found.about["techniques"], trained_recipe(found.about["recipe"])))
-        checkpoint.restore_techniques(chain, found.techniques)
-
-    def on_input(pixels: Tensor) -> Tensor:
-        for other in chain:
-            pixels = other.on_input(pixels)
-        return pixels
-
+        opened = open_checkpoint(inputs["checkpoint"], size, params["task"], techniques, trained_recipe, device)
+    model = opened.model if opened else None
     images = data.images("train", device, recipe.in_chans)
     ready = time.perf_counter()
     earlier = _earlier(inputs["earlier"], params, model, device) if "earlier" in inputs else {}
-    given = Inputs(int(params["seed"]), images, model, size, on_input, progress, [], earlier)
+    given = Inputs(int(params["seed"]), images, opened, size, progress, [], earlier)
     computed = technique.compute(given)
     checkpoint.write_tensors(workspace / COMPUTED, computed)
     devices.synchronize(device)

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sota_bench import metrics
 from sota_bench.engine.messages import Outcome, Progress
 from sota_bench.technique import Technique
-from sota_bench.training import checkpoint
 from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes
-from sota_bench.training.evaluate import load_model
 from sota_bench.training.images import Images
+from sota_bench.training.opened import Opened, open_checkpoint
 from sota_bench.training.prepared import prepared
 
 MOST_IMAGES = 20_000
@@ -68,11 +67,10 @@ def standardize(train: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _features(
-    model: nn.Module, techniques: Sequence[Technique], images: Images, recipe: Any, size: int,
-    limit: int | None, done: Callable[[int], None],
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+    opened: Opened, images: Images, recipe: Any, size: int, limit: int | None, done: Callable[[int], None]
+) -> tuple[Tensor, Tensor]:
     """Pooled features float64 [N, D] of central crops, as the head gets them, and labels int64 [N]."""
-    count = len(images) if limit is None else min(limit, len(images))
+    model, count = opened.model, len(images) if limit is None else min(limit, len(images))
     spread = np.linspace(0, len(images) - 1, count).round().astype(np.int64)
     found = []
     with torch.inference_mode():
@@ -80,10 +78,8 @@ def _features(
             positions = spread[first : first + recipe.eval_batch_size]
             boxes = central_boxes(images.heights[positions], images.widths[positions], recipe.eval_crop)
             pixels = images.batch(positions, boxes, np.zeros(len(positions), dtype=bool), size)
-            for technique in techniques:  # normalization
-                pixels = technique.on_input(pixels)
             with devices.autocast(images.device, recipe.precision):
-                maps = model.forward_features(pixels)  # type: ignore[operator]
+                maps = model.forward_features(opened.on_input(pixels))  # type: ignore[operator]
                 found.append(model.forward_head(maps, pre_logits=True).double())  # type: ignore[operator]
             done(len(positions))
     return torch.cat(found).clone(), images.labels[torch.from_numpy(spread)].to(images.device)
@@ -116,11 +112,8 @@ def probe(
     size, choice = int(params["size"]), params["data"]["choice"]
     data = prepared(inputs["data"], params["data"])
     prepared(inputs["data"], {**params["train_data"], "choice": choice})
-    model, found = load_model(inputs["checkpoint"], size, None, device)
-    chain = list(techniques(found.about["techniques"], trained_recipe(found.about["recipe"])))
-    checkpoint.restore_techniques(chain, found.techniques)
-    channels = int(found.about["backbone"]["arguments"]["in_chans"])
-    train, judged = data.images("train", device, channels), data.images(params["split"], device, channels)
+    opened = open_checkpoint(inputs["checkpoint"], size, None, techniques, trained_recipe, device)
+    train, judged = (data.images(split, device, opened.channels) for split in ("train", params["split"]))
     if len(judged) == 0:
         raise ValueError(f"the {params['split']} split has no images")
     total, seen = min(len(train), MOST_IMAGES) + len(judged), 0
@@ -131,8 +124,8 @@ def probe(
         progress(Progress(seen, total, note=f"probe at {size} px"))
 
     started = time.perf_counter()
-    features, labels = _features(model, chain, train, recipe, size, MOST_IMAGES, done)
-    others, _ = _features(model, chain, judged, recipe, size, None, done)
+    features, labels = _features(opened, train, recipe, size, MOST_IMAGES, done)
+    others, _ = _features(opened, judged, recipe, size, None, done)
     features, others = standardize(features, others)
     weight, offset = fit_linear(features, labels, len(data.classes))
     scores = torch.log_softmax(others @ weight.T + offset, dim=1).cpu().numpy()

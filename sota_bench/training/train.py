@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,14 @@ from torch import Tensor, nn
 from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
 from sota_bench.randomness import derive, generator
 from sota_bench.technique import Technique
-from sota_bench.training import backbone, checkpoint
+from sota_bench.training import backbone, checkpoint, partial
 from sota_bench.training import device as devices
 from sota_bench.training import optimizer as optimizers
+from sota_bench.training.accumulation import Accumulation
 from sota_bench.training.clock import StepClock, Usage
 from sota_bench.training.crop import random_resized_boxes
 from sota_bench.training.images import Images
+from sota_bench.training.partial import Position
 from sota_bench.training.phase import Phase
 from sota_bench.training.prepared import prepared
 
@@ -35,24 +35,6 @@ SAMPLED_STEPS = 16
 
 CHECK_STEPS = 25
 """Steps between two looks at the loss: each look makes a GPU wait."""
-
-
-@dataclass
-class Position:
-    """Where a phase stands; what a resumed phase goes on from, beside the tensors."""
-
-    epoch: int = 0
-    step: int = 0
-    loss_count: int = 0
-    epoch_s: float = 0.0
-    epoch_images: int = 0
-    curve: list[dict[str, float]] = field(default_factory=list)
-    step_ms: list[float] = field(default_factory=list)
-    train_s: float = 0.0
-    mixed: float = -1.0
-    sizes_drawn: dict[str, int] = field(default_factory=dict)
-    pixels: int = 0
-    input: dict[str, list[float]] = field(default_factory=dict)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -83,6 +65,7 @@ def train(
     progress: Callable[[Progress], None],
     checkpoint_s: float,
     weights: str = "",
+    accumulate: bool = True,
 ) -> Outcome:
     """Trains one phase and leaves its checkpoint in ``workspace``.
 
@@ -96,6 +79,7 @@ def train(
         progress: told after every step; may raise ``Stopped``, upon which a partial checkpoint is written.
         checkpoint_s: seconds between two partial checkpoints.
         weights: where the pretrained weights lie, for a first phase that starts from them.
+        accumulate: whether a step that does not fit into memory is computed in smaller parts (see ``accumulation``).
 
     Raises:
         Diverged: the loss is not finite.
@@ -134,7 +118,8 @@ def train(
     if before is not None and recipe.optimizer_at_switch == "keep":
         optimizers.load_state(optimizer, before.optimizer)
     loss_sum = torch.zeros((), device=device)
-    at = _resume(workspace, model, optimizer, loss_sum)
+    at = partial.resume(workspace, model, optimizer, techniques, loss_sum)
+    memory = Accumulation(model, at.micro_batch, accumulate)
     forward = torch.compile(model) if recipe.compile == "on" else model
     mixing = _turn_takers(techniques)
     batch = recipe.batch_at(size)
@@ -153,7 +138,6 @@ def train(
             position = offset + epoch * steps + step
             rate = optimizers.learning_rate(recipe.schedule, position, total, recipe.lr, recipe.warmup)
             optimizers.set_learning_rate(optimizer, rate)
-            torch.manual_seed(derive(seed, "dropout", clock, step))  # some backbones drop out by default
 
             positions = order[step * batch : (step + 1) * batch]
             step_size = size
@@ -176,23 +160,32 @@ def train(
                 at.input = _moments(pixels)
             pixels = pixels.contiguous(memory_format=layout)
 
-            with devices.autocast(device, precision):
-                logits = forward(pixels)
-            loss = data_loss = cross_entropy(logits, targets)
-            for technique in techniques:  # EWC
-                term = technique.penalty(phase)
-                loss = loss if term is None else loss + term
-            loss.backward()
+            for attempt in memory.attempts(pixels):  # one, and more in smaller parts where memory runs out
+                with attempt:
+                    torch.manual_seed(derive(seed, "dropout", clock, step))  # some backbones drop out by default
+                    logits = loss = data_loss = torch.zeros((), device=device)  # lets go of a failed attempt's graph
+                    for part, share in memory.parts():
+                        with devices.autocast(device, precision):
+                            logits = forward(pixels[part])
+                        loss = share * cross_entropy(logits, targets[part])
+                        data_loss = data_loss + loss.detach()
+                        if part.stop == len(pixels):  # once a step
+                            for technique in techniques:  # EWC
+                                term = technique.penalty(phase)
+                                loss = loss if term is None else loss + term
+                        loss.backward()
             if recipe.gradient_clip:
                 nn.utils.clip_grad_norm_(phase.model.parameters(), recipe.gradient_clip)
             optimizer.step()
             optimizer.zero_grad()
 
-            loss_sum += data_loss.detach() * len(positions)  # comparable whatever is added to it
+            loss_sum += data_loss * len(positions)  # comparable whatever is added to it
             at.loss_count += len(positions)
             at.epoch_images += len(positions)
             at.sizes_drawn[str(step_size)] = at.sizes_drawn.get(str(step_size), 0) + 1
             at.pixels += len(positions) * step_size**2
+            at.micro_batch = memory.micro_batch
+            at.accumulated += len(memory.parts()) > 1
             last = step + 1 == steps
             compiles = recipe.compile == "on" and tuple(pixels.shape) not in compiled
             synchronous = last or compiles or step % CHECK_STEPS == 0
@@ -209,7 +202,10 @@ def train(
             else:
                 at.epoch_s += spent
                 at.train_s += spent
-                at.step_ms += step_ms
+                if memory.shrank:  # its time is that of several attempts
+                    timer.forget()
+                else:
+                    at.step_ms += step_ms
             if synchronous:
                 at.step_ms += timer.settle()
             at.epoch, at.step = epoch, step + 1
@@ -220,10 +216,10 @@ def train(
             try:
                 progress(_progress(at, about, epoch, steps, batch, len(images), spent))
             except Stopped:
-                _save_partial(workspace, model, optimizer, loss_sum, at)
+                partial.save(workspace, model, optimizer, techniques, loss_sum, at)
                 raise
             if now - saved > checkpoint_s:
-                _save_partial(workspace, model, optimizer, loss_sum, at)
+                partial.save(workspace, model, optimizer, techniques, loss_sum, at)
                 saved = time.perf_counter()
             step_started = time.perf_counter()
             timer.begin()
@@ -248,8 +244,7 @@ def train(
         {technique.name: technique.state() for technique in techniques},
         earlier_head,
     )
-    for leftover in workspace.glob("partial.*"):
-        leftover.unlink()
+    partial.remove(workspace)
     values = {
         "curve": at.curve,
         "steps": sum(at.sizes_drawn.values()),
@@ -263,6 +258,8 @@ def train(
         "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         **usage.values(),
     }
+    if at.accumulated:
+        values["accumulated"] = {"micro_batch": at.micro_batch, "steps": at.accumulated}
     seconds = {"prepare": setup_s, "compile": compile_s, "train": at.train_s}
     return Outcome(values, seconds, devices.peak_memory_mb(device))
 
@@ -388,37 +385,3 @@ def _tail(step_ms: Sequence[float]) -> dict[str, float]:
     median, p90, p99 = np.percentile(steady, [50, 90, 99])
     return {"first": round(step_ms[0], 3) if step_ms else 0.0, "median": round(float(median), 3),
             "p90": round(float(p90), 3), "p99": round(float(p99), 3)}  # fmt: skip
-
-
-def _save_partial(
-    workspace: Path, model: nn.Module, optimizer: torch.optim.Optimizer, loss_sum: Tensor, at: Position
-) -> None:
-    """Writes tensors, then the position that names them: a kill in between leaves the older pair valid."""
-    name = f"partial.{at.epoch}-{at.step}.safetensors"
-    tensors = {f"model/{key}": value for key, value in model.state_dict().items()}
-    tensors |= {f"optimizer/{key}": value for key, value in optimizers.state_by_name(optimizer).items()}
-    checkpoint.write_tensors(workspace / name, {**tensors, "loss_sum": loss_sum})
-    position = workspace / "partial.json.tmp"
-    position.write_text(json.dumps({"tensors": name, "at": asdict(at)}))
-    position.replace(workspace / "partial.json")
-    for old in workspace.glob("partial.*.safetensors"):
-        if old.name != name:
-            old.unlink()
-
-
-def _resume(workspace: Path, model: nn.Module, optimizer: torch.optim.Optimizer, loss_sum: Tensor) -> Position:
-    """Takes back a partial checkpoint, if there is a whole one; its draws go on where they stopped."""
-    position = workspace / "partial.json"
-    if not position.exists():
-        return Position()
-    try:
-        found = json.loads(position.read_text())
-        tensors = load_file(str(workspace / found["tensors"]))
-        at = Position(**found["at"])
-    except Exception:  # a damaged partial checkpoint costs time, never a wrong number: the phase starts again
-        return Position()
-    model.load_state_dict({key[6:]: value for key, value in tensors.items() if key.startswith("model/")})
-    state = {key[10:]: value for key, value in tensors.items() if key.startswith("optimizer/")}
-    optimizers.load_state(optimizer, state)
-    loss_sum.copy_(tensors["loss_sum"])
-    return at

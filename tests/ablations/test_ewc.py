@@ -271,7 +271,7 @@ def test_the_second_rise_is_held_to_all_before_it(lab: Lab) -> None:
 def test_the_second_size_alone_is_a_fresh_fisher_information(lab: Lab) -> None:
     """Against the definition, on the checkpoint after the second phase and the images as the stage crops them."""
     from sota_bench.training.crop import central_boxes
-    from sota_bench.training.evaluate import load_model
+    from sota_bench.training.opened import load_model
     from sota_bench.training.prepared import prepared
 
     ran = lab.run(LONG, 'mitigation = ["ewc"]\newc_lambda = [1000.0]\newc_decay = [1.0, 0.5, 0.0]')

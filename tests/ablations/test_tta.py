@@ -162,7 +162,7 @@ def test_stored_predictions_are_of_the_same_images(ran: Any) -> None:
 def test_evaluation_with_flip_is_the_mean_of_both_sides_by_hand(ran: Any, lab: Lab) -> None:
     from PIL import Image
 
-    from sota_bench.training.evaluate import load_model
+    from sota_bench.training.opened import load_model
 
     folder = ran.checkpoint()
     model, found = load_model(folder, 32, "main", torch.device("cpu"))

@@ -3,8 +3,8 @@
 import gzip
 import io
 import os
-import shutil
 import pickle
+import shutil
 import tarfile
 import zipfile
 

@@ -12,7 +12,8 @@ from sota_bench.errors import UserError
 from sota_bench.grid.recipe import recipe_type
 from sota_bench.training import backbone, checkpoint
 from sota_bench.training.backbone import resize
-from sota_bench.training.evaluate import _cost, cost, load_model
+from sota_bench.training.evaluate import _cost, cost
+from sota_bench.training.opened import load_model
 
 CPU = torch.device("cpu")
 

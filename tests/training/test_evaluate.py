@@ -63,7 +63,7 @@ def test_a_part_of_the_central_crop_is_a_setting(lab: Lab) -> None:
 
 def test_batch_norm_statistics_do_not_move(lab: Lab) -> None:
     from sota_bench.training import checkpoint
-    from sota_bench.training.evaluate import load_model
+    from sota_bench.training.opened import load_model
 
     ran = lab.run()
     model, _ = load_model(ran.checkpoint(), 32, "main", torch.device("cpu"))

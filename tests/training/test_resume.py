@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lab import Lab, Ran, ignore
 from safetensors.torch import load_file
+from torch import Tensor
 
 from sota_bench.engine.messages import Diverged, Progress, Stopped
 from sota_bench.engine.stages import execute
 from sota_bench.plan.stage import Stage
+from sota_bench.technique import Technique
 from sota_bench.training import optimizer as optimizers
 from sota_bench.training import train
 
@@ -76,7 +80,9 @@ def test_a_kill_between_two_writes_costs_time_and_no_number(lab: Lab) -> None:
     """Whatever of the partial checkpoint is missing or damaged, the phase ends with the same bits."""
     _, stages = phases(lab)
     stage = stages[0]
-    for damage in ("no tensors", "half tensors", "half position", "empty position", "stray file"):
+    damages = ("no tensors", "half tensors", "a bit of the tensors", "half position", "empty position",
+               "a digit of the position", "stray file")  # fmt: skip
+    for damage in damages:
         folder = lab.folder / "damaged" / damage
         folder.mkdir(parents=True)
         inputs = {role: lab.folders[key] for role, key in stage.parents.items()}
@@ -88,6 +94,12 @@ def test_a_kill_between_two_writes_costs_time_and_no_number(lab: Lab) -> None:
             tensors.unlink()
         elif damage == "half tensors":
             tensors.write_bytes(tensors.read_bytes()[:1000])
+        elif damage == "a bit of the tensors":
+            content = bytearray(tensors.read_bytes())
+            content[-100] ^= 4
+            tensors.write_bytes(content)
+        elif damage == "a digit of the position":
+            position.write_text(position.read_text().replace('"step": 2', '"step": 1'))
         elif damage == "half position":
             position.write_bytes(position.read_bytes()[:40])
         elif damage == "empty position":
@@ -108,6 +120,52 @@ def _stop_after(steps: int) -> Callable[[Progress], None]:
             raise Stopped
 
     return progress
+
+
+class Momentum(Technique):
+    """A technique whose state evolves: it moves each batch by a running mean of the batches before."""
+
+    name = "momentum"
+
+    def __init__(self, recipe: Any) -> None:
+        super().__init__(recipe)
+        self.mean, self.steps = torch.zeros(3), torch.zeros((), dtype=torch.int64)
+
+    def on_batch(self, images: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        moved = (images + rng.normal() * self.mean.view(1, 3, 1, 1)).clamp(0, 255)
+        self.mean = 0.9 * self.mean + 0.1 * images.mean(dim=(0, 2, 3))
+        self.steps = self.steps + 1
+        return moved, targets
+
+    def state(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "steps": self.steps}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.mean, self.steps = state["mean"].clone(), state["steps"].clone()
+
+
+@pytest.mark.parametrize("stops", [(1,), (4, 1, 3), (STEPS,)])
+@pytest.mark.parametrize("phase", [0, 1])
+def test_a_state_that_evolves_goes_on_where_it_stood(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, phase: int, stops: tuple[int, ...]
+) -> None:
+    """Within a phase, in the middle of an epoch, and from one phase to the next."""
+    original = train.train
+
+    def with_momentum(params: Any, inputs: Any, workspace: Any, techniques: Any, recipe: Any, *rest: Any) -> Any:
+        return original(params, inputs, workspace, [*techniques, Momentum(recipe)], recipe, *rest)
+
+    monkeypatch.setattr(train, "train", with_momentum)
+    _, stages = phases(lab)
+    first, _ = lab.run_apart(stages[0])
+    monkeypatch.setitem(lab.folders, stages[0].key, first)
+    whole, _ = lab.run_apart(stages[phase])
+    folder, _ = lab.run_apart(stages[phase], stops)
+    assert same(folder, whole)
+    state = load_file(folder / "techniques.safetensors")
+    assert int(state["momentum/steps"]) == STEPS * (phase + 1)
+    plain = load_file(lab.folder / "artifacts" / stages[phase].key / "model.safetensors")
+    assert any(not torch.equal(plain[key], value) for key, value in load_file(folder / "model.safetensors").items())
 
 
 def test_checkpoints_by_the_clock_change_nothing(lab: Lab) -> None:

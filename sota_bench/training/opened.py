@@ -1,0 +1,91 @@
+"""A checkpoint opened for use: its network at some size, its techniques with their state, and its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sota_bench.technique import Technique
+from sota_bench.training import backbone, checkpoint
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What evaluations, probes and precompute stages read of a checkpoint.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        techniques: those that it was trained with, with the state that travelled with it.
+        recipe: the settings that it was trained with.
+        channels: that its input has.
+    """
+
+    model: nn.Module
+    techniques: list[Technique]
+    recipe: Any
+    channels: int
+
+    def on_input(self, pixels: Tensor) -> Tensor:
+        """The last step before the network, as in its training (normalization)."""
+        for technique in self.techniques:
+            pixels = technique.on_input(pixels)
+        return pixels
+
+
+def open_checkpoint(
+    folder: Path,
+    size: int,
+    task: str | None,
+    techniques: Callable[[Sequence[str], Any], Sequence[Technique]],
+    trained_recipe: Callable[[Mapping[str, Any]], Any],
+    device: torch.device,
+) -> Opened:
+    """Opens a checkpoint.
+
+    Args:
+        folder: of the training stage.
+        size: pixels of both sides.
+        task: whose head the network has; None for the one that it trained.
+        techniques: makes techniques from their names and a recipe.
+        trained_recipe: the recipe of the checkpoint from the settings stored in it.
+        device: where to.
+    """
+    model, found = load_model(folder, size, task, device)
+    recipe = trained_recipe(found.about["recipe"])
+    chain = list(techniques(found.about["techniques"], recipe))
+    checkpoint.restore_techniques(chain, found.techniques)
+    return Opened(model, chain, recipe, int(found.about["backbone"]["arguments"]["in_chans"]))
+
+
+@lru_cache(maxsize=2)
+def read_once(folder: Path) -> checkpoint.Checkpoint:
+    return checkpoint.read(folder, with_optimizer=False)
+
+
+def outputs(found: checkpoint.Checkpoint, task: str) -> int:
+    """Classes of the head of ``task``."""
+    earlier = next(iter(found.earlier_head.values()), None)
+    return len(found.about["classes"]) if task == found.about["task"] or earlier is None else int(earlier.shape[0])
+
+
+def load_model(
+    folder: Path, size: int, task: str | None, device: torch.device
+) -> tuple[nn.Module, checkpoint.Checkpoint]:
+    """The network of a checkpoint in evaluation mode at ``size``, with the head of ``task`` (None: the one it trained).
+
+    It is built anew each time: position embeddings that are resampled twice are not those resampled once, so a network
+    that served another size before would answer differently.
+    """
+    found = read_once(folder)
+    task = task or found.about["task"]
+    state = dict(found.model) if task == found.about["task"] else {**found.model, **found.earlier_head}
+    model = backbone.rebuild(found.about["backbone"], outputs(found, task), int(found.about["size"]))
+    model.load_state_dict(state)
+    backbone.resize(model, size)
+    return model.to(device).eval(), found

@@ -88,6 +88,7 @@ def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: boo
         for term in every
         if (term in terms or len(term) <= 3) and (not within or inside & set(term))
     }
+    base, listed, wanted = _triangular(base, listed, wanted)
     rows = []
     for term in terms:
         others = [columns for name, columns in listed.items() if not set(term) <= set(name)]
@@ -107,6 +108,19 @@ def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: boo
             }
         )
     return rows
+
+
+def _triangular(
+    base: Array, listed: dict[tuple[str, ...], Array], values: Array
+) -> tuple[Array, dict[tuple[str, ...], Array], Array]:
+    """The same least-squares problems with as many rows as columns, by one orthogonal transformation of all of them."""
+    parts = [base, *listed.values(), values[:, None]]
+    if sum(part.shape[1] for part in parts) >= len(values):
+        return base, listed, values
+    triangle = np.linalg.qr(np.hstack(parts), mode="r")
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    first, *middle, last = np.split(triangle, ends, axis=1)
+    return first, dict(zip(listed, middle, strict=True)), last[:, 0]
 
 
 def _residual(design: Array, values: Array) -> tuple[float, int]:

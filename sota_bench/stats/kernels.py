@@ -6,7 +6,6 @@ set of contrasts is ``weights [K, C]``. Missing trials are NaN; only the functio
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -142,6 +141,58 @@ def seed_differences(y: Array, contexts: Array) -> Array:
     return result
 
 
+class Fit(NamedTuple):
+    """``y = cell + block + residual`` by least squares, with the cells eliminated: a table of thousands of cells leaves
+    a system as small as its blocks.
+
+    Attributes:
+        means: of each cell, adjusted for the blocks it lacks [C].
+        counts: rows of each cell [C].
+        moved: how far each cell's blocks are from an even mixture [C, B].
+        inverse: pseudo-inverse of the blocks' information once cells are known [B, B].
+        square: mean square of the residual, 0 without degrees of freedom.
+        df: of the residual.
+    """
+
+    means: Array
+    counts: Array
+    moved: Array
+    inverse: Array
+    square: float
+    df: int
+
+
+def fit_cells(values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | None) -> Fit:
+    """Ordinary least squares of cells and blocks (Searle 1987, Linear Models for Unbalanced Data, chapter 4).
+
+    Args:
+        values: response of each trial [N].
+        cell: index of its cell [N], 0..C-1, every cell occurring.
+        block: index of its block [N], or None for ``y = cell + residual``.
+    """
+    count = np.bincount(cell).astype(float)
+    columns = np.zeros((len(values), 0))
+    if block is not None:
+        columns = np.eye(int(block.max()) + 1)[block][:, 1:]
+        # Centred, so that a cell's coefficient is its mean over the average block also where weights do not sum to 0.
+        columns = columns - columns.mean(axis=0)
+    raw = np.bincount(cell, values) / count
+    moved = (
+        np.stack([np.bincount(cell, column) / count for column in columns.T], axis=1)
+        if columns.size
+        else (np.zeros((len(count), columns.shape[1])))
+    )
+    inside = columns - moved[cell]
+    information = inside.T @ inside
+    inverse = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
+    effects = inverse @ (inside.T @ (values - raw[cell]))
+    residual = values - raw[cell] - inside @ effects
+    rank = int(np.linalg.matrix_rank(inverse, hermitian=True)) if inverse.size else 0
+    df = len(values) - len(count) - rank
+    square = float(residual @ residual) / df if df > 0 else 0.0
+    return Fit(raw - moved @ effects, count, moved, inverse, square, df)
+
+
 def pooled_least_squares(
     values: Array, cell: NDArray[np.intp], seed: NDArray[np.intp] | None, weights: Array
 ) -> Estimate:
@@ -153,25 +204,44 @@ def pooled_least_squares(
         seed: index of its block [N], or None for the plain factorial (``y = cell + residual``).
         weights: contrasts [K, C].
     """
-    from statsmodels.regression.linear_model import OLS
-
-    cells = weights.shape[1]
-    design = np.eye(cells)[cell]
-    if seed is not None:
-        blocks = np.eye(int(seed.max()) + 1)[seed][:, 1:]
-        # Centred, so that a cell's coefficient is its mean over the average seed also where weights do not sum to 0.
-        design = np.hstack([design, blocks - blocks.mean(axis=0)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a rank-deficient design is told apart below, per contrast
-        fit = OLS(values, design).fit()
-    wide = np.hstack([weights, np.zeros((len(weights), design.shape[1] - cells))])
-    value = wide @ fit.params
-    df = np.full(len(weights), float(fit.df_resid))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        se = np.sqrt(((wide @ fit.cov_params()) * wide).sum(axis=1)) if fit.df_resid >= 1 else np.nan * value
-    # A contrast outside the row space of the design is not estimable (cells that share no seed).
-    row_space = np.linalg.pinv(design) @ design
-    outside = np.abs(wide @ row_space - wide).max(axis=1) > 1e-6
+    fit = fit_cells(values, cell, seed)
+    value, moved = weights @ fit.means, weights @ fit.moved
+    variance = fit.square * ((weights**2) @ (1 / fit.counts) + ((moved @ fit.inverse) * moved).sum(axis=1))
+    df = np.full(len(weights), float(fit.df))
+    se = np.sqrt(variance) if fit.df >= 1 else np.nan * value
+    # A contrast whose blocks are not told apart by any cell is not estimable (cells that share no seed).
+    outside = _outside(moved, fit.inverse)
     size = np.full(len(weights), np.abs(values).max())
     return Estimate(np.where(outside, np.nan, value), np.where(outside, np.nan, _no_rounding(se, size)), df)
+
+
+def _outside(moved: Array, inverse: Array) -> NDArray[np.bool_]:
+    """Which rows leave the space that the blocks' information spans."""
+    if not moved.size:
+        return np.zeros(len(moved), dtype=bool)
+    space = np.linalg.pinv(inverse, rcond=1e-10, hermitian=True) @ inverse
+    return np.asarray(np.abs(moved @ space - moved).max(axis=1) > 1e-6)
+
+
+def pairwise_least_squares(
+    values: Array, cell: NDArray[np.intp], seed: NDArray[np.intp] | None
+) -> tuple[Array, Array, float]:
+    """:func:`pooled_least_squares` for the difference of every two cells, without a contrast for each.
+
+    Returns:
+        Cell i minus cell j [C, C] and its standard error [C, C], NaN where it is not estimable; degrees of freedom.
+    """
+    fit = fit_cells(values, cell, seed)
+    value = fit.means[:, None] - fit.means
+    variance = 1 / fit.counts[:, None] + 1 / fit.counts
+    outside = np.zeros(value.shape, dtype=bool)
+    if fit.moved.size:
+        shared = fit.moved @ fit.inverse @ fit.moved.T
+        own = np.diag(shared)
+        variance = variance + own[:, None] + own - 2 * shared
+        space = np.linalg.pinv(fit.inverse, rcond=1e-10, hermitian=True) @ fit.inverse
+        for column in (fit.moved @ space - fit.moved).T:
+            outside |= np.abs(column[:, None] - column) > 1e-6
+    se = np.sqrt(np.maximum(fit.square * variance, 0)) if fit.df >= 1 else np.full_like(value, np.nan)
+    se = _no_rounding(se, float(np.abs(values).max()))
+    return np.where(outside, np.nan, value), np.where(outside, np.nan, se), float(fit.df)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sota_bench.errors import UserError
-from sota_bench.stats.kernels import Array, pooled_least_squares
+from sota_bench.stats.kernels import Array, fit_cells, pairwise_least_squares, pooled_least_squares
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,16 +71,11 @@ def best_set(
         setting = rows.groupby(list(within), sort=False, dropna=False).ngroup().to_numpy()
         scale, most = _of_trainings(values, codes, blocks, setting)
     result = rows[columns].drop_duplicates().reset_index(drop=True)
-    first, second = np.triu_indices(cells, k=1)
-    p = np.ones((cells, cells))
-    if cells > 1:
-        weights = np.eye(cells)[first] - np.eye(cells)[second]
-        value, se, df = pooled_least_squares(values, codes, blocks, weights)
-        se, df = se * scale, np.minimum(df, most)
-        usable = np.isfinite(value) & np.isfinite(se) & (df >= 1)
-        tail = t.sf(np.where(usable, value, 0) / np.where(usable, se, 1), np.where(df >= 1, df, 1))
-        p[second, first] = np.where(usable, tail, 1.0)  # p[i, j]: cell j beats cell i
-        p[first, second] = np.where(usable, 1 - tail, 1.0)
+    ahead, se, df = pairwise_least_squares(values, codes, blocks)
+    se, df = se * scale, min(df, most)
+    usable = np.isfinite(ahead) & np.isfinite(se) & (df >= 1)
+    p = np.where(usable, t.cdf(np.where(usable, ahead / np.where(usable, se, 1), 0), max(df, 1)), 1.0)
+    np.fill_diagonal(p, 1.0)  # p[i, j]: cell j beats cell i
     worst = np.minimum(p.min(axis=1) * max(cells - 1, 1), 1.0)
     result["mean"], result["n"] = direction * found.value, np.bincount(codes)
     result["behind"] = np.nanmax(found.value) - found.value
@@ -110,11 +105,8 @@ def _of_trainings(
 
 def _residual(values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | None) -> tuple[float, int]:
     """Mean square of the residual of ``y = cell + block`` (0 without degrees of freedom), and its df."""
-    columns = [np.eye(int(codes.max()) + 1)[codes] for codes in (cell, block) if codes is not None]
-    design = np.hstack(columns)
-    effects, _, rank, _ = np.linalg.lstsq(design, values, rcond=1e-10)
-    df = len(values) - int(rank)
-    return (float(((values - design @ effects) ** 2).sum()) / df if df else 0.0), df
+    fit = fit_cells(values, np.unique(cell, return_inverse=True)[1], block)
+    return fit.square, fit.df
 
 
 def pareto(minutes: ArrayLike, accuracy: ArrayLike) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from sota_bench.report.text import compact, join, level_text, number, plural
 from sota_bench.report.view import View
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
-MOST_ROWS = 500
+MOST_ROWS = 250
 COSTS = {"params": "Parameters#", "flops": "FLOPs#"}
 
 

@@ -1,4 +1,4 @@
-"""Trials whose batches did not fit into memory and were computed in parts: which, and what that does to a comparison."""
+"""Trials whose batches did not fit into memory and were computed in parts: which, and how that bears on verdicts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ def micro_batch(trained: Iterable[StageResult]) -> float:
 
 
 def notes(trials: pd.DataFrame) -> list[str]:
-    """What must be read before the numbers: that there are such trials, and whether cells differ in it."""
+    """What must be read before the numbers: that there are such trials."""
     done = trials[trials["status"] == "done"]
     if "micro_batch" not in done or not done["micro_batch"].notna().any():
         return []
     parts = done["micro_batch"].dropna()
     size = f"{parts.min():.0f}" if parts.nunique() == 1 else f"{parts.min():.0f} to {parts.max():.0f}"
-    note = (
+    return [
         f"Memory ran out in {plural(len(parts), 'trial')}: batches were computed in parts of at most {size} images "
         "(gradient accumulation). The gradient is the batch's; batch norm and dropout work on each part."
-    )
-    return [note, *difference(trials)]
+    ]
 
 
 def difference(trials: pd.DataFrame) -> list[str]:
@@ -38,14 +37,12 @@ def difference(trials: pd.DataFrame) -> list[str]:
     done = trials[trials["status"] == "done"]
     if "micro_batch" not in done:
         return []
-    ways = (
-        done.assign(way=done["micro_batch"].fillna(0)).groupby("cell")["way"].agg(lambda way: tuple(sorted(set(way))))
-    )
-    if ways.nunique() < 2:
+    ways = {cell: set(part.fillna(0)) for cell, part in done.groupby("cell")["micro_batch"]}
+    if all(way == next(iter(ways.values())) for way in ways.values()):
         return []
-    cells = [str(cell) for cell, way in ways.items() if way != (0.0,)]
+    cells = [str(cell) for cell, way in ways.items() if way != {0.0}]
     shown = ", ".join(cells[:5]) + (f" and {len(cells) - 5} more" if len(cells) > 5 else "")
     return [
         f"Cells differ in gradient accumulation (in parts: {shown}): a network with batch norm or dropout trains "
-        "differently by it, so contrasts with these cells include that. A smaller batch_size for all would not."
+        "differently by it, so contrasts with these cells include that. A smaller batch_size for every cell avoids it."
     ]

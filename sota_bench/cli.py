@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sota_bench.errors import UserError
+from sota_bench.interrupts import INTERRUPTED, LINE, interruptible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,8 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = _run(args)
+        with interruptible():
+            code = _run(args)
         sys.stdout.flush()
+    except KeyboardInterrupt:  # while it was being told
+        return INTERRUPTED
     except BrokenPipeError:
         return _broken_pipe()
     return code
@@ -136,7 +140,7 @@ def _run(args: list[str]) -> int:
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
-        return _fail("interrupted; the same command goes on from here", 130)
+        return _fail(LINE, INTERRUPTED)
     except (BrokenPipeError, SystemExit):
         raise
     except Exception as error:

@@ -19,6 +19,7 @@ from sota_bench.data.cache import FORMAT, file_digest
 from sota_bench.data.decode import BadImage
 from sota_bench.data.source import Source, source_from_spec
 from sota_bench.errors import UserError
+from sota_bench.orphans import kill_pool, start_in_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,8 +142,9 @@ def _decoded(
                     under_way.append(pool.submit(_decode_all, chunks[position + ahead]))
                 for path, image in zip(chunk, images, strict=True):
                     yield path, next(shas), image
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:
+            kill_pool(pool)  # else the end of the block waits for what is under way
+            raise
 
 
 _source: Source | None = None
@@ -151,6 +153,7 @@ _size = 0
 
 def _start(spec: dict[str, Any], size: int) -> None:
     global _source, _size
+    start_in_pool()
     _source, _size = source_from_spec(spec), size
 
 

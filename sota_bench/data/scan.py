@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sota_bench.data import facts
 from sota_bench.data.decode import BadImage, check_header
+from sota_bench.orphans import kill_pool, start_in_pool
 
 Reader = Callable[[str], bytes]
 """Reads one file of a source by its path; picklable."""
@@ -96,7 +97,11 @@ def _map(reader: Reader, chunks: list[list[str]]) -> Iterator[tuple[list[str], l
         return
     # Spawned, not forked: the caller may run threads.
     with ProcessPoolExecutor(min(cores, len(chunks)), get_context("spawn"), _start, (reader,)) as pool:
-        yield from zip(chunks, pool.map(_look_at_all, chunks), strict=True)
+        try:
+            yield from zip(chunks, pool.map(_look_at_all, chunks), strict=True)
+        except BaseException:
+            kill_pool(pool)  # else the end of the block waits for what is under way
+            raise
 
 
 _reader: Reader | None = None
@@ -104,6 +109,7 @@ _reader: Reader | None = None
 
 def _start(reader: Reader) -> None:
     global _reader
+    start_in_pool()
     _reader = reader
 
 

@@ -96,7 +96,7 @@ class Driver:
                         self._tick(time.monotonic() - began)
                 finally:
                     self._stop_running(stopper)
-                self.summary.interrupted = stopper.count > 0 and self.schedule.left() > 0
+                self.summary.interrupted = stopper.count > 0
         except OSError as error:
             raise self.store.trouble(error) from error
         finally:

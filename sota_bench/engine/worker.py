@@ -6,7 +6,6 @@ that stage's log file. The process ends by itself, children included, as soon as
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import importlib
 import os
@@ -27,13 +26,13 @@ from filelock import FileLock, Timeout
 from sota_bench.engine import messages
 from sota_bench.engine.messages import Outcome, Progress, RunStage, Stopped, WorkerSettings
 from sota_bench.errors import UserError, ran_out_of_memory
+from sota_bench.orphans import end_with_parent
 from sota_bench.store import artifacts, files
 
 HEARTBEAT_S = 1.0
 _SEND_EVERY_S = 0.2
 _WORKSPACE_WAIT_S = 60.0
 _IDLE_S = 0.5
-_PR_SET_PDEATHSIG = 1
 
 
 def load(dotted: str) -> Callable[..., Any]:
@@ -220,21 +219,12 @@ def _redirect_output(log: Path, header: str) -> None:
     print(f"--- {header}", flush=True)
 
 
-def _die_with_parent() -> None:
-    """On Linux, have the kernel end this process with its driver, even inside native code that never yields."""
-    parent = os.getppid()
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            _leave()
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")  # short of memory, a worker goes before the driver
-
-
 def main() -> NoReturn:
     """Entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent()
+    end_with_parent()
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")  # short of memory, a worker goes before the driver
     Worker(Connection(int(sys.argv[1]))).serve()
 
 

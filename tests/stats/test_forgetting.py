@@ -1,9 +1,17 @@
 """Forgetting, backward transfer and plasticity, by hand and beside another library's numbers."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from sota_bench.stats import forgetting
+
+REFERENCE: dict[str, Any] = json.loads(
+    (Path(__file__).parents[1] / "references" / "avalanche_forgetting.json").read_text()
+)["matrices"]
 
 MATRIX = [[92.0, 10.0, 12.0, 9.0], [80.0, 90.0, 15.0, 11.0], [84.0, 70.0, 88.0, 20.0], [60.0, 75.0, 81.0, 85.0]]
 
@@ -19,17 +27,19 @@ def test_four_tasks_by_hand() -> None:
     assert found.by_task == pytest.approx((32, 15, 7, None))
 
 
-def test_the_same_matrix_in_avalanche() -> None:
-    """avalanche-lib 0.6.0 on MATRIX gave forgetting {0: 32, 1: 15, 2: 7} and BWT {0: -32, 1: -15, 2: -7}.
-
-    Command: ``m = Forgetting()`` (and ``BWT()``) of avalanche.evaluation.metrics.forgetting_bwt, then
-    ``m.update(k, R[k][k], initial=True)`` for every k, ``m.update(k, R[3][k])`` for k < 3, ``m.result()``. Its
-    forgetting is the first value minus the last one; here every task is at its best when just learned, so that the
-    two definitions agree.
-    """
-    found = forgetting(MATRIX)
-    assert found.by_task[:3] == pytest.approx((32.0, 15.0, 7.0))
-    assert found.backward_transfer == pytest.approx(np.mean([-32.0, -15.0, -7.0]))
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_same_matrices_in_avalanche(name: str) -> None:
+    """Its forgetting is the first value minus the last, as backward transfer counts; Chaudhry's is the best minus the
+    last, which is the same where every task is at its best when just learned."""
+    theirs = REFERENCE[name]
+    found = forgetting(theirs["matrix"])
+    assert found.backward_transfer == pytest.approx(np.mean(theirs["backward_transfer"]))
+    assert np.mean(theirs["forgetting"]) == pytest.approx(-np.mean(theirs["backward_transfer"]))
+    tasks = range(len(theirs["forgetting"]))
+    for task in tasks:
+        column = [row[task] for row in theirs["matrix"]]
+        later = max(column[task:-1]) - column[task]  # what a task gained after it was learned
+        assert found.by_task[task] == pytest.approx(theirs["forgetting"][task] + later)
 
 
 def test_forgetting_counts_from_the_best_and_backward_transfer_from_the_first() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from sota_bench.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from sota_bench.stats import Analysis
 
@@ -135,12 +136,22 @@ def _show(analysis: Analysis) -> None:
         if row["headline"]:
             console.print(Text(f"- {row['words']}"))
     if analysis.screening:
-        margins = (_number(analysis.screening[name]) for name in ("pse", "margin", "simultaneous_margin"))
-        console.print(Text("Screening: Lenth's PSE {}, margin of error {}, simultaneous {}".format(*margins)))
-        for effect in sorted(analysis.screening["effects"], key=lambda effect: -abs(effect["estimate"]))[:15]:
-            console.print(Text(f"- {effect['term']}: {effect['estimate']:+.4g} ({effect['outside']})"))
+        _show_screening(console, analysis.screening)
     for warning in analysis.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"))
+
+
+def _show_screening(console: Console, screening: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    for stratum in screening["strata"]:
+        margins = [_number(stratum[name]) for name in ("pse", "margin", "simultaneous_margin")]
+        said = "Lenth's PSE {}, margin of error {}, simultaneous {}".format(*margins)
+        few = f"{stratum['effects']} effects are too few"
+        console.print(Text(f"Screening {stratum['stratum']}: {said if stratum['pse'] is not None else few}"))
+        effects = [effect for effect in screening["effects"] if effect["stratum"] == stratum["stratum"]]
+        for effect in sorted(effects, key=lambda effect: -abs(effect["estimate"]))[:15]:
+            console.print(Text(f"- {effect['term']}: {effect['estimate']:+.4g} ({effect['outside']})"))
 
 
 def _number(value: float | None) -> str:

@@ -22,7 +22,7 @@ def command(
 ) -> int:  # fmt: skip
     """Train the winner and the baseline with fresh seeds and judge them on the test split."""
     from sota_bench.commands.execution import EngineOptions, command_line, confirmed_name, execute
-    from sota_bench.commands.report import stored_run, stored_tables
+    from sota_bench.commands.report import stored_run
     from sota_bench.errors import UserError
     from sota_bench.grid.expand import Trial
     from sota_bench.plan.make import make_plan
@@ -38,7 +38,7 @@ def command(
         raise UserError("--fresh-seeds", "", problem, f"write for example {','.join(map(str, _fresh(question.seeds)))}")
     machine = machine_of(store, device, workers)
     shelf = Store(store)
-    stored, _ = stored_run(question, grid, machine)
+    stored, about = stored_run(question, grid, machine)
     question = stored.plan.grid  # with the schedules of cells that were compared at equal cost
     selected = stored.trial_table()
     if only:
@@ -64,7 +64,7 @@ def command(
         answer["test"]["over_images"] = _over_images(collector.predictions(), baseline, winner, fresh)
         shelf.end_run(done.run, {**done.about, "confirmation": answer})
         _write(question.out, tested, answer)
-        write(question.out, stored_tables(question, grid, machine))
+        write(question.out, stored.tables({**about, "confirmation": answer}))
     click.echo(json.dumps(answer) if as_json else "\n".join(answer["words"]))
     return 1 if (tested["status"] != "done").any() else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def command(
     exclusive_timing: bool, enforce_goal: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Plan a grid, run what is missing, and render its report."""
+    started = time.monotonic()
     from sota_bench.commands import forecasting
     from sota_bench.commands.execution import EngineOptions, command_line, execute, must_plan_again, with_confirmation
     from sota_bench.commands.matching import matched
@@ -54,6 +56,7 @@ def command(
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
+    from sota_bench.report.drawn import figures_file
     from sota_bench.report.output import write
     from sota_bench.report.page import summary_lines
     from sota_bench.store import Store
@@ -73,10 +76,12 @@ def command(
     )
     shelf = Store(store)
     with shelf.hold(command_line()):
+        planned = time.monotonic()
         prediction = forecasting.forecast(
             plan, count, shelf, lambda found: not no_calibrate and found.is_cheap(plan, count)
         )
         alone = _alone(question, machine, shelf) if exclusive_timing else {}
+        calibrated = time.monotonic()
         done = execute(plan, shelf, options, selected, prediction, alone=alone)
         if must_plan_again(plan, shelf) and not done.interrupted:
             plan, _ = make_plan(question, machine)
@@ -84,14 +89,17 @@ def command(
         if done.interrupted:
             click.echo(f"interrupted; go on with: {command_line()}", err=True)
             return 130
+        ran = time.monotonic()
         collector = Collector(plan, shelf, reused=frozenset(done.about["reused"]), why=done.about["why"])
         tables = collector.tables(with_confirmation(shelf, question.name, done.about))
-        analysis = write(question.out, tables)
+        analysis = write(question.out, tables, figures_file(store, question.name))
     lines = summary_lines(tables, analysis)
     spent = forecasting.iteration_minutes(tables.trials, "minutes_alone" if exclusive_timing else "minutes")
     missed = enforce_goal and goal is not None and spent is not None and spent > goal
     if missed:
         lines.append(f"the goal of {goal:g} minutes is missed: the slowest cell takes {spent:.2f}")
+    spans = {"calibrate": calibrated - planned, "run the stages": ran - calibrated}
+    lines.append(_took(time.monotonic() - started, {**spans, "render the report": time.monotonic() - ran}))
     _tell(question.out, lines, tables.run, as_json)
     asked = tables.trials if selected is None else tables.trials[tables.trials["trial"].isin(selected)]
     wrong = asked["status"].isin(["failed", "blocked"]).any() or done.failed > 0
@@ -108,6 +116,17 @@ def _alone(question: Any, machine: Any, shelf: Any) -> dict[str, float]:
     plan, _ = make_plan(question, replace(machine, workers=1))
     prediction = forecasting.forecast(plan, 1, shelf, lambda found: True)
     return prediction.trial_minutes if prediction else {}
+
+
+def _took(seconds: float, parts: dict[str, float]) -> str:
+    """How long the command took by the clock on the wall, and for what, where it took a second or more."""
+
+    def text(span: float) -> str:
+        whole = round(span)
+        return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+    said = ", ".join(f"{text(span)} to {what}" for what, span in parts.items() if round(span))
+    return f"this command took {text(seconds)}" + (f": {said}" if said else "")
 
 
 def _tell(out: Path, lines: list[str], run: dict[str, Any], as_json: bool) -> None:

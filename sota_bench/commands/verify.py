@@ -54,7 +54,7 @@ def command(
     drawn = _draw(finished, retrain, draw)
     again: list[dict[str, Any]] = []
     if drawn:
-        again = _again(question, machine, shelf, [trial.trial for trial in drawn], count)
+        again = _again(plan, shelf, [trial.trial for trial in drawn], count)
         problems += [row["problem"] for row in again if row["problem"]]
     answer: dict[str, Any] = {
         "stages_checked": len(done),
@@ -108,23 +108,22 @@ def _draw(finished: list[Any], count: int, seed: int) -> list[Any]:
     return [finished[int(place)] for place in sorted(order[:count])]
 
 
-def _again(question: Any, machine: Any, shelf: Any, trials: list[Any], workers: int) -> list[dict[str, Any]]:
-    """Trains trials again in an empty store and compares every file that must be the same."""
-    from dataclasses import replace
-
+def _again(made: Any, shelf: Any, trials: list[Any], workers: int) -> list[dict[str, Any]]:
+    """Trains trials of a plan again in an empty store and compares every file that must be the same."""
     from sota_bench.commands.execution import EngineOptions, execute
-    from sota_bench.plan.make import make_plan
+    from sota_bench.plan.environment import cores
+    from sota_bench.plan.graph import build
+    from sota_bench.plan.make import manifest_file
     from sota_bench.store import Store
 
     with tempfile.TemporaryDirectory(prefix="sota-bench-verify-") as folder:
-        plan, _ = make_plan(
-            question.model_copy(update={"out": Path(folder) / "out"}),
-            replace(machine, store=Path(folder)),
-            trials=trials,
-        )
+        grid = made.grid.model_copy(update={"out": Path(folder) / "out"})
+        file = manifest_file(Path(folder), made.images.manifest.digest)
+        plan = build(grid, made.environment, made.images, file, cores(), trials)
         fresh = Store(Path(folder))
         with fresh.hold("verify"):
-            execute(plan, fresh, EngineOptions(workers), name="verify")
+            if execute(plan, fresh, EngineOptions(workers), name="verify").interrupted:
+                raise KeyboardInterrupt
         rows = []
         for key, stage in plan.stages.items():
             if not fresh.is_done(key):

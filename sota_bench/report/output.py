@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sota_bench.errors import UserError
+from sota_bench.report.drawn import Drawn
 from sota_bench.report.page import render
 from sota_bench.report.tables import RunTables
 from sota_bench.stats import Analysis, analyze
@@ -34,8 +35,13 @@ def analysis_of(tables: RunTables) -> Analysis:
     )
 
 
-def write(out: Path, tables: RunTables) -> Analysis:
+def write(out: Path, tables: RunTables, figures: Path | None = None) -> Analysis:
     """Analyses a run and writes its files into ``out``.
+
+    Args:
+        out: the folder.
+        tables: what the ledger holds.
+        figures: file that keeps figures, so that those that would be the same are not drawn again; None draws all.
 
     Returns:
         The analysis that the page shows.
@@ -43,7 +49,7 @@ def write(out: Path, tables: RunTables) -> Analysis:
     Raises:
         UserError: the folder cannot be written.
     """
-    analysis = analysis_of(tables)
+    analysis, drawn = analysis_of(tables), Drawn(figures)
     files = {
         "trials.csv": _csv(tables.trials),
         "contrasts.csv": _csv(analysis.table()),
@@ -52,9 +58,10 @@ def write(out: Path, tables: RunTables) -> Analysis:
         "curves.csv": _csv(tables.curves),
         "analysis.json": analysis.to_json() + "\n",
         "run.json": json.dumps(plain(tables.run), indent=1, allow_nan=False) + "\n",
-        "report.html": render(tables, analysis),
+        "report.html": render(tables, analysis, drawn),
     }
     write_files(out, files)
+    drawn.save()
     return analysis
 
 

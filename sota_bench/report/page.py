@@ -7,29 +7,28 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from sota_bench.report.parts import Chart, Section
+from sota_bench.report.drawn import Drawn
+from sota_bench.report.parts import Section
 from sota_bench.report.sections import order
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import minutes, plural
-from sota_bench.report.theme import drawing, to_svg
-from sota_bench.report.verdicts import effects
+from sota_bench.report.verdicts import effects, level_by_level
 from sota_bench.report.view import View
 
-NARROW = 316
 
-
-def render(tables: RunTables, analysis: Any) -> str:
+def render(tables: RunTables, analysis: Any, drawn: Drawn | None = None) -> str:
     """One run as a page that opens from disk, needs no network and no script.
 
     Args:
         tables: what the ledger holds.
         analysis: the ``Analysis`` of accuracy over the trials, in percentage points.
+        drawn: figures from before, which need not be drawn again; none by default.
 
     Returns:
         HTML; the same tables and analysis give the same bytes.
     """
     view = View(tables, analysis)
-    return fill(order.head(view), order.build(view))
+    return fill(order.head(view), order.build(view), drawn)
 
 
 def render_side_by_side(runs: Sequence[tuple[str, RunTables, Any]]) -> str:
@@ -49,7 +48,10 @@ def summary_lines(tables: RunTables, analysis: Any) -> list[str]:
     view = View(tables, analysis)
     counts, measured = view.run["counts"], view.run["measured"]
     found = effects(view)
-    lines = [f"{effect.sign} {effect.sentence}" for effect in found]
+    lines = []
+    for effect in found:
+        lines.append(f"{effect.sign} {effect.sentence}")
+        lines += [f"    {one.sign} {one.sentence}" for one in level_by_level(view, effect)]
     if not found:
         lines = [str(warning) for warning in analysis.warnings] or ["No contrast: the grid varies nothing."]
     counted = [f"{plural(counts['done'], 'trial')} done"]
@@ -65,18 +67,10 @@ def summary_lines(tables: RunTables, analysis: Any) -> list[str]:
     ]
 
 
-def fill(head: dict[str, Any], body: Sequence[Section]) -> str:
+def fill(head: dict[str, Any], body: Sequence[Section], drawn: Drawn | None = None) -> str:
     """The templates with a head and sections in them; figures are drawn here, one by one."""
-    with drawing():
-        return str(_environment().get_template("page.html").render(head=head, sections=body))
-
-
-def figure(chart: Chart) -> str:
-    """The chart as SVG: one drawing, or one each for wide and narrow screens."""
-    if not chart.narrow:
-        return to_svg(chart.draw(chart.width), chart.key, chart.title, chart.finding)
-    wide = to_svg(chart.draw(chart.width), chart.key, chart.title, chart.finding, "wide")
-    return wide + to_svg(chart.draw(NARROW), f"{chart.key}-n", chart.title, chart.finding, "narrow")
+    template = _environment().get_template("page.html")
+    return str(template.render(head=head, sections=body, drawn=drawn or Drawn()))
 
 
 @cache
@@ -94,5 +88,5 @@ def _environment() -> Any:
     folder = resources.files("sota_bench.report").joinpath("templates")
     environment.globals["style"] = Markup(folder.joinpath("style.css").read_text("utf-8"))
     environment.globals["script"] = Markup(folder.joinpath("script.js").read_text("utf-8"))
-    environment.globals["figure"] = lambda chart: Markup(figure(chart))
+    environment.filters["raw"] = Markup
     return environment

@@ -12,7 +12,7 @@ from sota_bench.grid.levels import level_text
 from sota_bench.plan.plan import Plan, TrialPlan
 from sota_bench.plan.stage import StageResult
 from sota_bench.report.tables import Sample
-from sota_bench.store import Store
+from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
 SHOWN = 4
 SHOWN_HEIGHT = 96
@@ -69,13 +69,14 @@ def _strips(trial: TrialPlan, store: Store, results: Mapping[str, StageResult]) 
 
     found = []
     for phase, key in zip(trial.phases, trial.training, strict=True):
-        file = store.folder(key) / "samples.safetensors"
-        if file.exists():
-            stored = load_file(file)
-            images, targets = stored["images"][:SHOWN], stored["targets"][:SHOWN]
-            seen = results[key].values.get("input", {})
-            digest = hashlib.sha256(images.tobytes() + targets.tobytes() + repr(seen).encode()).hexdigest()
-            found.append((phase.size, {"images": images, "targets": targets, "digest": digest, "input": seen}))
+        try:
+            stored = load_file(store.checked_file(key, "samples.safetensors"))
+        except (MissingArtifact, DamagedArtifact, KeyError):
+            continue
+        images, targets = stored["images"][:SHOWN], stored["targets"][:SHOWN]
+        seen = results[key].values.get("input", {})
+        digest = hashlib.sha256(images.tobytes() + targets.tobytes() + repr(seen).encode()).hexdigest()
+        found.append((phase.size, {"images": images, "targets": targets, "digest": digest, "input": seen}))
     return found
 
 

@@ -66,6 +66,11 @@ class Effect:
         return f"{self.name}: {self.head[0].lower()}{self.head[1:]}{self.rest}"
 
     @property
+    def apart(self) -> set[str]:
+        """The factors level by level of which it should be read, because its average is one of unlike things."""
+        return {*self.row["demoted_by"], *(level.partition(" = ")[0] for level in self.row["diluted_by"])}
+
+    @property
     def number(self) -> str:
         """The estimate for the eye: ``+4.0 pp``."""
         return f"{signed(self.row['estimate'], digits(self.row))} pp" if finite(self.row["estimate"]) else ""
@@ -98,6 +103,15 @@ def effects(view: View, *, kind: str = "main", error: str = "headline") -> list[
     return [as_effect(row, view.delta) for row in rows]
 
 
+def level_by_level(view: View, effect: Effect) -> list[Effect]:
+    """The simple effects that a main effect is an average of, where it should be read level by level."""
+    return [
+        one
+        for one in effects(view, kind="simple")
+        if (one.factor, one.level) == (effect.factor, effect.level) and one.at_factor in effect.apart
+    ]
+
+
 def interactions(view: View) -> list[Effect]:
     """The differences of differences that could be estimated, one per pair of levels."""
     return [as_effect(row, view.delta) for row in view.analysis.interactions if row["headline"] and finite(row["low"])]
@@ -106,7 +120,7 @@ def interactions(view: View) -> list[Effect]:
 def as_effect(row: Mapping[str, Any], delta: float | None) -> Effect:
     """Dress one contrast for the page."""
     tone, sign, head = HEADS[str(row["verdict"])]
-    if row["demoted"] and tone in ("good", "bad"):
+    if (row["demoted"] or row["diluted_by"]) and tone in ("good", "bad"):
         head += " on average"
     if row["verdict"] == "no effect larger than delta":
         head += f" {number(delta)} pp"
@@ -145,8 +159,12 @@ def _rest(row: Mapping[str, Any], delta: float | None) -> str:
         text += " The interval leaves out 0, but not after Holm's correction."
     if row["part"]:
         text += f" Compared only where both exist ({row['part']})."
-    if row["demoted"]:
-        text += f" It interacts with {join(list(row['demoted_by']))}: read it level by level."
+    flat = {level.partition(" = ")[0] for level in row["diluted_by"]}
+    partners = [name for name in row["demoted_by"] if name not in flat]
+    if partners:
+        text += f" It interacts with {join(partners)}: read it level by level."
+    if row["diluted_by"]:
+        text += f" An average with {join(list(row['diluted_by']))}, where nothing varies: read it at the other levels."
     if row.get("after_look"):
         text += " Seeds were added after a look."
     return text

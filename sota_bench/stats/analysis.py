@@ -66,6 +66,7 @@ class Analysis:
                 "verdict": told(row),
                 "seeds": json.dumps(row["seeds"]),
                 "demoted_by": ", ".join(row["demoted_by"]),
+                "diluted_by": "; ".join(row["diluted_by"]),
             }
             for row in [*self.contrasts, *self.interactions]
         ]
@@ -123,7 +124,7 @@ def analyze(
     """
     from sota_bench.stats.anova import anova_rows
     from sota_bench.stats.design import read_design
-    from sota_bench.stats.rows import Settings, all_rows
+    from sota_bench.stats.rows import Settings, all_rows, flat_warnings
     from sota_bench.stats.screening import screen
 
     if delta is not None and not (math.isfinite(delta) and delta > 0):
@@ -155,10 +156,13 @@ def analyze(
     if len(design.y) == 1:
         screening = screen(design, alpha)
         one = f"one {block}" if block else "one run per cell"
-        notes.insert(0, f"Only {one}: no verdict is possible. " + (
+        told_of = (
             "Effects are screened by Lenth's method: a place to look next, not a finding."
-            if screening else "Too few or missing cells for a screening."
-        ))  # fmt: skip
+            if screening
+            else "Too few or missing cells for a screening."
+        )
+        kept = f" Screened where the table is complete: {screening['part']}." if screening and screening["part"] else ""
+        warned.append(f"Only {one}: no verdict is possible. {told_of}{kept}")
     about = {
         "response": response,
         "factors": {factor.name: list(factor.levels) for factor in design.factors},
@@ -173,7 +177,14 @@ def analyze(
         "cells": len(design.cells),
         "rows": design.counts,
     }
-    return Analysis(about, anova_rows(design), contrasts, interactions, screening, [*warned, *design.notes, *notes])
+    return Analysis(
+        about,
+        anova_rows(design),
+        contrasts,
+        interactions,
+        screening,
+        [*warned, *flat_warnings(design), *design.notes, *notes],
+    )
 
 
 def _fractions(design: Design, unit: str | None, delta: float | None, place: str) -> list[str]:

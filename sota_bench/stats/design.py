@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +19,10 @@ from sota_bench.stats.plots import Plots, find_plots
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+FLAT = 0.1
+"""A level is flat where all its results lie within this share of the noise that the other levels have."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,32 @@ class Design:
     def occurs(self) -> NDArray[np.bool_]:
         """Whether a cell was ever evaluated in a setting [C, W]."""
         return np.asarray(np.isfinite(self.y).any(axis=0))
+
+    @cached_property
+    def flat(self) -> dict[str, tuple[str, ...]]:
+        """Levels, by factor, at which nothing varies, neither with a seed nor with any other factor.
+
+        Such a level is at a floor or a ceiling, as a rule at chance: there no other factor can show an effect.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        if len(self.y) < 2:
+            return found
+        for position, factor in enumerate(self.between):
+            codes = np.array([cell[position] for cell in self.cells])
+            levels = tuple(factor.levels[code] for code in np.unique(codes) if self._is_flat(codes == code))
+            if levels:
+                found[factor.name] = levels
+        return found
+
+    def _is_flat(self, at: NDArray[np.bool_]) -> bool:
+        here, rest = self.y[:, at], self.y[:, ~at]
+        known = here[np.isfinite(here)]
+        if at.sum() < 2 or len(known) < 4:
+            return False
+        away = rest - np.nanmean(np.where(np.isfinite(rest).any(axis=0), rest, 0.0), axis=0)
+        df = np.isfinite(rest).sum() - np.isfinite(rest).any(axis=0).sum()
+        noise = math.sqrt(float(np.nansum(away**2)) / df) if df > 0 else 0.0
+        return noise > 0 and float(np.ptp(known)) <= FLAT * noise
 
 
 def read_design(
@@ -228,6 +260,8 @@ def _lay_out(
     _note_empty_cells(table, factors, codes, notes)
     if block:
         _note_missing(y, labels, block, notes)
+    else:
+        _note_unequal(y, notes)
     after = _after_look(table, block, added_seeds, labels, place)
     if after:
         notes.append(
@@ -249,9 +283,10 @@ def _plots(rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], 
     plots = find_plots(named, count)
     if plots is not None:
         notes.append(
-            f"Trainings of one {block} share a part ({shares}): {count} cells in {plots.max() + 1} groups. Comparisons "
-            "between groups are judged by group means, those inside a group each by its own paired error; the analysis "
-            "of variance takes the trainings for independent."
+            f"Trainings of one {block} share a part ({shares}), so they are not independent: {count} cells in "
+            f"{plots.max() + 1} groups. Comparisons between groups are judged by the means of the groups, those inside "
+            f"a group by their own differences between {block}s. The analysis of variance does not know of it, and its "
+            "p-values for such factors are too small."
         )
     return plots
 
@@ -259,15 +294,25 @@ def _plots(rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], 
 def _note_empty_cells(
     table: pd.DataFrame, factors: tuple[Factor, ...], codes: Mapping[str, Sequence[int]], notes: list[str]
 ) -> None:
-    """Cells that the table names but that have no result at all: nothing can stand in for them."""
+    """Combinations of levels without any result: nothing can stand in for them.
+
+    A column ``status`` says which ones were asked for; without it every combination that the levels allow is meant.
+    """
+    known = set(zip(*(codes[factor.name] for factor in factors), strict=True))
     if "status" not in table.columns:
+        possible = math.prod(len(factor.levels) for factor in factors)
+        if known and len(known) < possible:
+            notes.append(
+                f"Only {len(known)} of {possible} combinations of levels have a result: levels are compared where all "
+                "else is equal, and averages leave the other combinations out."
+            )
         return
     names = [factor.name for factor in factors]
     asked = table[(table["status"].astype(str).str.strip() != "not_applicable").to_numpy()]
     asked = asked[~_any_missing(asked, names)]
-    known = {factor.name: {key(level): number for number, level in enumerate(factor.levels)} for factor in factors}
-    wanted = set(zip(*([known[name].get(key(value), -1) for value in asked[name]] for name in names), strict=True))
-    empty = wanted - set(zip(*(codes[name] for name in names), strict=True))
+    code = {factor.name: {key(level): number for number, level in enumerate(factor.levels)} for factor in factors}
+    wanted = set(zip(*([code[name].get(key(value), -1) for value in asked[name]] for name in names), strict=True))
+    empty = wanted - known
     if empty:
         first = ", ".join(
             f"{factor.name} = {factor.levels[level]}" for factor, level in zip(factors, min(empty), strict=True)
@@ -283,9 +328,15 @@ def _note_missing(y: Array, labels: tuple[str, ...], block: str, notes: list[str
         lost = [text for text, part in zip(labels, y, strict=True) if not np.isfinite(part[occurs]).all()]
         notes.append(
             f"Unbalanced: {expected - present} of {expected} results are missing ({block} {', '.join(lost[:8])}"
-            f"{', ...' if len(lost) > 8 else ''}). Pooled errors come from least squares; paired differences use "
-            "the pairs that are complete."
+            f"{', ...' if len(lost) > 8 else ''}). Estimates come from least squares, which allows for what is missing."
         )
+
+
+def _note_unequal(y: Array, notes: list[str]) -> None:
+    runs = np.isfinite(y).sum(axis=0)
+    runs = runs[runs > 0]
+    if len(runs) and runs.min() < runs.max():
+        notes.append(f"Unbalanced: cells hold {runs.min()} to {runs.max()} runs; each cell's mean counts alike.")
 
 
 def _after_look(

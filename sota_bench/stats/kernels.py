@@ -190,7 +190,7 @@ def fit_cells(values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | N
     rank = int(np.linalg.matrix_rank(inverse, hermitian=True)) if inverse.size else 0
     df = len(values) - len(count) - rank
     square = float(residual @ residual) / df if df > 0 else 0.0
-    return Fit(raw - moved @ effects, count, moved, inverse, square, df)
+    return Fit(raw - moved @ effects, count, moved, np.asarray(inverse, dtype=np.float64), square, df)
 
 
 def pooled_least_squares(

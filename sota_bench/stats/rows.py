@@ -6,15 +6,16 @@ Columns: ``kind`` (main, simple, trend-linear, trend-quadratic, interaction), ``
 ``p_tost_holm``, ``mde_family`` and ``seeds_needed_family`` (at alpha over the size of the family, the first step of
 Holm, so that they hold for the verdict), ``n`` (seeds used), ``seeds`` (each seed's own difference), ``reason`` (why
 not estimable), ``part`` (cells compared, if not all), ``headline``, ``demoted``, ``demoted_by``, ``after_look``,
-``at_factor`` and ``at_level`` (simple effects), ``words``. Rows of ``interactions`` have ``factor_b``, ``level_b``,
-``baseline_b`` and ``flagged`` as well; there "helps" says that the two levels do better together than their sum.
+``diluted_by`` (flat levels averaged over), ``at_factor`` and ``at_level`` (simple effects), ``words``. Rows of
+``interactions`` have ``factor_b``, ``level_b``, ``baseline_b`` and ``flagged`` as well; there "helps" says that the
+two levels do better together than their sum.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,6 +71,8 @@ def all_rows(design: Design, settings: Settings) -> tuple[list[Row], list[Row], 
     if settings.simple == "flagged":
         pairs = [pair for pair in pairs if pair in {(row["factor"], row["factor_b"]) for row in flagged}]
     held = [contrast for a, b in pairs for contrast in simple_contrasts(design, a, b) if len(contrast.contexts)]
+    if settings.simple != "none":
+        held += _beside_flat(design, {(contrast.factor, contrast.at) for contrast in held})
     contrasts += _judged(design, settings, held)
     for row in [*contrasts, *interactions]:
         family = row.pop("_family_size")
@@ -77,6 +80,28 @@ def all_rows(design: Design, settings: Settings) -> tuple[list[Row], list[Row], 
             row, unit=settings.unit, block=design.block, delta=settings.delta, alpha=settings.alpha, family=family
         )
     return contrasts, interactions, _warnings(contrasts, interactions, impossible, flagged)
+
+
+def _beside_flat(design: Design, known: Collection[tuple[str, tuple[str, str] | None]]) -> list[Contrast]:
+    """Simple effects at the levels that are not flat, for the factors that an average over a flat level dilutes."""
+    return [
+        contrast
+        for held, flat in design.flat.items()
+        for moving in (factor.name for factor in design.factors if factor.name != held)
+        for contrast in simple_contrasts(design, moving, held)
+        if contrast.factor == moving and contrast.at and contrast.at[1] not in flat and len(contrast.contexts)
+        and (moving, contrast.at) not in known
+    ]  # fmt: skip
+
+
+def flat_warnings(design: Design) -> list[str]:
+    """A warning for each factor with levels at which nothing varies."""
+    return [
+        f"With {name} = {', '.join(levels)} nothing varies, neither between {design.block or 'run'}s nor with any "
+        "other factor: a floor or a ceiling, such as guessing at chance. Averages over it are too small for the other "
+        f"factors, and their errors too: read them at the other levels of {name}."
+        for name, levels in design.flat.items()
+    ]
 
 
 def _judged(design: Design, settings: Settings, contrasts: list[Contrast]) -> list[Row]:
@@ -145,6 +170,7 @@ def _row(
         "n": n,
         "seeds": {seed: _plain(value) for seed, value in zip(design.seeds, differences, strict=False)},
         "part": contrast.part,
+        "diluted_by": _diluted(design, contrast),
         "headline": False,
         "demoted": False,
         "demoted_by": [],
@@ -156,6 +182,19 @@ def _row(
         row["flagged"] = verdict in (verdicts.HELPS, verdicts.HURTS)
     row["at_factor"], row["at_level"] = contrast.at or (None, None)
     return row
+
+
+def _diluted(design: Design, contrast: Contrast) -> list[str]:
+    """The flat levels that a contrast averages over."""
+    named = {contrast.factor, *(contrast.other or ())[:1], *(contrast.at or ())[:1]}
+    used = [cell for cell, weight in zip(design.cells, np.abs(contrast.contexts).sum(axis=0), strict=True) if weight]
+    found = []
+    for position, factor in enumerate(design.between):
+        present = {factor.levels[cell[position]] for cell in used}
+        flat = [level for level in design.flat.get(factor.name, ()) if level in present]
+        if flat and factor.name not in named:
+            found.append(f"{factor.name} = {', '.join(flat)}")
+    return found
 
 
 def _replicates(design: Design, contrast: Contrast, differences: Array, error: str) -> float:
@@ -235,9 +274,11 @@ def _warnings(
     for row in pooled:
         other = own.get(_identity(row))
         if other and told(other) != told(row):
+            read = "pooled" if row["headline"] else "paired"
             found.append(
-                f"The two errors disagree on {subject(row)}: {told(row)} with the pooled error ({row['df']:g} df), "
-                f"{told(other)} with its own paired error ({other['df']:g} df)."
+                f"The two errors disagree on {subject(row)}: {told(row)} with the error pooled over all cells "
+                f"({row['df']:g} degrees of freedom), {told(other)} with its own paired error ({other['df']:g}). "
+                f"The verdict is read from the {read} one."
             )
     found += [
         f"{row['factor']} {row['level']} and {row['factor_b']} {row['level_b']} interact: their main effects are "

@@ -1,21 +1,28 @@
 """One seed: no error to test against, so effects are screened by their own spread (Lenth's pseudo standard error).
 
-Lenth, "Quick and easy analysis of unreplicated factorials", Technometrics 31(4), 1989.
+Lenth, "Quick and easy analysis of unreplicated factorials", Technometrics 31(4), 1989. Effects inside a run vary less
+than effects between runs, so each kind is screened among its own, as in an unreplicated split-plot experiment
+(Montgomery, Design and Analysis of Experiments, chapter 14).
 """
 
 from __future__ import annotations
 
-from itertools import combinations
+from collections import defaultdict
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 
+from sota_bench.stats import plots
 from sota_bench.stats.contrasts import polynomials
 from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array
 
 # Fewer effects than this leave Lenth's estimate without meaning (its df is a third of their number).
 FEWEST_EFFECTS = 3
+
+BETWEEN, WITHIN, INSIDE = "between runs", "between runs that share a part", "within run"
+NOT_SCREENED = "not screened"
 
 
 def lenth(effects: Array, alpha: float = 0.05) -> tuple[float, float, float]:
@@ -43,67 +50,114 @@ def screen(design: Design, alpha: float = 0.05) -> dict[str, Any] | None:
     """Screening of a full factorial with one seed: all its effects, with Lenth's margins.
 
     Effects are scaled as differences of two half-table means (level minus baseline for two-level factors), so that
-    all have the same variance. ``quantile`` is each effect's place on a half-normal plot.
+    those of one stratum have the same variance. ``quantile`` is each effect's place on its stratum's half-normal plot.
+    Where cells are missing, the largest full factorial with some factors held at their baseline is screened.
 
     Returns:
-        ``{"pse", "margin", "simultaneous_margin", "effects": [{"term", "estimate", "quantile", "outside"}]}`` with
-        ``outside`` one of "simultaneous margin", "margin" or "inside"; None where the table is not a full factorial
-        of at least four cells.
+        ``{"pse", "margin", "simultaneous_margin", "strata", "effects", "part"}``: ``strata`` with ``stratum``, its
+        number of ``effects`` and the three margins (None where it has fewer than three effects); the margins outside
+        are those of the first stratum; ``effects`` with ``term``, ``estimate``, ``quantile``, ``stratum`` and
+        ``outside``, one of "simultaneous margin", "margin", "inside" or "not screened"; ``part`` says which factors
+        are held. None where no such table has three effects of one stratum.
     """
     from scipy.stats import norm
 
-    factors = design.factors
-    shape = tuple(len(factor.levels) for factor in factors)
-    total = int(np.prod(shape))
-    if total - 1 < FEWEST_EFFECTS or len(design.cells) * len(design.settings) != total:
+    values, cells = _table(design)
+    held = _held(np.isfinite(values))
+    if held is None:
         return None
-    grid = np.full(shape, np.nan)
+    at = tuple(slice(0, 1) if axis in held else slice(None) for axis in range(values.ndim))
+    found: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for stratum, term, value in _effects(design, values[at], cells[at]):
+        found[stratum].append((term, value))
+    strata, effects = [], []
+    for stratum in sorted(found, key=(BETWEEN, WITHIN, INSIDE).index):
+        terms = found[stratum]
+        size = np.abs([value for _, value in terms])
+        enough = len(terms) >= FEWEST_EFFECTS
+        pse, margin, joint = lenth(size, alpha) if enough else (None, None, None)
+        margins = {"pse": pse, "margin": margin, "simultaneous_margin": joint}
+        strata.append({"stratum": stratum, "effects": len(terms), **margins})
+        places = norm.ppf(0.5 + 0.5 * (np.argsort(np.argsort(size)) + 0.5) / len(terms))
+        effects += [
+            {
+                "term": term,
+                "estimate": value,
+                "quantile": float(place),
+                "stratum": stratum,
+                "outside": _outside(abs(value), margin, joint),
+            }
+            for (term, value), place in zip(terms, places, strict=True)
+        ]
+    if all(stratum["pse"] is None for stratum in strata):
+        return None
+    part = "; ".join(f"{design.factors[axis].name} = {design.factors[axis].levels[0]}" for axis in held)
+    first = {name: strata[0][name] for name in ("pse", "margin", "simultaneous_margin")}
+    return {**first, "strata": strata, "effects": effects, "part": part}
+
+
+def _outside(size: float, margin: float | None, joint: float | None) -> str:
+    if margin is None or joint is None:
+        return NOT_SCREENED
+    return "simultaneous margin" if size > joint else "margin" if size > margin else "inside"
+
+
+def _table(design: Design) -> tuple[Array, Array]:
+    """Responses, NaN where missing, and the number of each one's cell: one axis per factor, in their order."""
+    shape = tuple(len(factor.levels) for factor in design.factors)
+    values, cells = np.full(shape, np.nan), np.zeros(shape)
     names = [factor.name for factor in (*design.between, *design.inside)]
-    order = [names.index(factor.name) for factor in factors]
-    for c, cell in enumerate(design.cells):
-        for w, setting in enumerate(design.settings):
-            levels = (*cell, *setting)
-            value = design.y[:, c, w]
-            grid[tuple(levels[i] for i in order)] = (
-                value[np.isfinite(value)].mean() if np.isfinite(value).any() else np.nan
-            )
-    if not np.isfinite(grid).all():
-        return None
-    effects = _effects(design, grid)
-    values = np.array([value for _, value in effects])
-    pse, margin, joint = lenth(values, alpha)
-    rank = np.argsort(np.argsort(np.abs(values)))
-    places = norm.ppf(0.5 + 0.5 * (rank + 0.5) / len(values))
-    rows = [
-        {
-            "term": term,
-            "estimate": float(value),
-            "quantile": float(place),
-            "outside": "simultaneous margin" if abs(value) > joint else "margin" if abs(value) > margin else "inside",
-        }
-        for (term, value), place in zip(effects, places, strict=True)
-    ]
-    return {"pse": pse, "margin": margin, "simultaneous_margin": joint, "effects": rows}
+    order = [names.index(factor.name) for factor in design.factors]
+    for (c, cell), (w, setting) in product(enumerate(design.cells), enumerate(design.settings)):
+        levels = (*cell, *setting)
+        known = design.y[:, c, w][np.isfinite(design.y[:, c, w])]
+        place = tuple(levels[i] for i in order)
+        values[place], cells[place] = known.mean() if len(known) else np.nan, c
+    return values, cells
 
 
-def _effects(design: Design, grid: Array) -> list[tuple[str, float]]:
-    """All effects of a complete table, one per degree of freedom, in the scale of a two-level effect."""
+def _held(present: Array) -> tuple[int, ...] | None:
+    """The factors to hold at their baseline so that the largest full factorial of at least four cells is left."""
+    best: tuple[int, tuple[int, ...]] | None = None
+    for count in range(present.ndim):
+        for held in combinations(range(present.ndim), count):
+            part = present[tuple(0 if axis in held else slice(None) for axis in range(present.ndim))]
+            if part.all() and part.size > FEWEST_EFFECTS and (best is None or part.size > best[0]):
+                best = part.size, held
+    return None if best is None else best[1]
+
+
+def _effects(design: Design, values: Array, cells: Array) -> list[tuple[str, str, float]]:
+    """All effects of a complete table as (stratum, term, effect), one per degree of freedom, scaled alike."""
     factors = design.factors
-    bases = [_basis(len(factor.levels), factor.numbers) for factor in factors]
+    moving = [axis for axis in range(values.ndim) if values.shape[axis] > 1]
+    bases = {axis: _basis(len(factors[axis].levels), factors[axis].numbers) for axis in moving}
     found = []
-    for size in range(1, len(factors) + 1):
-        for chosen in combinations(range(len(factors)), size):
-            value = grid
-            # From the last axis to the first, so that positions stay valid while axes are contracted.
-            for axis in reversed(range(len(factors))):
-                matrix = bases[axis] if axis in chosen else np.full((1, grid.shape[axis]), grid.shape[axis] ** -0.5)
-                value = np.moveaxis(np.tensordot(matrix, value, axes=(1, axis)), 0, axis)
-            for index in np.ndindex(value.shape):
-                parts = [
-                    factors[axis].name + (f"[{index[axis] + 1}]" if grid.shape[axis] > 2 else "") for axis in chosen
-                ]
-                found.append((":".join(parts), 2.0 / np.sqrt(grid.size) * float(value[index])))
+    for chosen in (c for size in range(1, len(moving) + 1) for c in combinations(moving, size)):
+        for index in product(*(range(len(bases[axis])) for axis in chosen)):
+            weights = np.ones(values.shape)
+            for axis, row in zip(chosen, index, strict=True):
+                along = [-1 if other == axis else 1 for other in range(values.ndim)]
+                weights = weights * bases[axis][row].reshape(along)
+            weights /= np.sqrt((weights**2).sum())
+            parts = [
+                factors[axis].name + (f"[{row + 1}]" if values.shape[axis] > 2 else "")
+                for axis, row in zip(chosen, index, strict=True)
+            ]
+            inside = any(factors[axis].within for axis in chosen)
+            stratum = INSIDE if inside else _between(design, weights, cells)
+            effect = 2.0 / np.sqrt(values.size) * float((weights * values).sum())
+            found.append((stratum, ":".join(parts), effect))
     return found
+
+
+def _between(design: Design, weights: Array, cells: Array) -> str:
+    """Whether an effect between runs compares runs that share a part of their training."""
+    if design.plots is None:
+        return BETWEEN
+    by_cell = np.zeros(len(design.cells))
+    np.add.at(by_cell, cells.astype(int).ravel(), weights.ravel())
+    return WITHIN if plots.placed(by_cell, design.plots) in (plots.WITHIN, plots.MIXED) else BETWEEN
 
 
 def _basis(levels: int, numbers: tuple[float, ...] | None) -> Array:

@@ -106,6 +106,9 @@ def _where(row: dict[str, Any]) -> str:
     text = f". Compared only where both exist ({row['part']})" if row["part"] else ""
     if row["demoted"]:
         text += f". An average over {' and '.join(row['demoted_by'])}, with which it interacts: read it level by level"
+    if row["diluted_by"]:
+        flat = " and ".join(row["diluted_by"])
+        text += f". An average with {flat}, where nothing varies: read it at the other levels"
     if row["after_look"]:
         text += ". Seeds were added after a look"
     return text

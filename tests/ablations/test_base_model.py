@@ -107,25 +107,13 @@ def test_the_statistics_of_the_base_stay_with_the_fine_tuned_network(lab: Lab) -
 
 
 def test_forgetting_follows_from_the_matrix(lab: Lab) -> None:
-    from sota_bench.report.collect import Collector
+    from sota_bench.report.trial_rows import retention
 
     ran = lab.run(RECIPE.format("test_resnet"), FACTORS)
     trial = ran.plan.trials[0]
     value = {(e.phase, e.task): ran.evaluated(e)["accuracy"] for e in trial.evaluations}
 
-    class Done:
-        """A store in which the trial's stages are done."""
-
-        def rows(self) -> dict[str, object]:
-            return {}
-
-        def is_done(self, key: str) -> bool:
-            return key in ran.outcomes
-
-        def result(self, key: str) -> object:
-            return ran.outcomes[key]
-
-    row = Collector(ran.plan, Done())._retention(trial)  # type: ignore[arg-type]
+    row = retention(trial, ran.outcomes)
     assert row["stability"] == value[1, "base"]
     assert row["forgetting"] == value[0, "base"] - value[1, "base"]
     assert row["plasticity"] == value[1, "main"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sota_bench.plan.plan import Plan
-from sota_bench.report.collect import Collector
+from sota_bench.report.trial_rows import shared_with
 
 GRID = """
 [grid]
@@ -22,16 +22,9 @@ tta = ["off", "flip"]
 """
 
 
-class Empty:
-    """A store without anything in it."""
-
-    def rows(self) -> dict[str, object]:
-        return {}
-
-
 def test_cells_of_one_first_stage_bear_one_name_under_every_seed(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of(GRID)
-    named = Collector(plan, Empty())._shared_with  # type: ignore[arg-type]
+    named = shared_with(plan.trials)
     groups: dict[str, set[tuple[str, ...]]] = {}
     for trial in plan.trials:
         if trial.inapplicable is None:
@@ -45,6 +38,6 @@ def test_cells_of_one_first_stage_bear_one_name_under_every_seed(plan_of: Callab
 def test_a_stage_of_all_is_the_seeds_own(plan_of: Callable[..., Plan]) -> None:
     plan = plan_of(GRID.replace('normalize = ["dataset", "none"]\nresize = ["64x5", "32x3 64x2"]\n', "").replace(
         'resize = "64x5"', 'resize = "32x3 64x2"'))  # fmt: skip
-    named = Collector(plan, Empty())._shared_with  # type: ignore[arg-type]
+    named = shared_with(plan.trials)
     mitigations = {trial.trial.cell.text["mitigation"]: named[trial.trial.id] for trial in plan.trials}
     assert len(set(mitigations.values())) == 2, "past the common start each mitigation trains on its own"

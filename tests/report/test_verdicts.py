@@ -17,7 +17,8 @@ from sota_bench.stats import VERDICTS
 ROW: dict[str, Any] = {
     "kind": "main", "factor": "mixup", "level": "0.2", "baseline": "0.0", "estimate": -0.4, "low": -1.9, "high": 1.1,
     "se": 0.7, "df": 12.0, "p": 0.57, "p_holm": 0.9, "mde": 1.9, "mde_family": 2.1, "seeds_needed_family": 9, "n": 3,
-    "verdict": "no detectable effect", "demoted": False, "demoted_by": [], "part": "", "reason": None, "seeds": {},
+    "verdict": "no detectable effect", "demoted": False, "demoted_by": [], "diluted_by": [], "part": "", "reason": None,
+    "seeds": {},
     "after_look": False, "at_factor": None, "at_level": None,
 }  # fmt: skip
 

@@ -288,7 +288,7 @@ def test_trainings_that_share_a_stage_are_a_split_plot() -> None:
     assert inside["df"] == parts.df_resid == 9 and not inside["headline"]
     assert inside["se"] == pytest.approx(effect.sd.item())
     assert pick(found, "paired", factor="mitigation")["headline"]
-    assert any("share a part (stage): 6 cells in 3 groups" in warning for warning in found.warnings)
+    assert any("share a part (stage)" in warning and "6 cells in 3 groups" in warning for warning in found.warnings)
     # Holm over what is read: two whole-plot p-values and a paired one.
     heads = found.headlines()
     assert [row["p_holm"] for row in heads] == pytest.approx(
@@ -465,3 +465,54 @@ def test_empty_values_may_be_left_out_on_request() -> None:
     table.loc[5, "accuracy"] = np.nan
     found = analyze(table, response="accuracy", factors=["mixup", "resize"], allow_missing=True)
     assert any("1 row without a value" in warning for warning in found.warnings)
+
+
+def floored(seeds: int = 3) -> pd.DataFrame:
+    """Without normalization every network guesses (10 percent); with it, mixup costs 3 points."""
+    rng = np.random.default_rng(9)
+    rows = [
+        {"seed": s, "normalize": n, "mixup": m, "lr": r, "accuracy": 10 if n == "none" else 40 - 15 * m + rng.normal()}
+        for s in range(seeds) for n in ("dataset", "none") for m in (0.0, 0.2) for r in ("low", "high")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_level_at_a_floor_dilutes_the_other_factors() -> None:
+    table = floored()
+    found = analyze(table, response="accuracy", factors=["normalize", "mixup", "lr"])
+    assert found.warnings[0].startswith("With normalize = none nothing varies")
+    row = pick(found, "pooled", factor="mixup")
+    assert row["diluted_by"] == ["normalize = none"] and "where nothing varies" in row["words"]
+    assert pick(found, "pooled", factor="normalize")["diluted_by"] == []
+    where_it_trains = pick(found, "pooled", "simple", factor="mixup", at_level="dataset")
+    assert where_it_trains["at_factor"] == "normalize" and where_it_trains["diluted_by"] == []
+    alone = analyze(table[table["normalize"] == "dataset"], response="accuracy", factors=["mixup", "lr"])
+    assert where_it_trains["estimate"] == pytest.approx(pick(alone, "pooled", factor="mixup")["estimate"])
+    assert where_it_trains["se"] == pytest.approx(pick(alone, "pooled", factor="mixup")["se"])
+    assert row["estimate"] == pytest.approx(where_it_trains["estimate"] / 2)
+    none = analyze(table, response="accuracy", factors=["normalize", "mixup", "lr"], simple="none")
+    assert {row["kind"] for row in none.contrasts} == {"main"}
+
+
+def test_quiet_levels_are_not_floors() -> None:
+    """Little noise is no floor where other factors still have effects; nor is a table without any noise."""
+    table = floored()
+    quiet = table.assign(accuracy=table["accuracy"] + 2 * (table["normalize"] == "none") * (table["mixup"] > 0))
+    for other in (quiet, grid(), grid(noise=0.0)):
+        names = [name for name in other.columns if name not in ("seed", "accuracy")]
+        found = analyze(other, response="accuracy", factors=names)
+        assert not any(row["diluted_by"] for row in [*found.contrasts, *found.interactions])
+
+
+def test_combinations_without_a_result_are_told() -> None:
+    table = grid()
+    gone = table[(table["mixup"] != 0.4) | (table["resize"] != "128x5")]
+    found = analyze(gone, response="accuracy", factors=["mixup", "resize"])
+    assert any("Only 5 of 6 combinations of levels have a result" in warning for warning in found.warnings)
+    whole = analyze(grid(), response="accuracy", factors=["mixup", "resize"])
+    assert not any("combinations" in warning for warning in whole.warnings)
+
+
+def test_unequal_runs_without_blocks_are_told() -> None:
+    found = analyze(grid().drop(index=[3, 5]), response="accuracy", factors=["mixup", "resize"], block=None)
+    assert any("cells hold 3 to 4 runs" in warning for warning in found.warnings)

@@ -94,8 +94,8 @@ def _finding(kept: Alike, factor: str, levels: list[str]) -> str:
         gap = float(means.loc[level, "confidence"] * 100 - means.loc[level, "accuracy"])
         sure = "about right" if abs(gap) < 1 else "too sure" if gap > 0 else "not sure enough"
         parts.append(
-            f"{factor} {level_text(level)}: ECE {number(means.loc[level, 'ece'], 3)}, confidence {signed(gap)} pp "
-            f"against accuracy ({sure})"
+            f"{factor} {level_text(level)}: ECE {number(means.loc[level, 'ece'], 3)}, mean confidence "
+            f"{number(abs(gap))} pp {'above' if gap > 0 else 'below'} accuracy ({sure})"
         )
     return "; ".join(parts) + "."
 

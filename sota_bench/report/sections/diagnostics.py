@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from sota_bench.report.parts import Block, Cell, Chart, Section, Table
-from sota_bench.report.text import minutes, number, p_value, plural
+from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
+from sota_bench.report.text import join, minutes, number, p_value, plural
 from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.report.view import View, records
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROWS = 200
-MOST_DOTS = 600
+MOST_DOTS = 250
 OUTLYING = 4.0
 
 
@@ -41,6 +41,12 @@ def section(view: View) -> Section:
                 rows,
             )
         )
+    parts = view.tables.trials.get("micro_batch")
+    if parts is not None and parts.notna().any():
+        rows = [[str(trial), f"{size:.0f}"] for trial, size in zip(view.tables.trials["trial"], parts, strict=True)
+                if size == size]  # fmt: skip
+        title = "Trials whose batches were computed in parts, since memory ran out"
+        blocks.append(Table(title, ["Trial", "Images of a part#"], rows[:MOST_ROWS]))
     if not view.tables.stages.empty:
         blocks.append(_stages(view))
     return Section("diagnostics", "Diagnostics", _lead(view, residuals), blocks)
@@ -111,7 +117,7 @@ def _residual_chart(residuals: pd.DataFrame) -> Chart:
         "Residuals: what cell and seed do not explain",
         f"Residuals have a standard deviation of {number(spread, 2)} pp and are {shape} (correlation with normal "
         f"quantiles {number(fit, 3)}).",
-        partial(_draw_residuals, residuals.head(MOST_DOTS), places, scores.to_numpy()),
+        partial(_draw_residuals, residuals.iloc[:: max(1, len(residuals) // MOST_DOTS)], places, scores.to_numpy()),
         table,
         "Left: no funnel and no bend should show. Right: on the line, they are normal.",
     )
@@ -136,61 +142,77 @@ def _draw_residuals(residuals: pd.DataFrame, places: Any, scores: Any, width: in
 
 
 def _screening_chart(screening: dict[str, Any]) -> Chart:
-    found = sorted(screening["effects"], key=lambda e: e["quantile"])
-    out = [e["term"] for e in found if e["outside"] != "inside"]
-    finding = (
-        f"Beyond Lenth's margin of {number(screening['margin'], 2)} pp: {', '.join(reversed(out))}."
-        if out
-        else f"No effect is beyond Lenth's margin of {number(screening['margin'], 2)} pp."
-    )
-    rows = [
-        [e["term"].replace(":", " \u00d7 "), number(e["estimate"], 2), number(e["quantile"], 2), e["outside"]]
-        for e in reversed(found)
+    strata = [one for one in screening["strata"] if one["pse"] is not None]
+    groups = [
+        (one, sorted((e for e in screening["effects"] if e["stratum"] == one["stratum"]), key=lambda e: e["quantile"]))
+        for one in strata
     ]
+    findings = [_screened(one, found, len(groups) > 1) for one, found in groups]
+    rows = [
+        [e["term"].replace(":", " \u00d7 "), e["stratum"], number(e["estimate"], 2), number(e["quantile"], 2),
+         e["outside"]]
+        for e in sorted(screening["effects"], key=lambda e: -abs(e["estimate"]))
+    ]  # fmt: skip
+    joint = join([f"{number(one['simultaneous_margin'], 2)} pp {one['stratum']}" for one in strata])
     table = Table(
-        f"Effects by size (simultaneous margin: {number(screening['simultaneous_margin'], 2)} pp)",
-        ["Term", "Effect, pp#", "Half-normal quantile#", "Place"],
+        f"Effects by size (simultaneous margin of error: {joint})",
+        ["Term", "Compared", "Effect, pp#", "Half-normal quantile#", "Place"],
         rows,
     )
+    part = f" Only where the table is complete: {screening['part']}." if screening["part"] else ""
     return Chart(
         "screening",
         "Half-normal plot of a single seed",
-        f"{finding} It is a place to look next, not a finding.",
-        partial(_draw_screening, screening, found),
+        f"{' '.join(findings)} It is a place to look next, not a finding.",
+        partial(_draw_screening, groups),
         table,
-        "Effects that are noise lie on a line through the origin.",
-        width=560,
+        "Effects that are noise lie on a line through the origin; squares lie beyond the margin of error. Dashed line: "
+        f"Lenth's margin of error; solid line: the simultaneous margin, for all effects of the panel together.{part}",
+        width=WIDE if len(groups) > 1 else 560,
     )
 
 
-def _draw_screening(screening: dict[str, Any], found: list[dict[str, Any]], width: int) -> Figure:
-    figure, axes = sheet(width, 340)
-    axes.axvline(screening["margin"], color=str(Ink.SOFT), linestyle=(0, (4, 3)), linewidth=1.2)
-    axes.axvline(screening["simultaneous_margin"], color=str(Ink.SOFT), linewidth=1.2)
-    for e in found:
-        out = e["outside"] != "inside"
-        size, place = abs(e["estimate"]), e["quantile"]
-        axes.plot(
-            size,
-            place,
-            marker="s" if out else "o",
-            markersize=7 if out else 5,
-            linestyle="",
-            color=str(Ink.C2 if out else Ink.SOFT),
-        )
-        if out:
-            axes.annotate(
-                e["term"].replace(":", " \u00d7 "),
-                (size, place),
-                xytext=(-8, 0),
-                textcoords="offset points",
-                ha="right",
-                va="center",
+def _screened(stratum: dict[str, Any], found: list[dict[str, Any]], several: bool) -> str:
+    where = f", {stratum['stratum']}" if several else ""
+    margin = f"Lenth's margin of error ({number(stratum['margin'], 2)} pp{where})"
+    out = [e["term"].replace(":", " \u00d7 ") for e in reversed(found) if e["outside"] != "inside"]
+    return f"Beyond {margin}: {join(out)}." if out else f"No effect is beyond {margin}."
+
+
+def _draw_screening(groups: list[tuple[dict[str, Any], list[dict[str, Any]]]], width: int) -> Figure:
+    stacked = width < 500
+    rows, columns = (len(groups), 1) if stacked else (1, len(groups))
+    figure, axes = sheet(width, 340 * rows, rows, columns, squeeze=False)
+    for ax, (stratum, found) in zip(axes.flat, groups, strict=True):
+        ax.axvline(stratum["margin"], color=str(Ink.SOFT), linestyle=(0, (4, 3)), linewidth=1.2)
+        ax.axvline(stratum["simultaneous_margin"], color=str(Ink.SOFT), linewidth=1.2)
+        largest = max(stratum["simultaneous_margin"], *(abs(e["estimate"]) for e in found))
+        for e in found:
+            out = e["outside"] != "inside"
+            size, place = abs(e["estimate"]), e["quantile"]
+            ax.plot(
+                size,
+                place,
+                marker="s" if out else "o",
+                markersize=7 if out else 5,
+                linestyle="",
+                color=str(Ink.C2 if out else Ink.SOFT),
             )
-    axes.set_xlim(left=0)
-    axes.grid()
-    axes.set_xlabel("Size of the effect, pp")
-    name_y(axes, "Half-normal quantile")
+            if out:
+                left = size > largest / 2
+                ax.annotate(
+                    e["term"].replace(":", " \u00d7 "),
+                    (size, place),
+                    xytext=(-8 if left else 8, 0),
+                    textcoords="offset points",
+                    ha="right" if left else "left",
+                    va="center",
+                )
+        ax.set_xlim(0, 1.06 * largest)
+        ax.grid()
+        ax.set_xlabel("Size of the effect, pp")
+        where = f", {stratum['stratum']}" if len(groups) > 1 else ""
+        name_y(ax, f"Half-normal quantile{where}")
     return figure
 
 

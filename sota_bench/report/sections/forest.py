@@ -69,7 +69,7 @@ def table(found: list[Effect], caption: str, folded: str = "") -> Table:
             number(e.se, 2),
             number(e.df, 0),
             p_value(e.p_holm),
-            number(e.mde, 2),
+            number(e.mde_family, 2),
             Cell(e.head, tone=e.tone),
         ]
         for e in found

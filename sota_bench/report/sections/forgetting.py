@@ -59,7 +59,7 @@ def section(view: View) -> Section | None:
         Chart(
             "stability",
             "Stability against plasticity",
-            _finding(means, levels, names),
+            _finding(means, _changes(risen, levels), levels, names),
             partial(_draw, dots, levels, names),
             table,
             f"Each mark is one seed, the large mark their mean. {kept.words} Up keeps more of the old resolution, "
@@ -76,20 +76,32 @@ def section(view: View) -> Section | None:
     )
 
 
-def _finding(means: dict[str, pd.DataFrame], levels: list[str], names: list[str]) -> str:
-    kept, gained = means["stability"]["mean"], means["plasticity"]["mean"]
+def _changes(risen: pd.DataFrame, levels: list[str]) -> dict[tuple[str, str], str]:
+    """Each measure's difference to the first level, paired by seed, in words with its 95% t interval."""
+    by_seed = risen.groupby(["group", "seed"], sort=False)[["stability", "plasticity"]].mean()
+    found = {}
+    for level in levels[1:]:
+        change = (by_seed.loc[level] - by_seed.loc[levels[0]]).dropna().reset_index().assign(group=level)
+        for name in ("stability", "plasticity"):
+            mean = block_means(change, ["group"], name).iloc[0]
+            limits = f" ({number(mean['low'])} to {number(mean['high'])})" if np.isfinite(mean["low"]) else ""
+            found[level, name] = f"{signed(mean['mean'])} pp{limits}"
+    return found
+
+
+def _finding(
+    means: dict[str, pd.DataFrame], changes: dict[tuple[str, str], str], levels: list[str], names: list[str]
+) -> str:
+    kept, new = means["stability"]["mean"], means["plasticity"]["mean"]
     first = levels[0]
+    text = f"{number(kept[first])}% right at the old resolution after the rise, {number(new[first])}% at the new one"
     if len(levels) == 1:
-        return (
-            f"After the rise {number(kept[first])}% are right at the old resolution and "
-            f"{number(gained[first])}% at the new one."
-        )
+        return f"{text[0].upper()}{text[1:]}."
     parts = [
-        f"{name} {signed(kept[level] - kept[first])} pp stability, {signed(gained[level] - gained[first])} pp "
-        f"plasticity"
+        f"{name} {changes[level, 'stability']} at the old, {changes[level, 'plasticity']} at the new"
         for level, name in zip(levels[1:], names[1:], strict=True)
     ]
-    return f"Against {names[0]} ({number(kept[first])}% kept, {number(gained[first])}% gained): {'; '.join(parts)}."
+    return f"With {names[0]} {text}. Against it, with 95% intervals over seeds: {'; '.join(parts)}."
 
 
 def _draw(dots: pd.DataFrame, levels: list[str], names: list[str], width: int) -> Figure:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from sota_bench.report.balance import alike
 from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
-from sota_bench.report.text import join, level_text, number, p_value, plural, signed
+from sota_bench.report.text import finite, join, level_text, number, p_value, plural, signed
 from sota_bench.report.theme import Ink, diverging, name_y, sheet, styles
 from sota_bench.report.verdicts import Effect, interactions
 from sota_bench.report.view import View, block_means, labelled
+from sota_bench.stats.verdicts import EQUIVALENT, NEGLIGIBLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,15 +65,27 @@ def section(view: View) -> Section | None:
         blocks.append(table)
     if flagged:
         blocks.append(_lines(view, flagged[:MOST_PAIRS]))
-    return Section("interactions", "Interactions", _lead(flagged, len(found)), blocks)
+    return Section("interactions", "Interactions", _lead(view, flagged, found), blocks)
 
 
-def _lead(flagged: list[tuple[str, str]], tested: int) -> str:
+def _lead(view: View, flagged: list[tuple[str, str]], found: list[Effect]) -> str:
+    """What is clear; of what is not, what this run could have seen: not clear is not absent."""
     if not flagged:
+        small = [e for e in found if e.verdict in (NEGLIGIBLE, EQUIVALENT)]
+        text = f"None of {plural(len(found), 'interaction')} is clear"
+        if small:
+            verb = "is" if len(small) == 1 else "are"
+            text += f", and {len(small)} {verb} shown to be smaller than {number(view.delta)} pp"
+        if len(small) == len(found):
+            return f"{text}: effects add up as far as it matters."
+        reach = [e.mde_family for e in found if e not in small and finite(e.mde_family)]
+        if not reach:
+            return f"{text}."
+        low, high = number(min(reach)), number(max(reach))
+        size = f"{low} pp" if low == high else f"{low} to {high} pp"
         return (
-            f"None of {plural(tested, 'interaction')} is clear: within what this run can see, effects add up, and "
-            f"each main "
-            "effect can be read alone."
+            f"{text}. Of the {'others' if small else 'differences'} this run could detect {size}: what is smaller may "
+            "be there unseen, so take each main effect for an average over the other factors."
         )
     pairs = join([f"{a} with {b}" for a, b in flagged])
     return f"Clear: {pairs}. Their main effects are averages of unlike things; read the lines instead."

@@ -58,9 +58,15 @@ def _chosen(view: View, curves: pd.DataFrame) -> list[tuple[str, str]]:
     why = {view.baseline: "baseline", ranked[0]: "most accurate", ranked[-1]: "least accurate"}
     order = dict.fromkeys([view.baseline, ranked[0], ranked[-1], *failed, *ranked])
     have = set(curves["cell"].astype(str))
+    between = [name for name in view.factors if name not in view.within]
+    trained: set[tuple[str, ...]] = set()
     out: list[tuple[str, str]] = []
     for cell in order:
         if cell is not None and cell in have and cell in view.cells.index and len(out) < MOST_CELLS:
+            training = tuple(str(view.cells.loc[cell, name]) for name in between)
+            if training in trained:  # another evaluation of a training that is shown already
+                continue
+            trained.add(training)
             label = view.cells.loc[cell, "label"]
             note = why.get(cell) or ("a seed failed" if cell in set(failed) else "")
             out.append((f"{label} ({note})" if note and note != label else str(label), cell))

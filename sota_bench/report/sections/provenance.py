@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sota_bench.report.parts import Block, Facts, Fold, Links, Prose, Section
-from sota_bench.report.text import number, plural
+from sota_bench.report.text import MISSING, number, plural
 from sota_bench.report.view import View
 
 FILES = (
@@ -39,7 +39,7 @@ METHOD = (
     "A verdict asks two questions: is the difference clear of zero after Holm's correction for all contrasts of "
     "its family; and "
     "is it smaller than the smallest effect of interest, which the grid declared before the run (two one-sided "
-    "tests). Where "
+    "tests at 5%, corrected alike: alone, a 90% interval inside the limits). Where "
     "neither can be said, the page gives the effect that the run could have detected with 80% power, and the "
     "seeds that "
     "the smallest effect of interest would take. The absence of evidence is never called no effect.",
@@ -74,7 +74,8 @@ def section(view: View) -> Section:
 
 
 def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return MISSING if text in ("", "{}") else text
 
 
 def _pairs(run: dict[str, Any]) -> list[tuple[str, str, str]]:

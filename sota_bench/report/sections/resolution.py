@@ -85,8 +85,15 @@ def _finding(means: pd.DataFrame) -> str:
     plain = plain[plain["tta"] == (OFF if (plain["tta"] == OFF).any() else plain["tta"].iloc[0])]
     parts = []
     for schedule, part in plain.groupby("schedule", sort=False):
-        best: Any = part.sort_values("mean", kind="stable").iloc[-1]
-        parts.append(f"{schedule} is best at {best['size']} px ({number(best['mean'])}%)")
+        ranked: Any = part.sort_values("mean", kind="stable")
+        best, worst = ranked.iloc[-1], ranked.iloc[0]
+        if len(ranked) == 1:
+            parts.append(f"{schedule}: {number(best['mean'])}% at {best['size']} px, the only size it was evaluated at")
+        else:
+            parts.append(
+                f"{schedule}: highest at {best['size']} px ({number(best['mean'])}%), lowest at {worst['size']} px "
+                f"({number(worst['mean'])}%)"
+            )
     return "; ".join(parts[:MOST_LINES]) + "."
 
 

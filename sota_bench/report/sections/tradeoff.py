@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
-from sota_bench.report.text import join, minutes, number, plural
+from sota_bench.report.text import join, minutes, number
 from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.report.verdicts import pareto_cells
 from sota_bench.report.view import View
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BARS = 80
+MOST_DOTS = 400
 
 
 def section(view: View) -> Section | None:
@@ -44,6 +46,7 @@ def section(view: View) -> Section | None:
         rows,
     )
     bars = "" if len(cells) <= MOST_BARS else f" With {len(cells)} cells, only those on the front show their intervals."
+    bars += " Of the others, every one in several is drawn." if len(cells) - len(front) > MOST_DOTS else ""
     chart = Chart(
         "tradeoff",
         "Accuracy against minutes per iteration",
@@ -65,25 +68,24 @@ def _finding(front: pd.DataFrame, cells: int) -> str:
         )
     first, last = front.iloc[0], front.iloc[-1]
     return (
-        f"{plural(len(front), 'cell')} of {cells} are beaten by none in both: from {number(first['accuracy'])}% in "
-        f"{minutes(first['minutes'])} ({first['label']}) to {number(last['accuracy'])}% in {minutes(last['minutes'])} "
-        f"({last['label']})."
+        f"No cell is both quicker and more accurate than any of these {len(front)} of {cells}: from "
+        f"{number(first['accuracy'])}% in {minutes(first['minutes'])} ({first['label']}) to "
+        f"{number(last['accuracy'])}% in {minutes(last['minutes'])} ({last['label']})."
     )
 
 
 def _unsure(front: pd.DataFrame) -> str:
-    """Which neighbours on the front have times whose intervals overlap, so that their order may be noise."""
-    low, high = front["minutes_low"].to_numpy(float), front["minutes_high"].to_numpy(float)
-    if len(front) < 2 or not np.isfinite(low).all():
+    """Which neighbours on the front have overlapping intervals, so that their order may be noise."""
+    parts = []
+    for name, words in (("minutes", "in minutes"), ("accuracy", "in accuracy")):
+        low, high = front[f"{name}_low"].to_numpy(float), front[f"{name}_high"].to_numpy(float)
+        if np.isfinite(low).all():
+            pairs = [f"{k + 1} with {k + 2}" for k in range(len(front) - 1) if low[k + 1] <= high[k]]
+            if pairs:
+                parts.append(f"{join(pairs)} {words}")
+    if not parts:
         return ""
-    close = [place for place in range(len(front) - 1) if low[place + 1] <= high[place]]
-    if len(close) == len(front) - 1:
-        which = "the two" if len(front) == 2 else "neighbours on the front"
-        return f" The 95% intervals of their minutes overlap: which of {which} is quicker is not told apart."
-    if not close:
-        return ""
-    pairs = join([f"{place + 1} and {place + 2}" for place in close])
-    return f" The 95% intervals of the minutes overlap for {pairs}: which of these is quicker is not told apart."
+    return f" Their 95% intervals overlap, so that their order may be noise: {'; '.join(parts)}."
 
 
 def _apart(axes: Axes, front: pd.DataFrame) -> list[float]:
@@ -102,6 +104,7 @@ def _apart(axes: Axes, front: pd.DataFrame) -> list[float]:
 def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
     figure, axes = sheet(width, 380 if width > 500 else 330)
     rest = cells.drop(front.index)
+    rest = rest.iloc[:: max(1, math.ceil(len(rest) / MOST_DOTS))]
     for part, colour, shown in ((rest, Ink.SOFT, len(cells) <= MOST_BARS), (front, Ink.C1, True)):
         if shown and part["accuracy_low"].notna().any():
             errors = [

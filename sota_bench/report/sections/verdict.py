@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sota_bench.report.accumulated import difference
 from sota_bench.report.parts import Block, Facts, Listing, Prose, Section, Verdicts
 from sota_bench.report.text import finite, join, minutes, number, plural
-from sota_bench.report.verdicts import Effect, effects
+from sota_bench.report.verdicts import effects, level_by_level
 from sota_bench.report.view import View
 
 
@@ -15,25 +16,25 @@ def section(view: View) -> Section:
     if view.seeds < 2 or not found:
         blocks.append(Prose([_no_verdict(view)], "note"))
     if found:
-        simple = effects(view, kind="simple")
-        below = {place: _level_by_level(effect, simple) for place, effect in enumerate(found) if effect.demoted}
+        below = {place: [one.sentence for one in level_by_level(view, effect)] for place, effect in enumerate(found)}
         blocks.append(Verdicts(found, below))
+        blocks.append(Prose([_how_to_read(view)], "how"))
     confirmation = view.run.get("confirmation")
     if confirmation:
         blocks.append(Listing("Confirmed on the test split", [str(words) for words in confirmation["words"]], "note"))
     blocks.append(Facts(_completeness(view), large=True))
-    if view.analysis.warnings:
-        blocks.append(Listing("Read with care", [str(warning) for warning in view.analysis.warnings], "warning"))
+    warnings = [*difference(view.tables.trials), *(str(warning) for warning in view.analysis.warnings)]
+    if warnings:
+        blocks.append(Listing("Read with care", warnings, "warning"))
     return Section("verdicts", "Verdicts", _lead(view), blocks)
 
 
-def _level_by_level(effect: Effect, simple: list[Effect]) -> list[str]:
-    """The simple effects that a demoted main effect is an average of."""
-    return [
-        one.sentence
-        for one in simple
-        if (one.factor, one.level) == (effect.factor, effect.level) and one.at_factor in effect.demoted_by
-    ]
+def _how_to_read(view: View) -> str:
+    images = view.run["images"].get("select")
+    judged = f"the {images:,} images that choose (the select split)" if images else "the images that choose"
+    text = f"Differences in accuracy, in percentage points (pp), on {judged}"
+    return text + (", each with the interval that holds the true difference in 95 of 100 such runs." if view.seeds > 1
+                   else ".")  # fmt: skip
 
 
 def _no_verdict(view: View) -> str:
@@ -49,7 +50,8 @@ def _lead(view: View) -> str:
     if view.cells.empty:
         return "No trial has finished yet."
     best = view.cells.iloc[0]
-    text = f"Most accurate: {best['label']} at {number(best['accuracy'])}%, {minutes(best['minutes'])} per iteration."
+    text = f"Most accurate: {_in_words(best['label'])} at {number(best['accuracy'])}%, "
+    text += f"{minutes(best['minutes'])} per iteration."
     if view.seeds < 2:
         return text
     group = view.best
@@ -60,9 +62,14 @@ def _lead(view: View) -> str:
     if quickest.name == best.name:
         return text + "; none of them is quicker."
     return (
-        text + f"; the quickest of them is {quickest['label']} at {number(quickest['accuracy'])}%, "
+        text + f"; the quickest of them is {_in_words(quickest['label'])} at {number(quickest['accuracy'])}%, "
         f"{minutes(quickest['minutes'])}."
     )
+
+
+def _in_words(label: str) -> str:
+    """A cell's name in a sentence."""
+    return "the baseline" if label == "baseline" else f"the baseline with {label}"
 
 
 def _completeness(view: View) -> list[tuple[str, str, str]]:

@@ -1,0 +1,107 @@
+"""Figures from before: the same bytes as drawn anew, and never a figure of other data, words or code."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import FACTORS, synthetic
+
+from sota_bench.report import drawn
+from sota_bench.report.drawn import Drawn, figures_file, key_of, plain
+from sota_bench.report.output import analysis_of, write
+from sota_bench.report.page import render
+from sota_bench.report.parts import Chart
+from sota_bench.report.tables import RunTables
+
+
+@pytest.fixture(scope="module")
+def small() -> RunTables:
+    return synthetic(seeds=3, factors={name: FACTORS[name] for name in ("normalize", "tta")})
+
+
+def refuse(chart: Chart) -> str:
+    raise AssertionError(f"{chart.key} was drawn")
+
+
+def test_a_page_from_kept_figures_is_the_page(
+    small: RunTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = figures_file(tmp_path / "store", small.run["name"])
+    fresh = render(small, analysis_of(small))
+    write(tmp_path / "first", small, file)
+    monkeypatch.setattr(drawn, "figure", refuse)
+    write(tmp_path / "second", small, file)
+    for name in ("first", "second"):
+        assert (tmp_path / name / "report.html").read_text("utf-8") == fresh
+    with pytest.raises(AssertionError, match="was drawn"):
+        write(tmp_path / "third", small)
+
+
+def test_other_numbers_are_drawn_anew(small: RunTables, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    write(tmp_path / "out", small, file)
+    moved = small.trials.assign(accuracy=small.trials["accuracy"] + 1.0 * (small.trials["normalize"] == "dataset"))
+    other = RunTables(**{**vars(small), "trials": moved})
+    write(tmp_path / "out", other, file)
+    assert (tmp_path / "out" / "report.html").read_text("utf-8") == render(other, analysis_of(other))
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"a": 1}', "no json"])
+def test_a_damaged_file_is_drawn_over(small: RunTables, tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "figures.json"
+    write(tmp_path / "out", small, file)
+    kept = file.read_text("utf-8")
+    file.write_text(damage or kept.replace("<svg", "<b", 1), encoding="utf-8")
+    write(tmp_path / "out", small, file)
+    assert file.read_text("utf-8") == kept
+    assert (tmp_path / "out" / "report.html").read_text("utf-8") == render(small, analysis_of(small))
+
+
+def draw(data: Any, width: int) -> Any:
+    raise NotImplementedError
+
+
+def other_draw(data: Any, width: int) -> Any:
+    raise NotImplementedError
+
+
+def chart(data: Any, function: Any = draw, **changes: Any) -> Chart:
+    return Chart(
+        **{"key": "k", "title": "t", "finding": "f", "draw": partial(function, data), "table": None, **changes}
+    )
+
+
+FRAME = pd.DataFrame({"a": [1.0, np.nan], "b": ["x", "y"]})
+
+
+def test_equal_charts_have_one_key_and_different_ones_have_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert key_of(chart([FRAME, {"x": 1.0}])) == key_of(chart([FRAME.copy(), {"x": 1.0}]))
+    keys = [
+        key_of(one)
+        for one in (
+            *(chart(data) for data in (1, 1.0, "1", [1], (1,), None, True, np.float32(1), np.array([1]))),
+            *(chart(data) for data in (FRAME, FRAME.iloc[::-1], FRAME.rename(columns={"a": "c"}), {"a": 1}, {"b": 1})),
+            *(chart(1, **{name: "other"}) for name in ("key", "title", "finding")),
+            chart(1, width=300),
+            chart(1, narrow=False),
+            chart(1, other_draw),
+        )
+    ]
+    assert len(set(keys)) == len(keys)
+    monkeypatch.setattr(drawn, "_made_by", lambda: "other code")
+    assert key_of(chart(1)) not in keys
+
+
+def test_what_has_no_text_is_drawn_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError):
+        plain(object())
+    monkeypatch.setattr(drawn, "figure", lambda one: "<svg/>")
+    found = Drawn(tmp_path / "figures.json")
+    assert found.get(chart(object())) == "<svg/>"
+    found.save()
+    assert not (tmp_path / "figures.json").exists()

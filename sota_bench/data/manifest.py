@@ -67,7 +67,7 @@ class Manifest:
 
         left_out = self.left_out.assign(split="", label="", sha256="", bytes=0)
         table = pd.concat([self.items.assign(left_out=""), left_out.rename(columns={"reason": "left_out"})])
-        table, name = table[[*COLUMNS, "left_out"]], " ".join(self.name.splitlines())
+        table, name = table[[*COLUMNS, "left_out"]], self.name.replace("\n", " ")
         text = table.to_csv(index=False, lineterminator="\n")
         if "\r" in text:  # pandas quotes fields for the line end it writes, and takes either for one when it reads
             text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)

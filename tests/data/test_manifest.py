@@ -112,6 +112,14 @@ def test_unusable_data_is_one_line(rows, problem):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"), [("a\vb\u2028c\x85d", None), ("a\rb", None), ("a\nb,c", "a b,c"), ("d  e", None)]
+)
+def test_a_name_is_one_line_of_its_file(tmp_path, name, kept):
+    assemble(name, example(), [], "x").save(tmp_path / "manifest.csv")
+    assert Manifest.load(tmp_path / "manifest.csv").name == (kept or name)
+
+
 def test_manifests_survive_their_file(tmp_path):
     rows = example(classes=("NA", 'né, "q"', "猫", "#5", "nan"))
     manifest = assemble(

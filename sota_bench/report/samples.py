@@ -12,6 +12,7 @@ from sota_bench.grid.levels import level_text
 from sota_bench.plan.plan import Plan, TrialPlan
 from sota_bench.plan.stage import StageResult
 from sota_bench.report.tables import Sample
+from sota_bench.report.text import number
 from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
 SHOWN = 4
@@ -103,4 +104,4 @@ def _sample(plan: Plan, factor: str, level: str, size: int, strip: dict[str, Any
 
 
 def _list(values: list[float]) -> str:
-    return ", ".join(f"{value:.2f}" for value in values)
+    return ", ".join(number(value, 2) for value in values)

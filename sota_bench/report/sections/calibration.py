@@ -150,8 +150,8 @@ def _contrasts(view: View, claims: list[str]) -> Table | None:
             [
                 f"{row['factor']} {level_text(row['level'])} vs {level_text(row['baseline'])}",
                 title,
-                signed(row["estimate"], 3),
-                f"{number(row['low'], 3)} to {number(row['high'], 3)}",
+                signed(row["estimate"], _places(row)),
+                f"{number(row['low'], _places(row))} to {number(row['high'], _places(row))}",
                 Cell(*_direction(row)),
             ]
             for row in of_response(view, response)
@@ -165,6 +165,11 @@ def _contrasts(view: View, claims: list[str]) -> Table | None:
         ["Contrast", "Measure", "Difference#", "95% interval#", "Direction"],
         rows,
     )
+
+
+def _places(row: Mapping[str, Any]) -> int:
+    """Decimals: three, and five where the interval is too narrow for three to show it."""
+    return 5 if finite(row["low"]) and row["high"] - row["low"] < 0.005 else 3
 
 
 def _direction(row: Mapping[str, Any]) -> tuple[str, None, str]:

@@ -47,7 +47,7 @@ def section(view: View) -> Section | None:
             table(
                 extra,
                 "Simple effects use the error of their own cells",
-                "Simple effects inside interactions, and trends over ordered levels",
+                "Effects at single levels of another factor, and trends over ordered levels",
             )
         )
     return Section(

@@ -25,7 +25,7 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
-_ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
+ALLOCATOR = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 """glibc maps every large tensor anew and gives it back, so that each step on a CPU touches all its pages for the first
 time: a tenth (64 px) to a sixth (128 px) of a ResNet's step. Kept in the heap they are reused. Other C libraries do not
 look at it."""
@@ -49,7 +49,7 @@ class WorkerProcess:
         self.born = self.began = self.last_progress = self.last_message = time.monotonic()
         self.connection, theirs = Pipe()
         environment = {
-            "GLIBC_TUNABLES": _ALLOCATOR,
+            "GLIBC_TUNABLES": ALLOCATOR,
             **os.environ,
             **dict.fromkeys(_THREAD_VARIABLES, str(settings.threads)),
             "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path),

@@ -1,0 +1,138 @@
+"""How much of a training step is the network's arithmetic: this project's own training stage beside the same network on
+random data that is already in memory, with the same precision, memory layout and optimizer, in turns in one process.
+
+    SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/peers/share.py --out peers
+
+A step of this project is measured from one report of its progress to the next, so that nothing between two steps is
+left out. Writes ``share.json``; exit code 3 when a share is below ``--least``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import itertools
+
+import common
+import compare
+
+
+def whole_steps(grid: Path, store: Path) -> tuple[list[float], Any]:
+    """Seconds of the steps of the grid's training stage without the first, and its recipe's settings."""
+    from sota_bench.engine.messages import Progress
+    from sota_bench.engine.stages import execute
+    from sota_bench.grid import load
+    from sota_bench.plan.make import Machine, make_plan
+    from sota_bench.store import Store
+
+    plan, _ = make_plan(load(grid), Machine(store, "cpu", 1))
+    stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
+    shelf, moments = Store(store), list[float]()
+
+    def note(progress: Progress) -> None:
+        moments.append(time.perf_counter())
+
+    workspace = Path(tempfile.mkdtemp(dir=store))
+    execute(stage, {role: shelf.folder(key) for role, key in stage.parents.items()}, workspace, "cpu", note)
+    shutil.rmtree(workspace)
+    return [after - before for before, after in itertools.pairwise(moments)], stage.params["recipe"]
+
+
+def pure_steps(settings: Any, size: int, batch: int, count: int) -> list[float]:
+    """Seconds of ``count`` steps of the network alone, after one to warm up."""
+    import timm
+    import torch
+
+    layout = torch.contiguous_format if settings["layout"] == "contiguous" else torch.channels_last
+    model = timm.create_model(settings["backbone"], num_classes=10).train().to(memory_format=layout)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    images = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
+    labels = torch.randint(0, 10, (batch,))
+    seconds = []
+    for _ in range(count + 1):
+        began = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16"):
+            logits = model(images)
+        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.perf_counter() - began)
+    return seconds[1:]
+
+
+def share(whole: Sequence[Sequence[float]], pure: Sequence[Sequence[float]]) -> float:
+    """The median over rounds of pure over whole, each the median step of its round."""
+    return statistics.median(
+        statistics.median(theirs) / statistics.median(ours) for ours, theirs in zip(whole, pure, strict=True)
+    )
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("peers"), help="folder of the results")
+    parser.add_argument("--data", type=Path, default=os.environ.get("SOTA_BENCH_DATA"), help="folder of Imagenette")
+    parser.add_argument("--backbones", nargs="+", default=["resnet10t", "resnet18"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[64, 128])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--train", type=int, default=640)
+    parser.add_argument("--least", type=float, default=0.9)
+    options = parser.parse_args(given)
+    if options.data is None:
+        parser.error("name the folder of Imagenette with --data or SOTA_BENCH_DATA")
+    return options
+
+
+def main() -> int:
+    """Measures every combination and prints a line for each."""
+    from sota_bench.engine.process import ALLOCATOR
+
+    options = arguments()
+    if "GLIBC_TUNABLES" not in os.environ:  # as in a worker; read when a process starts
+        return subprocess.run([sys.executable, *sys.argv], env={**os.environ, "GLIBC_TUNABLES": ALLOCATOR}).returncode
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    _, images = compare.folders(Path(options.data), out / "images", options.train, 40)
+    import torch
+
+    torch.set_num_threads(common.cores())
+    rows = []
+    for backbone in options.backbones:
+        for size in options.sizes:
+            folder = Path(tempfile.mkdtemp(dir=out))
+            grid, store = folder / "grid.toml", folder / "store"
+            task = {"backbone": backbone, "size": size, "seed": 0, "batch": 64, "lr": 3e-3, "images": images}
+            recipe = {"weight_decay": common.WEIGHT_DECAY, "crop_scale": common.CROP_SCALE[0]}
+            grid.write_text(compare.GRID.format(**task, **recipe))
+            command = [sys.executable, "-m", "sota_bench", "run", grid, "--only", "tta=off", "--workers", "1"]
+            compare.timed([*command, "--no-calibrate", "--store", store, "--out", folder / "out"])
+            whole, pure = list[list[float]](), list[list[float]]()
+            for _ in range(options.rounds):
+                steps, settings = whole_steps(grid, store)
+                whole.append(steps)
+                pure.append(pure_steps(settings, size, 64, len(steps)))
+            shutil.rmtree(folder)
+            ours, theirs = (1000 * statistics.median(map(statistics.median, some)) for some in (whole, pure))
+            row = {"backbone": backbone, "size": size, "share": share(whole, pure), "step_ms": ours, "pure_ms": theirs}
+            rows.append(row)
+            print(f"{backbone} {size} px: {row['share']:.1%} of {ours:.0f} ms is the network alone", flush=True)
+    about = {"machine": compare.machine(), "rounds": options.rounds, "rows": rows}
+    (out / "share.json").write_text(json.dumps(about, indent=1) + "\n")
+    return 0 if all(row["share"] >= options.least for row in rows) else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""A whole grid as this project runs it, and as a loop that starts a fresh process for each cell and seed.
+
+    SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/peers/whole_grid.py --envs .venvs --out peers --sample 24
+
+The grid: normalization 2 x Mixup 3 x resizing 3 x mitigation 5 x TTA 2, mitigations only where the resolution rises, 2
+seeds. The loop runs ``plain.py --tuned``, plain PyTorch tuned by hand, which implements the same techniques; beside it
+stands the kinder loop whose process judges both levels of TTA. With ``--sample N`` a random N processes of each loop
+are timed, half before and half after this project's run, and the whole is estimated with its 95% interval; 0 times all.
+
+Writes ``grid.md`` and ``grid.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import common
+import compare
+
+GRID = """[grid]
+name = "whole-grid"
+seeds = [0, 1]
+[data]
+source = "folder:{images}"
+[recipe]
+backbone = "{backbone}"
+ewc_fisher = "empirical"
+weight_decay = {weight_decay}
+[factors]
+normalize = ["dataset", "none"]
+mixup = [0.0, 0.2, 0.4]
+resize = ["64x3", "32x2 64x1", "48x2 64x1"]
+mitigation = ["none", "freeze", "discriminative", "ewc", "low-lr"]
+tta = ["off", "flip"]
+"""
+FACTORS = ("normalize", "mixup", "resize", "mitigation")
+
+
+def run_ours(images: Path, backbone: str, scratch: Path) -> tuple[float, list[dict[str, str]]]:
+    """Seconds of this project's run with nothing in its store, and its trials that are data."""
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    grid = folder / "grid.toml"
+    grid.write_text(GRID.format(images=images, backbone=backbone, weight_decay=common.WEIGHT_DECAY))
+    command = [sys.executable, "-m", "sota_bench", "run", grid, "--no-calibrate"]
+    seconds = compare.timed([*command, "--store", folder / "store", "--out", folder / "out"])
+    with (folder / "out" / "trials.csv").open() as file:
+        trials = [row for row in csv.DictReader(file) if row["status"] == "done"]
+    shutil.rmtree(folder)
+    return seconds, trials
+
+
+def trials_of(images: Path, backbone: str, scratch: Path) -> list[dict[str, str]]:
+    """The trials that the grid asks for, without running them."""
+    from sota_bench.grid import load
+    from sota_bench.grid.schedule import parse_schedule
+
+    file = scratch / "whole-grid.toml"
+    file.write_text(GRID.format(images=images, backbone=backbone, weight_decay=common.WEIGHT_DECAY))
+    rows = [{**trial.cell.text, "seed": str(trial.seed)} for trial in load(file).trials()]
+    return [row for row in rows if row["mitigation"] == "none" or len(parse_schedule(row["resize"])) > 1]
+
+
+def cell_command(python: Path, trial: Mapping[str, str], images: Path, backbone: str, result: Path) -> list[Any]:
+    """The command of one cell of the loop."""
+    options: list[Any] = ["--images", images, "--result", result, "--backbone", backbone, "--seed", trial["seed"]]
+    for name in (*FACTORS, "tta"):
+        options += [f"--{name}", trial[name]]
+    return [python, compare.HERE / "plain.py", "--tuned", *options]
+
+
+def estimate(seconds: Sequence[float], total: int) -> tuple[float, float, float]:
+    """Seconds of all ``total`` processes from a random sample of them, and its 95% interval (Student's t, with the
+    correction for a finite population)."""
+    mean, count = statistics.mean(seconds), len(seconds)
+    if count >= total or count < 2:
+        return mean * total, mean * total, mean * total
+    from scipy.stats import t
+
+    half = t.ppf(0.975, count - 1) * statistics.stdev(seconds) / count**0.5 * (1 - count / total) ** 0.5
+    return mean * total, float((mean - half) * total), float((mean + half) * total)
+
+
+def markdown(ours_s: float, loops: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+    """The table for people."""
+    lines = ["| | minutes | x |", "| --- | --- | --- |", f"| sota_bench run, one command | {ours_s / 60:.1f} | |"]
+    for name, loop in loops.items():
+        middle, low, high = (value / 60 for value in loop["estimate_s"])
+        timed = f"{loop['timed']} of {loop['processes']} processes timed"
+        lines.append(f"| {name} ({timed}) | {middle:.1f} ({low:.1f} to {high:.1f}) | {60 * middle / ours_s:.1f} |")
+    found = about["machine"]
+    lines += [
+        "",
+        f"{about['trials']} trials, {about['train']} training images, {about['backbone']}. {found['name']}, "
+        f"{found['capability']}{', bf16' if found['bf16'] else ', no bf16'}, {found['cores']} cores.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--envs", type=Path, default=compare.HERE / ".venvs", help="folder of the peers' environment")
+    parser.add_argument("--out", type=Path, default=Path("peers"), help="folder of the results")
+    parser.add_argument("--data", type=Path, default=os.environ.get("SOTA_BENCH_DATA"), help="folder of Imagenette")
+    parser.add_argument("--backbone", default="resnet10t")
+    parser.add_argument("--train", type=int, default=512)
+    parser.add_argument("--val", type=int, default=100)
+    parser.add_argument("--sample", type=int, default=0, help="processes of each loop that are timed; 0 for all")
+    options = parser.parse_args(given)
+    if options.data is None:
+        parser.error("name the folder of Imagenette with --data or SOTA_BENCH_DATA")
+    return options
+
+
+def main() -> int:
+    """Times both and prints the table."""
+    options = arguments()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    python = compare.environment(options.envs.resolve())
+    theirs, ours = compare.folders(Path(options.data), out / "images", options.train, options.val)
+    trials = trials_of(ours, options.backbone, out)
+    both = [{**trial, "tta": "both"} for trial in trials if trial["tta"] == "off"]
+    loops: dict[str, dict[str, Any]] = {
+        "a process for each trial": {"trials": trials},
+        "a process for both levels of TTA": {"trials": both},
+    }
+    for loop in loops.values():
+        count = min(options.sample or len(loop["trials"]), len(loop["trials"]))
+        loop["chosen"] = random.Random(0).sample(loop["trials"], count)
+        loop["seconds"] = []
+
+    def run_loops(half: int) -> None:
+        for name, loop in loops.items():
+            for trial in loop["chosen"][half::2]:
+                command = cell_command(python, trial, theirs, options.backbone, out / "cell.json")
+                loop["seconds"].append(compare.timed(command))
+                print(f"{name}: {loop['seconds'][-1]:.1f} s", file=sys.stderr, flush=True)
+
+    run_loops(0)
+    ours_s, done = run_ours(ours, options.backbone, out)
+    print(f"sota_bench: {ours_s:.1f} s", file=sys.stderr, flush=True)
+    if len(done) != len(trials):
+        raise SystemExit(f"{len(done)} trials were done, {len(trials)} were asked for")
+    run_loops(1)
+    shown = {
+        name: {
+            "processes": len(loop["trials"]), "timed": len(loop["seconds"]), "seconds": loop["seconds"],
+            "estimate_s": estimate(loop["seconds"], len(loop["trials"])),
+        }
+        for name, loop in loops.items()
+    }  # fmt: skip
+    about = {"machine": compare.machine(), "trials": len(trials), "train": options.train, "backbone": options.backbone}
+    (out / "grid.json").write_text(json.dumps({**about, "ours_s": ours_s, "loops": shown}, indent=1) + "\n")
+    text = markdown(ours_s, shown, about)
+    (out / "grid.md").write_text(text)
+    print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

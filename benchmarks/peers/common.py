@@ -53,8 +53,9 @@ def steady(ends: Sequence[float], batch: int) -> float:
 
 
 def write(file: Path, ends: Sequence[float], batch: int, accuracy: float, **more: Any) -> None:
-    """Hands over the result of one run; ``accuracy`` is in percent."""
-    file.write_text(json.dumps({"images_per_s": steady(ends, batch), "accuracy": accuracy, **more}))
+    """Hands over the result of one run; ``accuracy`` is in percent. Of too few steps there is no steady rate."""
+    rate = steady(ends, batch) if len(ends) > SKIPPED + DRAINED else None
+    file.write_text(json.dumps({"images_per_s": rate, "accuracy": accuracy, **more}))
 
 
 def export(source: Path, folder: Path, train: int, val: int) -> Path:

@@ -149,8 +149,9 @@ def train_phase(task: Task, size: int, epochs: int, before: int | None) -> list[
     optimizer = torch.optim.AdamW(groups, fused=True if options.tuned else None)
     loader = task.loader("train", size)
     rates = [group["lr"] for group in groups]
+    warmup = max(0.25, 1.5 / (epochs * len(loader)))  # torch divides by zero where it is exactly one step
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rates, epochs=epochs, steps_per_epoch=len(loader), pct_start=0.25, cycle_momentum=False
+        optimizer, rates, epochs=epochs, steps_per_epoch=len(loader), pct_start=warmup, cycle_momentum=False
     )
     ends = []
     for epoch in range(epochs):

@@ -10,6 +10,9 @@ import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
 
+REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
+"""What the report takes longest to import; it is imported while workers run."""
+
 
 @click.command()
 @grid_options
@@ -49,6 +52,7 @@ def command(
 ) -> int:  # fmt: skip
     """Plan a grid, run what is missing, and render its report."""
     started = time.monotonic()
+    from sota_bench.ahead import import_ahead
     from sota_bench.commands import forecasting
     from sota_bench.commands.execution import EngineOptions, command_line, execute, must_plan_again, with_confirmation
     from sota_bench.commands.matching import matched
@@ -82,6 +86,7 @@ def command(
         )
         alone = _alone(question, machine, shelf) if exclusive_timing else {}
         calibrated = time.monotonic()
+        import_ahead(REPORT_LIBRARIES)
         done = execute(plan, shelf, options, selected, prediction, alone=alone)
         if must_plan_again(plan, shelf) and not done.interrupted:
             plan, _ = make_plan(question, machine)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench import registry
+from sota_bench.ahead import import_ahead
 from sota_bench.engine.messages import Outcome, PlanAgain, Progress
 from sota_bench.grid.recipe import recipe_type
 from sota_bench.plan.stage import Stage
@@ -83,6 +84,7 @@ def _prepare(stage: Stage, workspace: Path, progress: Callable[[Progress], None]
     from sota_bench.data.source import source_from_spec
 
     started = time.perf_counter()
+    import_ahead(PRELOAD)  # other processes decode; the stages that follow need torch, which takes longer to import
     manifest = Manifest.load(Path(stage.context["manifest"]))
     wanted = manifest.items[manifest.items["sha256"].isin(set(_contents(stage, manifest)))]
     source = source_from_spec(stage.context["source"])

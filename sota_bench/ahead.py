@@ -1,0 +1,28 @@
+"""Imports in a thread, for a process that waits for others: most of a short run is imports."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+
+def import_ahead(modules: Sequence[str]) -> threading.Thread:
+    """Starts to import ``modules``, one after the other; what cannot be imported is left to whoever needs it.
+
+    Args:
+        modules: dotted names.
+
+    Returns:
+        The thread, which keeps no process alive.
+    """
+
+    def run() -> None:
+        for module in modules:
+            with suppress(Exception):
+                importlib.import_module(module)
+
+    thread = threading.Thread(target=run, name="imports", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,64 @@
+"""Counts of one tree, alone or against the committed ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sota_bench.timing.gate import counts as exact
+from sota_bench.timing.gate.outcome import SUITE, Outcome, Settings, Tell, matches
+from sota_bench.timing.gate.process import Measuring, MeasuringFailed
+from sota_bench.timing.gate.tree import Tree
+
+
+def against_file(head: Tree, scratch: Path, settings: Settings, tell: Tell, suite: str = SUITE) -> Outcome:
+    """The counts of one tree against those that its suite's ``counts.json`` has for the installed software."""
+    began, outcome = time.monotonic(), Outcome(f"{Path(suite).parent}/counts.json", head.title, settings)
+    known = exact.committed((head.folder / suite).with_name("counts.json"), settings.device)
+    counted, failed = count_tree(head, scratch, settings, tell, suite)
+    outcome.missing = {name: f"cannot be counted: {why}" for name, why in failed.items()}
+    if known:
+        gone = [name for name in known if name not in counted and name not in failed and matches(name, settings.only)]
+        outcome.missing |= dict.fromkeys(gone, "the file has it and the suite does not: renamed or removed?")
+        outcome.new = [name for name in counted if name not in known]
+        outcome.counted = sorted(known.keys() & counted.keys())
+        outcome.differences = exact.differences(known, counted)
+    else:
+        outcome.counted = sorted(counted)
+        outcome.notes.append(
+            f"There are no committed counts for {exact.key(settings.device)}, so nothing was compared; "
+            "--write-counts adds them."
+        )
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def count_tree(
+    tree: Tree, scratch: Path, settings: Settings, tell: Tell, suite: str = SUITE
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The counts of one tree's workloads, and why some could not be counted."""
+
+    def start() -> Measuring:
+        return Measuring(tree.folder, tree.folder / suite, scratch / "work-B", settings.device, scratch / "log-B")
+
+    with start() as process:
+        about = process.ask("list")["workloads"]
+    tell(f"counting operations in {tree.title}")
+    return count(start, [n for n, one in about.items() if one["counts"] and matches(n, settings.only)])
+
+
+def count(start: Callable[[], Measuring], names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The counts of workloads, and why some could not be counted."""
+    found, failed, process = dict[str, dict[str, Any]](), dict[str, str](), start()
+    for name in names:
+        try:
+            found[name] = process.ask("count", name=name)["counts"]
+            process.ask("forget", name=name)
+        except MeasuringFailed as error:
+            failed[name] = str(error)
+            process.close()
+            process = start()
+    process.close()
+    return found, failed

@@ -1,0 +1,187 @@
+"""The statistics of the gate: from the times of blocks to a verdict, as pure functions.
+
+A block is four fresh processes in the order ABBA or BAAB (A the base, B the head), so that a drift that is linear in
+time falls on both sides alike. Its estimate is half the log ratio
+
+    d = 1/2 log(b1 b2 / (a1 a2)),
+
+and blocks are the independent observations: a stage of n blocks has the mean of d and its t interval with n - 1
+degrees of freedom. A benchmark is called slower only if two stages, each with its own processes, both have a mean above
+the threshold and a one-sided lower bound above zero.
+
+Multiplicity: where nothing changed, one stage is passed with probability at most alpha and both with at most alpha^2,
+so over m benchmarks the gate fails with probability at most m alpha^2. With alpha = 0.05 that is under 5% up to m = 20;
+for more, alpha is lowered to sqrt(0.05 / m), which keeps the bound (Bonferroni over benchmarks).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+ORDERS = ("ABBA", "BAAB")
+"""The order of the processes of a block, in turn."""
+
+FAMILY, ALPHA = 0.05, 0.05
+"""The probability of a failure of the whole gate where nothing changed, at most; and of passing one stage."""
+
+POWER = 0.8
+"""The probability with which the smallest visible change would have been found, by both stages together."""
+
+Kind = Literal["slower", "pass", "inconclusive"]
+
+
+def order_of(block: int) -> str:
+    """The order of block 0, 1, 2 ...: ABBA and BAAB in turn."""
+    return ORDERS[block % 2]
+
+
+def alpha_of(benchmarks: int) -> float:
+    """One-sided level of each of the two stages, for so many benchmarks."""
+    return min(ALPHA, math.sqrt(FAMILY / max(1, benchmarks)))
+
+
+def half_log_ratio(order: str, seconds: Sequence[float]) -> float:
+    """The estimate of one block: above zero where B, the head, is slower.
+
+    Args:
+        order: ``ABBA`` or ``BAAB``.
+        seconds: of each process, in that order.
+
+    Raises:
+        ValueError: there are not two processes of each kind, or a time is not above zero.
+    """
+    if sorted(order) != ["A", "A", "B", "B"] or len(seconds) != 4:
+        raise ValueError(f"a block is two processes of each revision, not {order!r} with {len(seconds)} times")
+    if not all(math.isfinite(second) and second > 0 for second in seconds):
+        raise ValueError(f"times are above zero, not {list(seconds)}")
+    signs = [1 if side == "B" else -1 for side in order]
+    return 0.5 * sum(sign * math.log(second) for sign, second in zip(signs, seconds, strict=True))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The blocks of one benchmark in one stage.
+
+    Attributes:
+        estimates: half log ratio of each block.
+    """
+
+    estimates: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Log of the ratio head to base; NaN without blocks."""
+        return sum(self.estimates) / len(self.estimates) if self.estimates else math.nan
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom: blocks less one."""
+        return len(self.estimates) - 1
+
+    @property
+    def se(self) -> float:
+        """Standard error of the mean; infinite with fewer than two blocks."""
+        if self.df < 1:
+            return math.inf
+        mean = self.mean
+        return math.sqrt(sum((one - mean) ** 2 for one in self.estimates) / self.df / len(self.estimates))
+
+    def bound(self, alpha: float, upper: bool = False) -> float:
+        """One-sided confidence bound of the log ratio at level ``1 - alpha``."""
+        if self.df < 1:
+            return math.inf if upper else -math.inf
+        margin = _t(1 - alpha, self.df) * self.se
+        return self.mean + margin if upper else self.mean - margin
+
+    def passes_as_slower(self, threshold: float, alpha: float) -> bool:
+        """Whether this stage says slower: mean above ``log(1 + threshold)`` and lower bound above zero."""
+        return self.mean > math.log1p(threshold) and self.bound(alpha) > 0
+
+    def visible(self, threshold: float, alpha: float) -> float:
+        """The smallest slow-down (0.05 is 5%) that two stages with this noise find with probability :data:`POWER`."""
+        if self.df < 1:
+            return math.inf
+        margin = _t(math.sqrt(POWER), self.df) * self.se
+        return math.expm1(max(_t(1 - alpha, self.df) * self.se, math.log1p(threshold)) + margin)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says about one benchmark.
+
+    Attributes:
+        kind: ``slower`` fails the gate; ``pass``: a slow-down of the threshold is excluded; ``inconclusive``: neither.
+        change: head against base as a share (0.1 is 10% slower); NaN if nothing was measured.
+        low, high: two-sided 90% interval of the change, whose ends are the one-sided 95% bounds.
+        visible: the smallest slow-down that would have been found with probability :data:`POWER`.
+        blocks: of each stage.
+        note: a few words, or "".
+    """
+
+    kind: Kind
+    change: float
+    low: float
+    high: float
+    visible: float
+    blocks: tuple[int, ...]
+    note: str = ""
+
+
+def judge(first: Stage, second: Stage | None, threshold: float, alpha: float) -> Verdict:
+    """The verdict on one benchmark.
+
+    Args:
+        first: the stage that every benchmark is measured in.
+        second: the independent one, for those that the first says are slower; None if it was not run.
+        threshold: the slow-down that matters, as a share.
+        alpha: one-sided level of each stage (see :func:`alpha_of`).
+
+    Returns:
+        Its numbers are those of the second stage where there is one: the first one chose it, which biases it.
+    """
+    slower = first.passes_as_slower(threshold, alpha)
+    shown = second if slower and second is not None and second.df >= 1 else first
+    if slower and second is not None and second.passes_as_slower(threshold, alpha):
+        kind: Kind = "slower"
+    elif shown.bound(ALPHA, upper=True) < math.log1p(threshold):
+        kind = "pass"
+    else:
+        kind = "inconclusive"
+    notes = {
+        "slower": "in both stages",
+        "pass": "slower in the first stage, not in the second" if slower else "",
+        "inconclusive": "slower in the first stage, not repeated" if slower else "",
+    }
+    low, high = shown.bound(ALPHA), shown.bound(ALPHA, upper=True)
+    blocks = (len(first.estimates),) + ((len(second.estimates),) if second is not None else ())
+    return Verdict(
+        kind,
+        math.expm1(shown.mean),
+        math.expm1(low),
+        _ratio(high),
+        shown.visible(threshold, alpha),
+        blocks,
+        notes[kind],
+    )
+
+
+def control_moved(control: Stage, threshold: float) -> bool:
+    """Whether work that the change cannot touch seems to differ: by more than half the threshold, and a two-sided 95%
+    interval excludes zero. The stage then says something about the machine and nothing about the change."""
+    if control.df < 1:
+        return False
+    margin = _t(0.975, control.df) * control.se
+    return abs(control.mean) > math.log1p(threshold) / 2 and abs(control.mean) > margin
+
+
+def _ratio(log_ratio: float) -> float:
+    return math.inf if math.isinf(log_ratio) else math.expm1(log_ratio)
+
+
+def _t(probability: float, df: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(probability, df))

@@ -1,0 +1,112 @@
+"""The two revisions as folders: taken from git or copied, and built, so that neither is compiled while it is timed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sota_bench.errors import UserError
+
+LEFT_OUT = (".git", ".tox", ".venv*", ".hg", "*.egg-info", "__pycache__", ".*_cache", ".sota_bench", "node_modules",
+            "reports", "build", "dist", ".hypothesis", ".benchmarks", ".fuzz*")  # fmt: skip
+"""What a copy of a folder does without."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One revision as a folder.
+
+    Attributes:
+        folder: its files.
+        name: as the user named it.
+        commit: the commit's digest, "" for a folder.
+    """
+
+    folder: Path
+    name: str
+    commit: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name, and the commit where it says more."""
+        return (
+            self.name if not self.commit or self.commit.startswith(self.name) else f"{self.name} ({self.commit[:10]})"
+        )
+
+
+def export(repository: Path, revision: str, into: Path) -> Tree:
+    """Puts a revision into a folder and compiles its bytecode.
+
+    Args:
+        repository: where ``git`` looks.
+        revision: a commit, branch or tag; or a folder, whose files are copied as they are.
+        into: the folder to be made.
+
+    Raises:
+        UserError: there is no such revision, or its files cannot be written.
+    """
+    folder = Path(revision)
+    try:
+        if folder.is_dir():
+            shutil.copytree(folder, into, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+            tree = Tree(into, "working tree" if folder.resolve() == Path.cwd().resolve() else folder.name)
+        else:
+            tree = Tree(into, revision, commit_of(repository, revision))
+            _archive(repository, tree.commit, into)
+    except OSError as error:
+        raise UserError(str(into), "", f"cannot be written: {error}", "free some space, or set TMPDIR") from error
+    _compile(into)
+    return tree
+
+
+def commit_of(repository: Path, revision: str) -> str:
+    """The digest of a commit.
+
+    Raises:
+        UserError: git does not know it.
+    """
+    done = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if done is None:
+        raise UserError(
+            "timing gate", "", f"git knows no revision {revision!r} here",
+            "name a commit, a branch or a folder; a shallow clone has only its own commits (git fetch --unshallow)",
+        )  # fmt: skip
+    return done
+
+
+def describe(repository: Path) -> tuple[str, bool]:
+    """The commit that is checked out, and whether files differ from it; "" and False outside of git."""
+    commit = _git(repository, "rev-parse", "HEAD") or ""
+    return commit, bool(commit and _git(repository, "status", "--porcelain", "--untracked-files=no"))
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _archive(repository: Path, commit: str, into: Path) -> None:
+    into.mkdir(parents=True)
+    command = ["git", "-C", str(repository), "archive", "--format=tar", commit]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as git:
+        assert git.stdout is not None
+        with tarfile.open(fileobj=git.stdout, mode="r|") as archive:
+            archive.extractall(into, filter="data")
+    if git.returncode:
+        raise UserError("timing gate", "", f"git cannot write out {commit[:10]}", "run git fsck")
+
+
+def _compile(folder: Path) -> None:
+    """Bytecode of every file that can be compiled; what cannot be says so when it is imported."""
+    command = [sys.executable, "-m", "compileall", "-q", "-j", str(os.cpu_count() or 1), "-x", "/(tests|fuzz)/"]
+    subprocess.run([*command, "--invalidation-mode", "unchecked-hash", str(folder)], capture_output=True, check=False)

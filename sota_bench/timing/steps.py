@@ -1,0 +1,86 @@
+"""Steps in a series of times: where a workload became slower or faster for good.
+
+The series of logarithms is modelled as constant pieces with noise. Optimal partitioning (Jackson et al. 2005,
+doi:10.1109/LSP.2001.838216) finds the pieces that minimize
+
+    sum of squared residuals + beta x (number of steps),    beta = 3 sigma^2 log n,
+
+by dynamic programming in O(n^2); this penalty is the leading term of the modified BIC (Zhang and Siegmund 2007,
+doi:10.1111/j.1541-0420.2006.00662.x). sigma is estimated from the differences of neighbours, which steps hardly touch:
+their median absolute value is 0.6745 sqrt(2) sigma. A piece has at least two records, so that one bad day is no step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+SHORTEST = 2
+LEAST_NOISE = 0.002
+"""Noise in the logarithm that is assumed at least: a series of equal times would else make every digit a step."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change that lasts.
+
+    Attributes:
+        index: the first value after it.
+        change: as a share: 0.1 is 10% slower.
+    """
+
+    index: int
+    change: float
+
+
+def steps(seconds: Sequence[float]) -> list[Step]:
+    """The steps of a series.
+
+    Args:
+        seconds: in order, all above zero.
+    """
+    edges = pieces_of(seconds)
+    means = [fmean(map(math.log, seconds[start:end])) for start, end in pairwise(edges)]
+    moves = [after - before for before, after in pairwise(means)]
+    return [Step(edge, math.expm1(move)) for edge, move in zip(edges[1:-1], moves, strict=True)]
+
+
+def pieces_of(seconds: Sequence[float]) -> list[int]:
+    """Edges of the constant pieces of a series of times, see :func:`pieces`."""
+    return pieces([math.log(second) for second in seconds])
+
+
+def pieces(values: Sequence[float], penalty: float | None = None) -> list[int]:
+    """Edges of the constant pieces: 0, the first value of every later piece, and the number of values.
+
+    Args:
+        values: in order.
+        penalty: beta; from the noise by default.
+    """
+    import numpy as np
+
+    n = len(values)
+    if n < 2 * SHORTEST:
+        return [0, n]
+    x = np.asarray(values, float)
+    if penalty is None:
+        sigma = max(LEAST_NOISE, float(np.median(np.abs(np.diff(x)))) / (0.6745 * math.sqrt(2)))
+        penalty = 3 * sigma**2 * math.log(n)
+    # Centred, so that the difference of the two sums keeps its digits.
+    first = np.concatenate([[0.0], np.cumsum(x - x.mean())])
+    squares = np.concatenate([[0.0], np.cumsum((x - x.mean()) ** 2)])
+    best, last = np.full(n + 1, np.inf), np.zeros(n + 1, int)
+    best[0] = -penalty
+    for end in range(SHORTEST, n + 1):
+        starts = np.arange(0, end - SHORTEST + 1)
+        sums = first[end] - first[starts]
+        costs = best[starts] + squares[end] - squares[starts] - sums**2 / (end - starts) + penalty
+        last[end] = int(np.argmin(costs))
+        best[end] = float(costs[last[end]])
+    edges = [n]
+    while edges[-1] > 0:
+        edges.append(int(last[edges[-1]]))
+    return edges[::-1]

@@ -249,3 +249,8 @@ WORKLOADS |= {
     "analysis": Workload(analysis, "report"),
     "rendering": Workload(rendering, "report"),
 }
+
+
+def cases(group: str) -> list[str]:
+    """Names of the timed workloads of a group."""
+    return [name for name, one in WORKLOADS.items() if one.group == group and one.timed]

@@ -24,6 +24,9 @@ class UserError(Exception):
         self.place, self.key, self.problem, self.remedy = place, key, problem, remedy
         super().__init__(str(self))
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str, str]]:
+        return type(self), (self.place, self.key, self.problem, self.remedy)  # as another process raised it
+
     def __str__(self) -> str:
         parts = [part for part in (self.place, self.key) if part]
         line = ": ".join([*parts, _short(self.problem)]) + (f"; {self.remedy}" if self.remedy else "")

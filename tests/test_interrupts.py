@@ -41,10 +41,13 @@ HOLD = """
 from sota_bench import cli, interrupts
 
 def hold(*arguments, **options):
-    print("held", flush=True)
+    told = False
     while True:
-        try:
-            time.sleep(0.05)
+        try:  # the signal may come right after the line is read
+            if not told:
+                told = True
+                print("held", flush=True)
+            time.sleep(5)
         except {swallowed}:
             pass
 

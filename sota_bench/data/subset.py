@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,13 @@ from sota_bench.data.manifest import Manifest
 from sota_bench.data.split import SPLITS, rank_key
 from sota_bench.errors import UserError
 from sota_bench.grid.nearest import did_you_mean
+
+
+class Classes(Protocol):
+    """What lists its class names, sorted: a manifest."""
+
+    @property
+    def classes(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def choose(
     return Subset(manifest, chosen, {split: np.array(sorted(rows[split]), dtype=np.int64) for split in SPLITS})
 
 
-def class_split(manifest: Manifest, parts: int = 2, classes: int | Sequence[str] | None = None) -> list[list[str]]:
+def class_split(manifest: Classes, parts: int = 2, classes: int | Sequence[str] | None = None) -> list[list[str]]:
     """Divide the classes, sorted by name, into consecutive parts of as equal size as can be (the first are larger).
 
     Used to train a base model on one part and fine-tune it on another.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from sota_bench.data.joined import classes_of, is_joined
 from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Source
-from sota_bench.data.subset import Subset, choose, class_split, limited
+from sota_bench.data.subset import Subset, class_split, limited
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.pretrained import located
 from sota_bench.grid.recipe import fields_of
+from sota_bench.plan.library import Chosen, Library, ManifestApart
 from sota_bench.plan.phases import phases_of
 from sota_bench.registry import techniques
 
@@ -37,7 +36,7 @@ class GridImages:
 
     Attributes:
         source: where they come from.
-        manifest: all of them.
+        manifest: all of them, here or in a process of their own.
         size: pixels of the shorter side in the cache.
         upsampled: sizes in the grid that are larger than the stored images.
         grid_file: where paths in its recipes start.
@@ -45,13 +44,15 @@ class GridImages:
     """
 
     source: Source
-    manifest: Manifest
+    manifest: Manifest | ManifestApart
     size: int
     upsampled: list[int]
     grid_file: Path = Path()
     technique_files: tuple[Path, ...] = ()
-    _subsets: dict[str, Subset] = field(default_factory=dict)
+    _subsets: dict[str, Subset | Chosen] = field(default_factory=dict)
     _digests: dict[tuple[str, str], str] = field(default_factory=dict)
+    _classes: dict[str, list[str]] = field(default_factory=dict)
+    _contents: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def choice(self, recipe: Any, task: str) -> dict[str, Any]:
         """The settings that select a recipe's images for a task, for ``data.subset.choose``: the recipe's data fields,
@@ -61,12 +62,12 @@ class GridImages:
         if "keep" in chosen:
             chosen["keep"] = str(located(chosen["keep"], self.grid_file))
         if self.joined:  # the classes of other sources are there for base models alone
-            chosen["classes"] = limited(classes_of(self.manifest, ""), chosen.get("classes"))
+            chosen["classes"] = limited(self._classes_of(""), chosen.get("classes"))
         for technique in techniques(self.technique_files).values():
             if technique.fine_tunes(recipe):
                 other = technique.base_data(recipe)
                 if other and task == "base":
-                    chosen["classes"] = classes_of(self.manifest, other)
+                    chosen["classes"] = self._classes_of(other)
                 elif not other:
                     base, main = class_split(self.manifest, 2, chosen.get("classes"))
                     chosen["classes"] = base if task == "base" else main
@@ -75,13 +76,29 @@ class GridImages:
     @cached_property
     def joined(self) -> bool:
         """Whether there are images of another source for base models."""
-        return is_joined(self.manifest)
+        return bool(self._ask("joined"))
 
-    def subset(self, choice: dict[str, Any]) -> Subset:
-        """The subset of a choice, made once."""
+    @cached_property
+    def _library(self) -> Library | None:
+        """Answers about a manifest that is here."""
+        return Library(self.manifest) if isinstance(self.manifest, Manifest) else None
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        if self._library is not None:
+            return getattr(self._library, name)(*arguments)
+        assert isinstance(self.manifest, ManifestApart)
+        return self.manifest.ask(name, *arguments)
+
+    def _classes_of(self, name: str) -> list[str]:
+        if name not in self._classes:
+            self._classes[name] = self._ask("classes_of", name)
+        return self._classes[name]
+
+    def subset(self, choice: dict[str, Any]) -> Subset | Chosen:
+        """The subset of a choice, made once; without its rows where the manifest is in a process of its own."""
         name = repr(sorted(choice.items()))
         if name not in self._subsets:
-            self._subsets[name] = choose(self.manifest, **choice)
+            self._subsets[name] = self._ask("subset" if self._library is not None else "chosen", choice)
         return self._subsets[name]
 
     def digest(self, choice: dict[str, Any], split: str) -> str:
@@ -93,14 +110,22 @@ class GridImages:
 
     def contents_digest(self, choices: Sequence[dict[str, Any]]) -> tuple[str, int]:
         """SHA-256 over all images that some choice uses, and their number."""
-        found: set[str] = set()
-        for choice in choices:
-            for split in ("train", "select", "test"):
-                found.update(self.subset(choice).contents(split))
-        return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest(), len(found)
+        name = repr(choices)
+        if name not in self._contents:
+            self._contents[name] = self._ask("contents_digest", choices)
+        return self._contents[name]
+
+    def part(self, choices: Sequence[dict[str, Any]], name: str) -> Manifest:
+        """A manifest of the images that some choice uses."""
+        found: Manifest = self._ask("part", choices, name)
+        return found
+
+    def paths(self, count: int) -> list[str]:
+        """Some images, evenly spread."""
+        return list(self._ask("paths", count))
 
 
-def grid_images(grid: Grid, source: Source, manifest: Manifest) -> GridImages:
+def grid_images(grid: Grid, source: Source, manifest: Manifest | ManifestApart) -> GridImages:
     """Decides the stored size and checks that no phase is above it.
 
     Raises:
@@ -117,7 +142,8 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest) -> GridImages:
             named[size] = "resize" if named.get(size) == "resize" else name
     largest = max(needed)
     size = grid.data.size or 8 * math.ceil(largest * HEADROOM / 8)
-    ceiling = min(size, _typical_side(source, manifest, size))
+    images = GridImages(source, manifest, size, [], grid.file, grid.techniques)
+    ceiling = min(size, _typical_side(images, size))
     above = sorted(wanted for wanted in needed if wanted > ceiling)
     refused = [wanted for wanted in above if not needed[wanted]]
     if refused:
@@ -129,16 +155,16 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest) -> GridImages:
             f"{refused[-1]} px is above the {ceiling} px at which {source.name} is stored",
             "stay at or below it, or set recipe.upsample = true (adds pixels, no detail)",
         )
-    return GridImages(source, manifest, size, above, grid.file, grid.techniques)
+    images.upsampled = above
+    return images
 
 
-def _typical_side(source: Source, manifest: Manifest, size: int) -> int:
+def _typical_side(images: GridImages, size: int) -> int:
     """Median shorter side in pixels of some images, at most ``size``."""
-    rows = np.linspace(0, len(manifest.items) - 1, min(LOOKED_AT, len(manifest.items))).astype(int)
     sides = []
-    for path in manifest.items["path"].iloc[rows]:
+    for path in images.paths(LOOKED_AT):
         try:
-            sides.append(min(source.decode(path, size).shape[:2]))
+            sides.append(min(images.source.decode(path, size).shape[:2]))
         except Exception:  # a damaged image is named when the cache is made
             continue
     return int(np.median(sides)) if sides else size

@@ -9,7 +9,6 @@ from typing import Any
 
 from sota_bench.data.find import open_source
 from sota_bench.data.joined import JoinedSource
-from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Source, source_from_spec
 from sota_bench.errors import in_file
 from sota_bench.grid.expand import Trial
@@ -18,6 +17,7 @@ from sota_bench.grid.pretrained import located
 from sota_bench.plan.environment import Environment, cores, detect
 from sota_bench.plan.graph import build
 from sota_bench.plan.images import GridImages, grid_images
+from sota_bench.plan.library import manifest_of, stored_manifest
 from sota_bench.plan.made import as_made, environment_of
 from sota_bench.plan.networks import check_networks
 from sota_bench.plan.plan import Plan
@@ -78,7 +78,7 @@ def make_plan(
     check_networks(grid)
     with in_file(grid.file, "data"):
         source = _source(grid)
-        manifest = source.scan(progress)
+        manifest = manifest_of(source, progress)
         images = grid_images(grid, source, manifest)
         file = manifest_file(machine.store, manifest.digest)
         return build(grid, environment, images, file, cores(), trials, split), workers
@@ -111,7 +111,7 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
     file = manifest_file(store, about["manifest"])
     images = GridImages(
         source_from_spec(about["source"]),
-        Manifest.load(file),
+        stored_manifest(file),
         about["size"],
         about["upsampled"],
         grid.file,

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from sota_bench.engine.events import Event, StageDone, StageFailed, StageProgress, StageStarted
 from sota_bench.engine.pool import run_stages
 from sota_bench.plan.plan import Plan
@@ -249,13 +247,12 @@ def steady(result: StageResult, images: int, on_gpu: bool) -> tuple[float, float
 
 def _decoding(plan: Plan, stage: Stage, event: StageDone) -> Calibration:
     """Decoding is measured on the source itself, one image after the other; the rest of the stage is its overhead."""
-    items = plan.images.manifest.items["path"]
     count, processes = int(event.result.values["cache"]["count"]), int(stage.context["processes"])
+    paths, seen = plan.images.paths(DECODED), 0
     began = time.perf_counter()
-    seen = 0
-    for row in np.linspace(0, len(items) - 1, min(DECODED, len(items))).astype(int):
+    for path in paths:
         try:
-            plan.images.source.decode(items.iloc[row], int(stage.params["size"]))
+            plan.images.source.decode(path, int(stage.params["size"]))
         except Exception:  # a damaged image is named when the images are decoded
             continue
         seen += 1

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sota_bench.data.manifest import Manifest
 from sota_bench.grid.backbones import small_backbones
 from sota_bench.plan.keys import stage_key
 from sota_bench.plan.plan import Plan
@@ -83,14 +82,7 @@ class Shrinker:
             processes: how many decode.
         """
         plan, choices = self.plan, list(self._choices.values())
-        contents: set[str] = set()
-        for choice in choices:
-            for split in ("train", "select", "test"):
-                contents.update(plan.images.subset(choice).contents(split))
-        items = plan.images.manifest.items
-        few = items[items["sha256"].isin(contents)].reset_index(drop=True)
-        manifest = Manifest("calibration", few, plan.images.manifest.left_out.iloc[:0])
-        manifest.save(folder / "manifest.csv")
+        plan.images.part(choices, "calibration").save(folder / "manifest.csv")
         original = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
         digest, _ = plan.images.contents_digest(choices)
         params = {**original.params, "contents": digest}

@@ -7,7 +7,8 @@ doi:10.1109/LSP.2001.838216) finds the pieces that minimize
 
 by dynamic programming in O(n^2); this penalty is the leading term of the modified BIC (Zhang and Siegmund 2007,
 doi:10.1111/j.1541-0420.2006.00662.x). sigma is estimated from the differences of neighbours, which steps hardly touch:
-their median absolute value is 0.6745 sqrt(2) sigma. A piece has at least two records, so that one bad day is no step.
+their median absolute value is 0.6745 sqrt(2) sigma. Pieces have at least two records and are sought in the running
+median of three, so that one bad day is no step.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SHORTEST = 2
 LEAST_NOISE = 0.002
@@ -50,25 +55,29 @@ def steps(seconds: Sequence[float]) -> list[Step]:
 
 def pieces_of(seconds: Sequence[float]) -> list[int]:
     """Edges of the constant pieces of a series of times, see :func:`pieces`."""
-    return pieces([math.log(second) for second in seconds])
+    import numpy as np
+    from scipy.ndimage import median_filter
+
+    if len(seconds) < 2 * SHORTEST:
+        return pieces(seconds, 0.0)
+    logs = np.log(np.asarray(seconds, float))
+    sigma = max(LEAST_NOISE, float(np.median(np.abs(np.diff(logs)))) / (0.6745 * math.sqrt(2)))
+    return pieces(median_filter(logs, size=3, mode="mirror"), 3 * sigma**2 * math.log(len(logs)))
 
 
-def pieces(values: Sequence[float], penalty: float | None = None) -> list[int]:
+def pieces(values: Sequence[float] | np.ndarray, penalty: float) -> list[int]:
     """Edges of the constant pieces: 0, the first value of every later piece, and the number of values.
 
     Args:
         values: in order.
-        penalty: beta; from the noise by default.
+        penalty: beta, for each step.
     """
     import numpy as np
 
     n = len(values)
     if n < 2 * SHORTEST:
-        return [0, n]
+        return [0, n] if n else [0]
     x = np.asarray(values, float)
-    if penalty is None:
-        sigma = max(LEAST_NOISE, float(np.median(np.abs(np.diff(x)))) / (0.6745 * math.sqrt(2)))
-        penalty = 3 * sigma**2 * math.log(n)
     # Centred, so that the difference of the two sums keeps its digits.
     first = np.concatenate([[0.0], np.cumsum(x - x.mean())])
     squares = np.concatenate([[0.0], np.cumsum((x - x.mean()) ** 2)])

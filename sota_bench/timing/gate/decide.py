@@ -146,15 +146,11 @@ def judge(first: Stage, second: Stage | None, threshold: float, alpha: float) ->
     shown = second if slower and second is not None and second.df >= 1 else first
     if slower and second is not None and second.passes_as_slower(threshold, alpha):
         kind: Kind = "slower"
-    elif shown.bound(ALPHA, upper=True) < math.log1p(threshold):
+    elif not slower and first.bound(ALPHA, upper=True) < math.log1p(threshold):
         kind = "pass"
-    else:
+    else:  # a first stage that said slower leaves a doubt, and a second chance to pass would double that error
         kind = "inconclusive"
-    notes = {
-        "slower": "in both stages",
-        "pass": "slower in the first stage, not in the second" if slower else "",
-        "inconclusive": "slower in the first stage, not repeated" if slower else "",
-    }
+    note = {"slower": "in both stages", "inconclusive": "slower in the first stage, not repeated"} if slower else {}
     low, high = shown.bound(ALPHA), shown.bound(ALPHA, upper=True)
     blocks = (len(first.estimates),) + ((len(second.estimates),) if second is not None else ())
     return Verdict(
@@ -164,7 +160,7 @@ def judge(first: Stage, second: Stage | None, threshold: float, alpha: float) ->
         _ratio(high),
         shown.visible(threshold, alpha),
         blocks,
-        notes[kind],
+        note.get(kind, ""),
     )
 
 

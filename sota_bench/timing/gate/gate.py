@@ -39,13 +39,15 @@ class Gate:
         settings: how to measure.
         tell: told what happens, a line at a time.
         suite: path of the suite inside a tree.
+        warm: whether both trees have to be run once before; a caller that compares the same two again need not.
     """
 
     def __init__(
-        self, base: Tree, head: Tree, scratch: Path, settings: Settings, tell: Tell, suite: str = SUITE
-    ) -> None:
+        self, base: Tree, head: Tree, scratch: Path, settings: Settings, tell: Tell, suite: str = SUITE,
+        warm: bool = True,
+    ) -> None:  # fmt: skip
         self.trees, self.scratch, self.settings, self.tell = {"A": base, "B": head}, scratch, settings, tell
-        self.suite = suite
+        self.suite, self._must_warm = suite, warm
         self.outcome = Outcome(base.title, head.title, settings)
         self._began = time.monotonic()
         self._dropped: set[str] = set()
@@ -85,7 +87,8 @@ class Gate:
         if settings.times and not any(known[name].control for name in names):
             self.outcome.notes.append("The suite has no control workload: a disturbed machine cannot be recognized.")
         wanted = [n for n in names if (known[n].timed and settings.times) or (known[n].counts and settings.counts)]
-        self.tell(f"running {len(wanted)} workloads once in {self.outcome.base} and in {self.outcome.head}")
+        if self._must_warm:
+            self.tell(f"running {len(wanted)} workloads once in {self.outcome.base} and in {self.outcome.head}")
         ready = {side: self._warm(side, {name: known[name] for name in wanted}) for side in self.trees}
         for name in wanted:
             why = ready["B"].get(name)
@@ -128,7 +131,7 @@ class Gate:
         failed, process = dict[str, str](), self._start(side)
         for name, one in workloads.items():
             try:
-                if one.timed and self.settings.times:
+                if one.timed and self.settings.times and self._must_warm:
                     process.ask("time", name=name, seconds=0.0)
                     process.ask("forget", name=name)
             except MeasuringFailed as error:
@@ -189,7 +192,7 @@ class Gate:
             stages = self._blocks(title + attempt, [*controls, *names])
             moved = [name for name in controls if name in stages and control_moved(stages[name], self._threshold)]
             for name in controls:
-                if name in stages:
+                if name in stages and stages[name].estimates:
                     self.outcome.control.setdefault(name, []).append(stages[name].mean)
             if not moved:
                 return stages

@@ -1,0 +1,14 @@
+"""What must stay fast: planning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from workloads import cases
+
+
+@pytest.mark.parametrize("name", cases("planning"))
+def test_planning(measured: Callable[[str], list[float]], name: str) -> None:
+    """Times the workload of that name."""
+    assert min(measured(name)) > 0

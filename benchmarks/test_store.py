@@ -1,0 +1,14 @@
+"""What must stay fast: the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from workloads import cases
+
+
+@pytest.mark.parametrize("name", cases("store"))
+def test_store(measured: Callable[[str], list[float]], name: str) -> None:
+    """Times the workload of that name."""
+    assert min(measured(name)) > 0

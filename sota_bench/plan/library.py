@@ -1,0 +1,234 @@
+"""What a plan asks of a manifest, and a process of its own to ask it in where the manifest is large: the memory of the
+driver does not grow with the images."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from multiprocessing.managers import BaseManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sota_bench.data.joined import JoinedSource, classes_of, is_joined
+from sota_bench.data.manifest import Manifest
+from sota_bench.data.source import FileSource, Progress, Source
+from sota_bench.data.split import SPLITS
+from sota_bench.data.subset import Subset, choose
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LARGE = 50_000
+"""Files from which on a manifest gets a process of its own."""
+
+IMAGE_BYTES = 150
+"""Of a manifest's file, about, for one image: says how many it lists before it is read."""
+
+ARCHIVE_BYTES = 2**30
+"""An archive of this size holds many images."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A subset without its rows: what a plan needs of it.
+
+    Attributes:
+        classes: class names; a class's position is its target index.
+        counts: images per split.
+        digests: split -> digest of its contents and labels.
+    """
+
+    classes: list[str]
+    counts: dict[str, int]
+    digests: dict[str, str]
+
+    def sizes(self) -> dict[str, int]:
+        """Images per split."""
+        return self.counts
+
+    def split_digest(self, split: str) -> str:
+        """SHA-256 over the classes and one split's contents and labels."""
+        return self.digests[split]
+
+
+class Library:
+    """Answers about a manifest that are small however many images it lists.
+
+    Args:
+        origin: a manifest, the file of one, or a source that is scanned.
+    """
+
+    def __init__(self, origin: Manifest | Path | Source) -> None:
+        self.manifest = (
+            origin.scan()
+            if isinstance(origin, Source)
+            else Manifest.load(origin)
+            if isinstance(origin, Path)
+            else origin
+        )
+        self._subsets: dict[str, Subset] = {}
+
+    def subset(self, choice: dict[str, Any]) -> Subset:
+        """The subset of a choice, made once."""
+        name = repr(sorted(choice.items()))
+        if name not in self._subsets:
+            self._subsets[name] = choose(self.manifest, **choice)
+        return self._subsets[name]
+
+    def chosen(self, choice: dict[str, Any]) -> Chosen:
+        """The subset of a choice, without its rows."""
+        found = self.subset(choice)
+        return Chosen(found.classes, found.sizes(), {split: found.split_digest(split) for split in SPLITS})
+
+    def contents_digest(self, choices: Sequence[dict[str, Any]]) -> tuple[str, int]:
+        """SHA-256 over all images that some choice uses, and their number."""
+        found = self._contents(choices)
+        return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest(), len(found)
+
+    def _contents(self, choices: Sequence[dict[str, Any]]) -> set[str]:
+        return {sha for choice in choices for split in SPLITS for sha in self.subset(choice).contents(split)}
+
+    def part(self, choices: Sequence[dict[str, Any]], name: str) -> Manifest:
+        """The images that some choice uses."""
+        items = self.manifest.items
+        few = items[items["sha256"].isin(self._contents(choices))].reset_index(drop=True)
+        return Manifest(name, few, self.manifest.left_out.iloc[:0])
+
+    def paths(self, count: int) -> list[str]:
+        """Some images, evenly spread."""
+        paths = self.manifest.items["path"]
+        rows = np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)
+        return [str(paths.iloc[row]) for row in rows]
+
+    def classes_of(self, name: str) -> list[str]:
+        """Class names of one source in a joined manifest."""
+        return classes_of(self.manifest, name)
+
+    def joined(self) -> bool:
+        """Whether several sources are listed."""
+        return is_joined(self.manifest)
+
+    def digest(self) -> str:
+        """Of the manifest."""
+        return self.manifest.digest
+
+    def classes(self) -> list[str]:
+        """Class names, sorted."""
+        return self.manifest.classes
+
+    def left_out(self) -> pd.DataFrame:
+        """Columns ``path`` and ``reason``."""
+        return self.manifest.left_out
+
+    def save(self, path: Path) -> None:
+        """Writes the manifest."""
+        self.manifest.save(path)
+
+
+class _Manager(BaseManager):
+    """Holds a library in another process."""
+
+
+_Manager.register("Library", Library)
+
+
+def _end_with_parent() -> None:
+    """Has the other process end when this one is gone, however that came about."""
+
+    def wait() -> None:
+        if (parent := parent_process()) is not None:
+            parent.join()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+class ManifestApart:
+    """A manifest that is held by a process of its own, which is started when something is asked that is not known yet.
+
+    Args:
+        origin: its file, or a source that is scanned.
+    """
+
+    def __init__(self, origin: Path | Source) -> None:
+        self._origin = origin
+        self._manager: _Manager | None = None
+        self._library: Any = None
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """The answer of a method of :class:`Library`."""
+        if self._manager is None:
+            self._manager = _Manager(ctx=get_context("spawn"))
+            self._manager.start(initializer=_end_with_parent)
+            self._library = self._manager.Library(self._origin)  # type: ignore[attr-defined]
+        return getattr(self._library, name)(*arguments)
+
+    @cached_property
+    def digest(self) -> str:
+        """As ``Manifest.digest``."""
+        return str(self.ask("digest"))
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """As ``Manifest.classes``."""
+        return list(self.ask("classes"))
+
+    @cached_property
+    def left_out(self) -> pd.DataFrame:
+        """As ``Manifest.left_out``."""
+        found: pd.DataFrame = self.ask("left_out")
+        return found
+
+    def save(self, path: Path) -> None:
+        """As ``Manifest.save``; what is asked later comes from the file, and the process may go."""
+        if not path.exists():  # a manifest's file is named by its digest
+            self.ask("save", path)
+        self._origin = path
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process; a later question starts it anew."""
+        if self._manager is not None:
+            with suppress(OSError, EOFError):
+                self._manager.shutdown()
+        self._manager = self._library = None
+
+
+def manifest_of(source: Source, progress: Progress | None = None) -> Manifest | ManifestApart:
+    """The manifest of a source, held here or, where it is large, apart.
+
+    Args:
+        source: what is listed.
+        progress: told (done, total) where it is listed here.
+    """
+    return ManifestApart(source) if _is_large(source) else source.scan(progress)
+
+
+def stored_manifest(file: Path) -> Manifest | ManifestApart:
+    """A manifest from its file, held here or, where it is large, apart.
+
+    Raises:
+        UserError: there is no such manifest, or it is damaged.
+    """
+    large = file.is_file() and file.stat().st_size > LARGE * IMAGE_BYTES
+    return ManifestApart(file) if large else Manifest.load(file)
+
+
+def _is_large(source: Source) -> bool:
+    if isinstance(source, JoinedSource):
+        return any(_is_large(one) for one in (source.main, *source.others.values()))
+    if not isinstance(source, FileSource):
+        return False
+    if source.root.is_file():
+        return source.root.stat().st_size > ARCHIVE_BYTES
+    files = (1 for _, _, names in os.walk(source.root, followlinks=True) for _ in names)
+    return sum(islice(files, LARGE)) == LARGE

@@ -33,6 +33,8 @@ LARGE = 50_000
 IMAGE_BYTES = 150
 """Of a manifest's file, about, for one image: says how many it lists before it is read."""
 
+SHOWN_EVERY_S = 0.2
+
 ARCHIVE_BYTES = 2**30
 """An archive of this size holds many images."""
 
@@ -68,14 +70,23 @@ class Library:
     """
 
     def __init__(self, origin: Manifest | Path | Source) -> None:
-        self.manifest = (
-            origin.scan()
-            if isinstance(origin, Source)
-            else Manifest.load(origin)
-            if isinstance(origin, Path)
-            else origin
-        )
+        self._origin = origin
+        self._listed = (0, 0)
         self._subsets: dict[str, Subset] = {}
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest, listed or read at the first question."""
+        if isinstance(self._origin, Source):
+            return self._origin.scan(self._tell)
+        return Manifest.load(self._origin) if isinstance(self._origin, Path) else self._origin
+
+    def _tell(self, done: int, total: int) -> None:
+        self._listed = (done, total)
+
+    def listed(self) -> tuple[int, int]:
+        """Files listed so far, and their number; asked from another thread while the first question is answered."""
+        return self._listed
 
     def subset(self, choice: dict[str, Any]) -> Subset:
         """The subset of a choice, made once."""
@@ -138,7 +149,9 @@ class _Manager(BaseManager):
     """Holds a library in another process."""
 
 
-_Manager.register("Library", Library)
+# Named here, since looking for them would read the manifest before anybody asks.
+_ANSWERS = "listed chosen contents_digest part paths classes_of joined digest classes left_out save".split()
+_Manager.register("Library", Library, exposed=_ANSWERS)
 
 
 def _end_with_parent() -> None:
@@ -157,10 +170,11 @@ class ManifestApart:
 
     Args:
         origin: its file, or a source that is scanned.
+        progress: told (done, total) while the source is listed.
     """
 
-    def __init__(self, origin: Path | Source) -> None:
-        self._origin = origin
+    def __init__(self, origin: Path | Source, progress: Progress | None = None) -> None:
+        self._origin, self._progress = origin, progress
         self._manager: _Manager | None = None
         self._library: Any = None
 
@@ -170,7 +184,20 @@ class ManifestApart:
             self._manager = _Manager(ctx=get_context("spawn"))
             self._manager.start(initializer=_end_with_parent)
             self._library = self._manager.Library(self._origin)  # type: ignore[attr-defined]
+            if self._progress is not None and isinstance(self._origin, Source):
+                self._show_listing(self._progress)
         return getattr(self._library, name)(*arguments)
+
+    def _show_listing(self, progress: Progress) -> None:
+        def listing() -> None:
+            with suppress(Exception):  # the question that follows meets the same mistake
+                self._library.digest()
+
+        answer = threading.Thread(target=listing, daemon=True)
+        answer.start()
+        while answer.is_alive():
+            answer.join(SHOWN_EVERY_S)
+            progress(*self._library.listed())
 
     @cached_property
     def digest(self) -> str:
@@ -208,9 +235,9 @@ def manifest_of(source: Source, progress: Progress | None = None) -> Manifest | 
 
     Args:
         source: what is listed.
-        progress: told (done, total) where it is listed here.
+        progress: told (done, total) while it is listed.
     """
-    return ManifestApart(source) if _is_large(source) else source.scan(progress)
+    return ManifestApart(source, progress) if _is_large(source) else source.scan(progress)
 
 
 def stored_manifest(file: Path) -> Manifest | ManifestApart:

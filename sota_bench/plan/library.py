@@ -151,7 +151,8 @@ class _Manager(BaseManager):
 
 # Named here, since looking for them would read the manifest before anybody asks.
 _ANSWERS = [
-    "listed", "chosen", "contents_digest", "part", "paths", "classes_of", "joined", "digest", "classes", "left_out", "save"
+    "listed", "chosen", "contents_digest", "part", "paths", "classes_of", "joined", "digest", "classes", "left_out",
+    "save",
 ]  # fmt: skip
 _Manager.register("Library", Library, exposed=_ANSWERS)
 

@@ -11,7 +11,7 @@ from sota_bench.report.drawn import Drawn
 from sota_bench.report.parts import Section
 from sota_bench.report.sections import order
 from sota_bench.report.tables import RunTables
-from sota_bench.report.text import minutes, plural
+from sota_bench.report.text import join, minutes, plural
 from sota_bench.report.verdicts import effects, level_by_level
 from sota_bench.report.view import View
 
@@ -48,10 +48,17 @@ def summary_lines(tables: RunTables, analysis: Any) -> list[str]:
     view = View(tables, analysis)
     counts, measured = view.run["counts"], view.run["measured"]
     found = effects(view)
-    lines = []
+    lines, flat = [], dict[str, None]()
     for effect in found:
-        lines.append(f"{effect.sign} {effect.sentence}")
-        lines += [f"    {one.sign} {one.sentence}" for one in level_by_level(view, effect)]
+        below = level_by_level(view, effect)
+        if effect.diluted_by and not effect.demoted_by and below:  # the report has the average too
+            lines += [f"{one.sign} {one.sentence}" for one in below]
+            flat.update(dict.fromkeys(effect.diluted_by))
+        else:
+            lines.append(f"{effect.sign} {effect.sentence}")
+            lines += [f"    {one.sign} {one.sentence}" for one in below]
+    if flat:
+        lines.append(f"With {join(list(flat))} nothing else matters: the other factors are read at the other levels.")
     if not found:
         lines = [str(warning) for warning in analysis.warnings] or ["No contrast: the grid varies nothing."]
     counted = [f"{plural(counts['done'], 'trial')} done"]

@@ -226,6 +226,16 @@ def test_the_terminal_summary_ends_with_the_totals(tables: RunTables, analysis: 
     assert "127 trials done, 1 failed, 64 not applicable" in lines[-1]
 
 
+def test_the_terminal_reads_other_factors_where_something_varies() -> None:
+    tables = synthetic(factors={name: FACTORS[name] for name in ("normalize", "mixup")})
+    flat = tables.trials["normalize"] == "none"
+    tables.trials.loc[flat & (tables.trials["status"] == "done"), "accuracy"] = 10.0
+    lines = summary_lines(tables, analysis_of(tables))
+    assert lines[0].startswith("\u25b2 normalize dataset vs none: helps (+")
+    assert [line.partition(":")[0].split(" ", 1)[1] for line in lines[1:-2]] == ["mixup 0.2 vs 0.0, at normalize dataset"]
+    assert lines[-2].startswith("With normalize = none nothing else matters")
+
+
 @pytest.mark.slow
 def test_thousands_of_trials_render_in_seconds() -> None:
     """2,304 trials, 1,536 of them with results; the limit is in seconds of this process, whatever else runs."""

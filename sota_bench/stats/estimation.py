@@ -93,11 +93,14 @@ def _pooled(design: Design, y: Array, weights: Array, within: bool) -> Estimate:
     present = np.isfinite(y)
     if design.block and present.all():
         return kernels.pooled_cells(y, weights) if within else kernels.pooled_blocks(y, weights)
-    if not present.any():
-        nothing = np.full(len(weights), np.nan)
+    there = present.any(axis=0)
+    nothing = np.full(len(weights), np.nan)
+    if not there.any():
         return Estimate(nothing, nothing, np.zeros(len(weights)))
-    seed, cell = present.nonzero()
+    seed, cell = present[:, there].nonzero()
     blocks = None
     if design.block and not within:
         blocks = np.unique(seed, return_inverse=True)[1]
-    return kernels.pooled_least_squares(y[seed, cell], cell, blocks, weights)
+    found = kernels.pooled_least_squares(y[:, there][seed, cell], cell, blocks, weights[:, there])
+    lost = (weights[:, ~there] != 0).any(axis=1)  # no seed has both sides of a difference inside a run
+    return Estimate(np.where(lost, np.nan, found.value), np.where(lost, np.nan, found.se), found.df)

@@ -74,7 +74,7 @@ def test_a_graph_runs_once_and_is_then_answered_from_the_store(store: Store) -> 
 
 def test_workers_stay_and_follow_what_they_finished(store: Store) -> None:
     data = make("data")
-    trains = [make(f"train {n}", data, step_s=0.05) for n in range(2)]
+    trains = [make(f"train {n}", data, step_s=1.5) for n in range(2)]  # longer than a worker takes to start
     leaves = [make(f"evaluate {n}{m}", trains[n]) for n in range(2) for m in range(2)]
     Run(store, [data, *trains, *leaves], workers=2, device=["cpu", "cpu:1"])
     pid = {stage.title: store.result(stage.key).values["pid"] for stage in [*trains, *leaves]}

@@ -3,7 +3,7 @@
 import json
 
 import pandas as pd
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sota_bench.errors import UserError
@@ -30,6 +30,14 @@ SMALL = st.lists(
 )  # fmt: skip
 
 
+@example(  # a pair of views of which no seed has both
+    rows=[
+        {"a": a, "b": b, "tta": tta, "seed": seed, "y": 50.0, "status": "done"}
+        for a, b, tta, seed in [(0, False, False, 0), (0, False, False, 0), (0, False, False, 0), (0, False, True, 0),
+                                (0, True, False, 0), (1, False, False, 1), (1, False, True, 0)]
+    ],
+    block="seed", within=("tta",), delta=None, missing=False,
+)  # fmt: skip
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     rows=st.one_of(ROWS, SMALL),

@@ -48,7 +48,8 @@ WORK = "_extra = torch.full((64, 64), 0.01); [torch.mm(_extra, _extra) for _ in 
 OPERATIONS = ("torch.ones(2) + 1", "torch.ones(2) * 2", "torch.ones(2).exp()", "torch.ones(2).sum()",
               "torch.ones(2).clone()", "torch.ones(2).neg()", "torch.ones(2).sqrt()", "torch.ones(2).relu()",
               "torch.ones(2)[0].item()", "torch.cat([torch.ones(2)])")  # fmt: skip
-MOST_COUNT = 200
+MOST_COUNT = 3000
+"""Products of the calibration: about as long as a step, so that the noise of a ratio is small beside it."""
 
 
 def patched(base: Path, into: Path, statement: str) -> Tree:

@@ -10,6 +10,7 @@ left out. Writes ``share.json``; exit code 3 when a share is below ``--least``.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -17,60 +18,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-import itertools
-
-import common
-import compare
+import common  # noqa: E402
+import compare  # noqa: E402
+import steps  # noqa: E402
 
 
-def whole_steps(grid: Path, store: Path) -> tuple[list[float], Any]:
-    """Seconds of the steps of the grid's training stage without the first, and its recipe's settings."""
-    from sota_bench.engine.messages import Progress
-    from sota_bench.engine.stages import execute
-    from sota_bench.grid import load
-    from sota_bench.plan.make import Machine, make_plan
-    from sota_bench.store import Store
-
-    plan, _ = make_plan(load(grid), Machine(store, "cpu", 1))
-    stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
-    shelf, moments = Store(store), list[float]()
-
-    def note(progress: Progress) -> None:
-        moments.append(time.perf_counter())
-
-    workspace = Path(tempfile.mkdtemp(dir=store))
-    execute(stage, {role: shelf.folder(key) for role, key in stage.parents.items()}, workspace, "cpu", note)
-    shutil.rmtree(workspace)
-    return [after - before for before, after in itertools.pairwise(moments)], stage.params["recipe"]
-
-
-def pure_steps(settings: Any, size: int, batch: int, count: int) -> list[float]:
-    """Seconds of ``count`` steps of the network alone, after one to warm up."""
-    import timm
-    import torch
-
-    layout = torch.contiguous_format if settings["layout"] == "contiguous" else torch.channels_last
-    model = timm.create_model(settings["backbone"], num_classes=10).train().to(memory_format=layout)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    images = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
-    labels = torch.randint(0, 10, (batch,))
-    seconds = []
-    for _ in range(count + 1):
-        began = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings["precision"] == "bf16"):
-            logits = model(images)
-        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        seconds.append(time.perf_counter() - began)
-    return seconds[1:]
+def whole_steps(training: steps.Training) -> list[float]:
+    """Seconds of the steps of a training stage without the first."""
+    moments, _ = training.run()
+    return [after - before for before, after in itertools.pairwise(moments)]
 
 
 def share(whole: Sequence[Sequence[float]], pure: Sequence[Sequence[float]]) -> float:
@@ -117,13 +78,11 @@ def main() -> int:
             task = {"backbone": backbone, "size": size, "seed": 0, "batch": 64, "lr": 3e-3, "images": images}
             recipe = {"weight_decay": common.WEIGHT_DECAY, "crop_scale": common.CROP_SCALE[0]}
             grid.write_text(compare.GRID.format(**task, **recipe))
-            command = [sys.executable, "-m", "sota_bench", "run", grid, "--only", "tta=off", "--workers", "1"]
-            compare.timed([*command, "--no-calibrate", "--store", store, "--out", folder / "out"])
+            training = steps.first_training(grid, store, "cpu")
             whole, pure = list[list[float]](), list[list[float]]()
             for _ in range(options.rounds):
-                steps, settings = whole_steps(grid, store)
-                whole.append(steps)
-                pure.append(pure_steps(settings, size, 64, len(steps)))
+                whole.append(whole_steps(training))
+                pure.append(steps.pure_steps(training.settings, size, 64, len(whole[-1])))
             shutil.rmtree(folder)
             ours, theirs = (1000 * statistics.median(map(statistics.median, some)) for some in (whole, pure))
             row = {"backbone": backbone, "size": size, "share": share(whole, pure), "step_ms": ours, "pure_ms": theirs}

@@ -1,0 +1,336 @@
+"""The speed targets of this project on one data-centre GPU (H100 or H200), measured and compared in one command.
+
+    SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/gpu.py
+
+- ``share``: images per second of a training stage beside those of the same network alone on random data in the GPU's
+  memory, in turns in one process: resnet18 and resnet50 at 128 and 224 px in bf16. To reach: 85%. With
+  ``torch.compile`` off and on, and after how many steps compiling has paid for itself.
+- ``iteration``: resnet18, five epochs of Imagenette at 128 px and the evaluation, by the engine as ``run`` does it,
+  from the start of the first stage to the last result on disk. To reach: 15 s. Decoding, done once for all trials,
+  stands beside it.
+- ``leaderboard``: ``ablations/grids/speedrun.toml`` beside fastai's row for 128 px and 5 epochs without TTA: 87.43%,
+  the mean of 5. The level that wins on the select half is compared on all official validation photographs, as the row
+  is; the test half, which took no part in choosing, stands beside it.
+
+Writes ``gpu.json`` and ``gpu.md`` after each part. Exit code 1 when a target is missed. ``--device cpu --tiny`` runs
+the same code on drawn images in seconds; it says whether it works and is no measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import pictures  # noqa: E402
+import record  # noqa: E402
+import steps  # noqa: E402
+
+from sota_bench.grid import Grid, load  # noqa: E402
+from sota_bench.plan.environment import detect  # noqa: E402
+from sota_bench.plan.make import Machine, make_plan  # noqa: E402
+from sota_bench.plan.plan import Plan, TrialPlan  # noqa: E402
+from sota_bench.store import Store  # noqa: E402
+
+SHARE, ITERATION_S, ROW = 0.85, 15.0, 87.43
+"""What is to be reached: part of the pure rate, seconds, percent."""
+
+SPEEDRUN = HERE.parent / "ablations" / "grids" / "speedrun.toml"
+
+GRID = """[grid]
+name = "gpu"
+seeds = {seeds}
+[data]
+source = "{source}"
+[recipe]
+backbone = "{backbone}"
+resize = "{size}x{epochs}"
+batch_size = {batch}
+precision = "{precision}"
+compile = "{compile}"
+[factors]
+tta = ["off"]
+"""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured.
+
+    Attributes:
+        source: of the images.
+        backbones, sizes, compiles: what the shares are of.
+        batch: images of a step of which a share is taken.
+        epochs: of a share's training; the first one warms up.
+        rounds: of each share.
+        iteration: backbone, size, epochs and batch of an iteration.
+        seeds: of iterations.
+        speedrun: overrides of the leaderboard's grid.
+        here: whether what is not timed by the engine runs in this process.
+    """
+
+    source: str = "imagenette"
+    backbones: tuple[str, ...] = ("resnet18", "resnet50")
+    sizes: tuple[int, ...] = (128, 224)
+    compiles: tuple[str, ...] = ("off", "on")
+    batch: int = 256
+    epochs: int = 3
+    rounds: int = 3
+    iteration: tuple[str, int, int, int] = ("resnet18", 128, 5, 64)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    speedrun: tuple[str, ...] = ()
+    here: bool = False
+
+
+def tiny(scratch: Path) -> Scale:
+    """The same on 192 drawn images."""
+    source = f"folder:{pictures.folder_of_images(scratch)}"
+    speedrun = (f'data.source="{source}"', "data.size=40", 'recipe.backbone="test_resnet"', "recipe.batch_size=32",
+                'recipe.precision="fp32"', 'recipe.resize="32x1"', 'factors.resize=["32x1", "16x1 32x1"]',
+                "grid.seeds=[0, 1]")  # fmt: skip
+    iteration = ("test_resnet", 32, 2, 32)
+    return Scale(source, ("test_resnet",), (32,), ("off",), 32, 2, 2, iteration, (0,), speedrun, here=True)
+
+
+class Bench:
+    """The measurements on one device.
+
+    Args:
+        scale: how much.
+        device: ``cpu`` or ``cuda:i``.
+        precision: ``bf16`` or ``fp32``.
+        scratch: folder for stores; each part begins with an empty one.
+    """
+
+    def __init__(self, scale: Scale, device: str, precision: str, scratch: Path) -> None:
+        self.scale, self.device, self.precision, self.scratch = scale, device, precision, scratch
+
+    def _grid(self, name: str, seeds: Sequence[int], backbone: str, size: int, epochs: int, batch: int,
+              compile: str = "off") -> Path:  # fmt: skip
+        file = self.scratch / f"{name}.toml"
+        settings = {"backbone": backbone, "size": size, "epochs": epochs, "batch": batch, "compile": compile}
+        text = GRID.format(source=self.scale.source, seeds=list(seeds), precision=self.precision, **settings)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def share(self) -> dict[str, Any]:
+        """Shares of the pure rate."""
+        rows = []
+        for backbone in self.scale.backbones:
+            for size in self.scale.sizes:
+                for compile in self.scale.compiles:
+                    rows.append(self._share(backbone, size, compile))
+                    say(f"{backbone} {size} px, compile {compile}: {rows[-1]['share']:.1%}")
+        shares = [row["share"] for row in rows if row["compile"] == "off"]
+        return {"rows": rows, "pays": pays(rows), "target": SHARE, "reached": min(shares) >= SHARE}
+
+    def _share(self, backbone: str, size: int, compile: str) -> dict[str, Any]:
+        from sota_bench.training import device as devices
+
+        scale = self.scale
+        grid = self._grid("share", [0], backbone, size, scale.epochs, scale.batch, compile)
+        training = steps.first_training(grid, self.scratch / "share", self.device, scale.here)
+        import torch
+
+        rounds, on = [], torch.device(self.device)
+
+        def alone(count: int, search: bool) -> float:
+            seconds = steps.pure_steps(training.settings, size, scale.batch, count, self.device, search)
+            return scale.batch / statistics.fmean(seconds)
+
+        for _ in range(scale.rounds):
+            moments, outcome = training.run()
+            count = len(moments) // scale.epochs
+            rate = (scale.epochs - 1) * training.images / (moments[-1] - moments[count - 1])
+            devices.reset_peak_memory(on)
+            pure, searched = (alone(len(moments) - count, search) for search in (False, True))
+            rounds.append({
+                "images_per_s": rate, "pure_images_per_s": pure, "searched_images_per_s": searched,
+                "compile_s": outcome.seconds["compile"], "peak_memory_mb": outcome.peak_memory_mb,
+                "pure_peak_memory_mb": devices.peak_memory_mb(on),
+                "gpu_processes": outcome.values.get("gpu_processes"), "accumulated": "accumulated" in outcome.values,
+            })  # fmt: skip
+        about = {"backbone": backbone, "size": size, "compile": compile, "batch": scale.batch,
+                 "precision": training.settings["precision"], "layout": training.settings["layout"]}  # fmt: skip
+        names = ("images_per_s", "pure_images_per_s", "searched_images_per_s", "peak_memory_mb")
+        middle = {name: statistics.median(one[name] for one in rounds) for name in names}
+        share = statistics.median(one["images_per_s"] / one["pure_images_per_s"] for one in rounds)
+        # The first compilation counts: the later ones of this process find its result in torch's cache.
+        return {**about, **middle, "share": share, "compile_s": rounds[0]["compile_s"], "rounds": rounds}
+
+    def iteration(self) -> dict[str, Any]:
+        """Seconds of whole iterations."""
+        backbone, size, epochs, batch = self.scale.iteration
+        store = self.scratch / "iteration"
+        plan, _ = make_plan(load(self._grid("iteration", self.scale.seeds, backbone, size, epochs, batch)),
+                            Machine(store, self.device, 1))  # fmt: skip
+        spent = steps.finish(plan, store, list(plan.stages.values()))
+        rows = [{"seed": trial.trial.seed, **cost(plan, trial, spent, store)} for trial in plan.trials]
+        worst = max(row["seconds"] for row in rows)
+        about = {"backbone": backbone, "size": size, "epochs": epochs, "batch": batch, "compile": "off",
+                 "precision": self.precision}  # fmt: skip
+        decode_s = next(spent[key] for key, stage in plan.stages.items() if stage.kind == "prepare")
+        return {**about, "rows": rows, "decode_s": decode_s, "target": ITERATION_S, "reached": worst < ITERATION_S}
+
+    def leaderboard(self) -> dict[str, Any]:
+        """The recipe beside fastai's row."""
+        grid = load(SPEEDRUN, self.scale.speedrun)
+        store = self.scratch / "leaderboard"
+        plans = {split: make_plan(grid, Machine(store, self.device, 1), split=split)[0] for split in ("select", "test")}
+        stages = plans["select"].stages | plans["test"].stages  # the trainings are the same
+        spent = steps.finish(plans["select"], store, list(stages.values()), self.scale.here)
+        trials = [trial_of(plans, index, spent, store) for index in range(len(plans["select"].trials))]
+        return {**judged(grid, trials), "target": ROW}
+
+
+def cost(plan: Plan, trial: TrialPlan, spent: dict[str, float], store: Path) -> dict[str, Any]:
+    """Seconds of a trial's own training and evaluation, from the start of each stage to its result on disk; a worker's
+    first stage includes imports. Statistics of the data belong to it, decoding does not."""
+    keys = {"training_s": trial.training, "evaluation_s": (trial.final.key,), "statistics_s": trial.computed}
+    found: dict[str, Any] = {name: sum(spent[key] for key in stages) for name, stages in keys.items()}
+    results = [Store(store).result(key) for key in trial.training]
+    found["compile_s"] = sum(result.seconds["compile"] for result in results)
+    found["peak_memory_mb"] = max(result.peak_memory_mb for result in results)
+    return {"seconds": sum(found[name] for name in keys), **found}
+
+
+def trial_of(plans: dict[str, Plan], index: int, spent: dict[str, float], store: Path) -> dict[str, Any]:
+    """One trial's accuracy on each half of the validation images and on both together, and its cost."""
+    shelf, found, right, count = Store(store), {}, 0.0, 0
+    for split, plan in plans.items():
+        stage = plan.stages[plan.trials[index].final.key]
+        images = plan.images.subset(stage.context["choice"]).sizes()[split]
+        found[split] = shelf.result(stage.key).values["accuracy"]
+        right, count = right + found[split] * images, count + images
+    plan = plans["select"]
+    trial = plan.trials[index]
+    about = {"cell": trial.trial.cell.id, **trial.trial.cell.text, "seed": trial.trial.seed}
+    return {**about, **found, "accuracy": right / count, "images": count, **cost(plan, trial, spent, store)}
+
+
+def judged(grid: Grid, trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Cells with their means and the 95% t interval of the mean over seeds; the winner on the select half beside the
+    row."""
+    from scipy.stats import t
+
+    rows = []
+    for name in dict.fromkeys(trial["cell"] for trial in trials):
+        mine = [trial for trial in trials if trial["cell"] == name]
+        accuracy = [trial["accuracy"] for trial in mine]
+        half = t.ppf(0.975, len(mine) - 1) * statistics.stdev(accuracy) / math.sqrt(len(mine))
+        means = {part: statistics.fmean(trial[part] for trial in mine) for part in ("select", "test", "accuracy")}
+        about = {factor: mine[0][factor] for factor in grid.factors}
+        rows.append({**about, **means, "half_width": half, "seeds": len(mine),
+                     "seconds": statistics.median(trial["seconds"] for trial in mine)})  # fmt: skip
+    best = max(rows, key=lambda row: row["select"])
+    return {"rows": rows, "best": best, "trials": list(trials), "reached": best["accuracy"] >= ROW}
+
+
+def pays(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """After how many steps a compilation has paid for itself: its seconds over the seconds that a step saves.
+
+    None where a compiled step is not faster.
+    """
+    found = []
+    for off in (row for row in rows if row["compile"] == "off"):
+        same = [row for row in rows if row["compile"] == "on" and (row["backbone"], row["size"]) ==
+                (off["backbone"], off["size"])]  # fmt: skip
+        for on in same:
+            saved_s = off["batch"] / off["images_per_s"] - on["batch"] / on["images_per_s"]
+            count = math.ceil(on["compile_s"] / saved_s) if saved_s > 0 else None
+            found.append({"backbone": off["backbone"], "size": off["size"], "compile_s": on["compile_s"],
+                          "saved_ms": 1000 * saved_s, "steps": count})  # fmt: skip
+    return found
+
+
+def page(found: dict[str, Any]) -> list[str]:
+    """The parts as text."""
+    lines: list[str] = []
+    if share := found.get("share"):
+        lines += ["## Share of the pure model step rate", "", f"To reach: {SHARE:.0%}, without torch.compile.", ""]
+        heads = ("backbone", "compile", "px", "batch", "images/s", "network alone", "share", "alone, cuDNN searching",
+                 "compile s", "peak MB")  # fmt: skip
+        lines += record.table(heads, [
+            (row["backbone"], row["compile"], row["size"], row["batch"], f"{row['images_per_s']:.0f}",
+             f"{row['pure_images_per_s']:.0f}", f"{row['share']:.1%}", f"{row['searched_images_per_s']:.0f}",
+             f"{row['compile_s']:.1f}", f"{row['peak_memory_mb']:.0f}") for row in share["rows"]
+        ])  # fmt: skip
+        for row in share["pays"]:
+            after = f"after {row['steps']:,} steps" if row["steps"] else "never: a compiled step is not faster"
+            lines += ["", f"Compiling {row['backbone']} at {row['size']} px ({row['compile_s']:.0f} s) pays {after}."]
+        lines += ["", verdict(share), ""]
+    if one := found.get("iteration"):
+        lines += [f"## {one['backbone']}, {one['epochs']} epochs at {one['size']} px with its evaluation", ""]
+        lines += [f"To reach: {ITERATION_S:g} s in every trial. Batch {one['batch']}, {one['precision']}, compile off. "
+                  f"Decoding, once for all: {one['decode_s']:.1f} s.", ""]  # fmt: skip
+        heads = ("seed", "seconds", "training", "evaluation", "statistics", "peak MB")
+        names = ("seconds", "training_s", "evaluation_s", "statistics_s")
+        lines += record.table(heads, [
+            (row["seed"], *(f"{row[name]:.1f}" for name in names), f"{row['peak_memory_mb']:.0f}")
+            for row in one["rows"]
+        ])  # fmt: skip
+        lines += ["", verdict(one), ""]
+    if board := found.get("leaderboard"):
+        lines += ["## fastai's row: 128 px, 5 epochs, no TTA", "", f"To reach: {ROW}% on all validation images.", ""]
+        heads = ("resize", "seeds", "accuracy, %", "95% interval of the mean", "test half, %", "seconds per iteration")
+        lines += record.table(heads, [
+            (row["resize"], row["seeds"], f"{row['accuracy']:.2f}", f"± {row['half_width']:.2f}", f"{row['test']:.2f}",
+             f"{row['seconds']:.1f}") for row in board["rows"]
+        ])  # fmt: skip
+        lines += ["", verdict(board), ""]
+    return lines
+
+
+def verdict(part: dict[str, Any]) -> str:
+    """Whether a target is reached; on drawn images there is none."""
+    return "" if part["reached"] is None else "Reached." if part["reached"] else "**Missed.**"
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measures what is asked for."""
+    parts: dict[str, Callable[[Bench], dict[str, Any]]] = {
+        "share": Bench.share, "iteration": Bench.iteration, "leaderboard": Bench.leaderboard
+    }  # fmt: skip
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--device", default="cuda:0", help="cuda:i, or cpu with --tiny")
+    parser.add_argument("--tiny", action="store_true", help="the same code on drawn images, in seconds")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
+    options = parser.parse_args(given)
+    if options.device == "cpu" and not options.tiny:
+        parser.error("the targets are a GPU's; --device cpu works with --tiny")
+    environment = detect(options.device, 1)
+    found: dict[str, Any] = {**record.about(environment.device), "tiny": options.tiny}
+    title = "Speed on one GPU" if not options.tiny else "The code of gpu.py on drawn images: no measurement"
+    with tempfile.TemporaryDirectory(prefix="sota-bench-gpu-") as folder:
+        scale = tiny(Path(folder)) if options.tiny else Scale()
+        bench = Bench(scale, environment.device, "fp32" if options.tiny else "bf16", Path(folder))
+        text = ""
+        for name in options.parts:
+            found[name] = parts[name](bench) | ({"reached": None} if options.tiny else {})
+            text = record.write(options.out, "gpu", title, page(found), found)
+    print(text)
+    return 0 if options.tiny or all(found[name]["reached"] for name in options.parts) else 1
+
+
+if __name__ == "__main__":
+    from sota_bench.errors import UserError
+
+    try:
+        sys.exit(main())
+    except UserError as error:
+        sys.exit(str(error))

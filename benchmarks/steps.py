@@ -1,0 +1,210 @@
+"""Stages of a grid run and timed, a training step by step, and the same network alone on random data in memory:
+``peers/share.py`` measures with it on a CPU and ``gpu.py`` on a GPU."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sota_bench.engine.events import Event, StageDone
+from sota_bench.engine.messages import Outcome, Progress
+from sota_bench.grid import load
+from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.plan import Plan
+from sota_bench.plan.stage import Stage
+from sota_bench.store import Store
+
+if TYPE_CHECKING:
+    import torch
+
+GPU_WARM_UP = 10
+"""Steps in which libraries choose their kernels and the allocator finds its size."""
+
+
+def finish(plan: Plan, store: Path, stages: Sequence[Stage], here: bool = False) -> dict[str, float]:
+    """Runs stages one after the other: by the engine in one worker process, as ``run`` does.
+
+    Args:
+        plan: whose images they are of.
+        store: folder of the store; what it has is not run again.
+        stages: parents first; a parent that is not among them is in the store.
+        here: in this process instead, which saves a worker's imports where nothing is measured.
+
+    Returns:
+        Seconds of each stage that ran, from its start to its result on disk.
+
+    Raises:
+        SystemExit: a stage failed.
+    """
+    prepare = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
+    plan.images.manifest.save(Path(prepare.context["manifest"]))
+    shelf = Store(store)
+    with shelf.hold("benchmark"):
+        if here:
+            device = plan.environment.device
+            return {stage.key: _run(stage, shelf, device) for stage in stages if not shelf.is_done(stage.key)}
+        return _by_engine(plan, shelf, stages)
+
+
+def _by_engine(plan: Plan, shelf: Store, stages: Sequence[Stage]) -> dict[str, float]:
+    from sota_bench.engine.pool import run_stages
+
+    seconds: dict[str, float] = {}
+
+    def note(event: Event) -> None:
+        if isinstance(event, StageDone) and not event.reused:
+            seconds[event.stage.key] = event.wall_s
+
+    threads = int(plan.environment.about.get("threads", 1))
+    done = run_stages(stages, shelf, device=plan.environment.device, threads=threads, on_event=note)
+    for failure in done.failed.values():
+        raise SystemExit(f"a stage failed: {failure.reason} (log: {failure.log})")
+    if done.interrupted:
+        raise SystemExit(130)
+    return seconds
+
+
+def _run(stage: Stage, shelf: Store, device: str) -> float:
+    from sota_bench.engine.stages import execute
+
+    began, workspace = time.perf_counter(), shelf.workspace(stage.key)
+    inputs = {role: shelf.folder(key) for role, key in stage.parents.items()}
+    alone = replace(stage, context={**stage.context, "processes": 1})
+    done = execute(alone, inputs, workspace, device, lambda progress: None)
+    shelf.commit(stage, workspace, done.values, done.seconds, done.peak_memory_mb, 1)
+    return time.perf_counter() - began
+
+
+@dataclass(frozen=True)
+class Training:
+    """The first training phase of a grid, ready to be run.
+
+    Attributes:
+        stage: it.
+        inputs: role -> folder of each parent's artifact.
+        store: where it may work.
+        device: ``cpu`` or ``cuda:i``.
+        images: that it trains on.
+    """
+
+    stage: Stage
+    inputs: Mapping[str, Path]
+    store: Path
+    device: str
+    images: int
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Its recipe."""
+        settings: Mapping[str, Any] = self.stage.params["recipe"]
+        return settings
+
+    def run(self) -> tuple[list[float], Outcome]:
+        """Runs it in this process.
+
+        Returns:
+            When each step was reported, in seconds, oldest first, so that nothing between two steps is left out (on a
+            GPU a step may be reported before it is done; the last one of an epoch is not); and what the stage answered.
+        """
+        from sota_bench.engine.stages import execute
+
+        moments = list[float]()
+
+        def note(progress: Progress) -> None:
+            moments.append(time.perf_counter())
+
+        workspace = Path(tempfile.mkdtemp(dir=self.store))
+        try:
+            return moments, execute(self.stage, self.inputs, workspace, self.device, note)
+        finally:
+            shutil.rmtree(workspace)
+
+
+def first_training(grid: Path, store: Path, device: str, here: bool = False) -> Training:
+    """Plans a grid for one worker and runs what its first training needs.
+
+    Args:
+        grid: the file.
+        store: folder of the store.
+        device: ``auto``, ``cpu`` or ``cuda[:i]``.
+        here: see :func:`finish`.
+    """
+    plan, _ = make_plan(load(grid), Machine(store, device, 1))
+    stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
+    needed, open_ends = set[str](), list(stage.parents.values())
+    while open_ends:
+        key = open_ends.pop()
+        needed.add(key)
+        open_ends += plan.stages[key].parents.values()
+    finish(plan, store, [stage for key, stage in plan.stages.items() if key in needed], here)
+    shelf = Store(store)
+    inputs = {role: shelf.folder(key) for role, key in stage.parents.items()}
+    images = plan.images.subset(stage.context["choice"]).sizes()["train"]
+    return Training(stage, inputs, store, plan.environment.device, images)
+
+
+def pure_steps(
+    settings: Mapping[str, Any], size: int, batch: int, count: int, device: str = "cpu", search: bool = False
+) -> list[float]:
+    """Seconds of steps of the network alone: forward, loss, backward and optimizer on one batch in memory, with the
+    precision, layout and compilation of a recipe.
+
+    Args:
+        settings: the recipe.
+        size: pixels of both sides.
+        batch: images.
+        count: steps, after those that warm up.
+        device: ``cpu`` or ``cuda:i``.
+        search: whether cuDNN tries its algorithms first, which this project leaves off.
+
+    Returns:
+        ``count`` numbers. On a GPU, whose steps overlap, all are the same: the time of all of them, shared.
+    """
+    import timm
+    import torch
+
+    on = torch.device(device)
+    layout = torch.contiguous_format if settings["layout"] == "contiguous" else torch.channels_last
+    model = timm.create_model(settings["backbone"], num_classes=10).train().to(on, memory_format=layout)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    images = torch.randn(batch, 3, size, size, device=on).contiguous(memory_format=layout)
+    labels = torch.randint(0, 10, (batch,), device=on)
+    forward = torch.compile(model) if settings["compile"] == "on" else model
+
+    def step() -> None:
+        with torch.autocast(on.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
+            logits = forward(images)
+        torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    earlier, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, search
+    try:
+        return _timed(step, count, on)
+    finally:
+        torch.backends.cudnn.benchmark = earlier
+
+
+def _timed(step: Callable[[], None], count: int, device: torch.device) -> list[float]:
+    if device.type == "cpu":
+        seconds = []
+        for _ in range(count + 1):
+            began = time.perf_counter()
+            step()
+            seconds.append(time.perf_counter() - began)
+        return seconds[1:]
+    import torch
+
+    for _ in range(GPU_WARM_UP):
+        step()
+    torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    for _ in range(count):
+        step()
+    torch.cuda.synchronize(device)
+    return [(time.perf_counter() - began) / count] * count

@@ -53,8 +53,8 @@ def repeat(work: Callable[[], object], times: int) -> Run:
 
 # Training steps, through the stage that a worker runs: a step ends when the stage says how far it is.
 
-BASELINE = 'backbone = "test_resnet"\nresize = "48x1"\nbatch_size = 16\nprecision = "fp32"\nnormalize = "dataset"\n'
-RISE = 'backbone = "test_resnet"\nresize = "32x1 48x1"\nbatch_size = 16\nprecision = "fp32"\nnormalize = "dataset"\n'
+BASELINE = 'backbone = "test_resnet"\nresize = "32x1"\nbatch_size = 16\nprecision = "fp32"\nnormalize = "dataset"\n'
+RISE = 'backbone = "test_resnet"\nresize = "24x1 32x1"\nbatch_size = 16\nprecision = "fp32"\nnormalize = "dataset"\n'
 TECHNIQUES = {
     "step": BASELINE,
     "step_mixup": BASELINE + "mixup = 0.2",

@@ -17,8 +17,8 @@ from sota_bench.timing.gate.outcome import SUITE, Outcome, Settings, Tell, match
 from sota_bench.timing.gate.process import Measuring, MeasuringFailed
 from sota_bench.timing.gate.tree import Tree
 
-VISITS = 2
-"""How often each process of a block times a workload: a disturbance that lasts a second spoils one of them."""
+VISITS = 6
+"""How often each process of a block times a workload, in turns: a disturbance that lasts seconds spoils some of them."""
 
 
 @dataclass(frozen=True)

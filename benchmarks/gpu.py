@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import statistics
 import sys
 import tempfile
@@ -142,6 +143,7 @@ class Bench:
         import torch
 
         rounds, on = [], torch.device(self.device)
+        torch.compiler.reset()  # so that the first round compiles; the later ones find what it made
 
         def alone(count: int, search: bool) -> float:
             seconds = steps.pure_steps(training.settings, size, scale.batch, count, self.device, search)
@@ -164,7 +166,6 @@ class Bench:
         names = ("images_per_s", "pure_images_per_s", "searched_images_per_s", "peak_memory_mb")
         middle = {name: statistics.median(one[name] for one in rounds) for name in names}
         share = statistics.median(one["images_per_s"] / one["pure_images_per_s"] for one in rounds)
-        # The first compilation counts: the later ones of this process find its result in torch's cache.
         return {**about, **middle, "share": share, "compile_s": rounds[0]["compile_s"], "rounds": rounds}
 
     def iteration(self) -> dict[str, Any]:
@@ -317,6 +318,7 @@ def main(given: Sequence[str] | None = None) -> int:
     found: dict[str, Any] = {**record.about(environment.device), "tiny": options.tiny}
     title = "Speed on one GPU" if not options.tiny else "The code of gpu.py on drawn images: no measurement"
     with tempfile.TemporaryDirectory(prefix="sota-bench-gpu-") as folder:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/compiled"  # what another run has compiled is not found
         scale = tiny(Path(folder)) if options.tiny else Scale()
         bench = Bench(scale, environment.device, "fp32" if options.tiny else "bf16", Path(folder))
         text = ""

@@ -18,7 +18,7 @@ from sota_bench.timing.gate.process import Measuring, MeasuringFailed
 from sota_bench.timing.gate.tree import Tree
 
 VISITS = 6
-"""How often each process of a block times a workload, in turns: a disturbance that lasts seconds spoils some of them."""
+"""How often each process of a block times a workload, in turns: a disturbance of seconds spoils some of them."""
 
 
 @dataclass(frozen=True)

@@ -253,9 +253,11 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
 
 def main() -> int:
     """Measures and prints the page."""
+    options = arguments()
+    if (code := steps.again_as_worker()) is not None:
+        return code
     import torch
 
-    options = arguments()
     torch.set_num_threads(cores())  # as in a worker that runs alone
     with tempfile.TemporaryDirectory(prefix="sota-bench-cache-") as scratch:
         folder = common.export(Path(options.data), Path(scratch) / "images", options.train, options.val)

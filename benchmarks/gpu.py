@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import statistics
 import sys
 import tempfile
@@ -76,7 +75,7 @@ class Scale:
         iteration: backbone, size, epochs and batch of an iteration.
         seeds: of iterations.
         speedrun: overrides of the leaderboard's grid.
-        here: whether what is not timed by the engine runs in this process.
+        here: whether stages run in this process instead of the engine's worker.
     """
 
     source: str = "imagenette"
@@ -151,8 +150,7 @@ class Bench:
 
         for _ in range(scale.rounds):
             moments, outcome = training.run()
-            count = len(moments) // scale.epochs
-            rate = (scale.epochs - 1) * training.images / (moments[-1] - moments[count - 1])
+            rate, count = training.rate(moments), len(moments) // scale.epochs
             devices.reset_peak_memory(on)
             pure, searched = (alone(len(moments) - count, search) for search in (False, True))
             rounds.append({
@@ -174,7 +172,7 @@ class Bench:
         store = self.scratch / "iteration"
         plan, _ = make_plan(load(self._grid("iteration", self.scale.seeds, backbone, size, epochs, batch)),
                             Machine(store, self.device, 1))  # fmt: skip
-        spent = steps.finish(plan, store, list(plan.stages.values()))
+        spent = steps.finish(plan, store, list(plan.stages.values()), self.scale.here)
         rows = [{"seed": trial.trial.seed, **cost(plan, trial, spent, store)} for trial in plan.trials]
         worst = max(row["seconds"] for row in rows)
         about = {"backbone": backbone, "size": size, "epochs": epochs, "batch": batch, "compile": "off",
@@ -237,19 +235,15 @@ def judged(grid: Grid, trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def pays(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """After how many steps a compilation has paid for itself: its seconds over the seconds that a step saves.
-
-    None where a compiled step is not faster.
-    """
+    """After how many steps the compilation of each network at each size has paid for itself; see ``steps.pays``."""
+    compiled = {(row["backbone"], row["size"]): row for row in rows if row["compile"] == "on"}
     found = []
-    for off in (row for row in rows if row["compile"] == "off"):
-        same = [row for row in rows if row["compile"] == "on" and (row["backbone"], row["size"]) ==
-                (off["backbone"], off["size"])]  # fmt: skip
-        for on in same:
-            saved_s = off["batch"] / off["images_per_s"] - on["batch"] / on["images_per_s"]
-            count = math.ceil(on["compile_s"] / saved_s) if saved_s > 0 else None
+    for off in rows:
+        on = compiled.get((off["backbone"], off["size"]))
+        if off["compile"] == "off" and on:
+            saved_ms, count = steps.pays(off["images_per_s"], on["images_per_s"], on["compile_s"], off["batch"])
             found.append({"backbone": off["backbone"], "size": off["size"], "compile_s": on["compile_s"],
-                          "saved_ms": 1000 * saved_s, "steps": count})  # fmt: skip
+                          "saved_ms": saved_ms, "steps": count})  # fmt: skip
     return found
 
 
@@ -317,8 +311,7 @@ def main(given: Sequence[str] | None = None) -> int:
     environment = detect(options.device, 1)
     found: dict[str, Any] = {**record.about(environment.device), "tiny": options.tiny}
     title = "Speed on one GPU" if not options.tiny else "The code of gpu.py on drawn images: no measurement"
-    with tempfile.TemporaryDirectory(prefix="sota-bench-gpu-") as folder:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{folder}/compiled"  # what another run has compiled is not found
+    with tempfile.TemporaryDirectory(prefix="sota-bench-gpu-") as folder, steps.nothing_compiled(Path(folder)):
         scale = tiny(Path(folder)) if options.tiny else Scale()
         bench = Bench(scale, environment.device, "fp32" if options.tiny else "bf16", Path(folder))
         text = ""

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from sota_bench.engine.events import Event, StageDone
 from sota_bench.engine.messages import Outcome, Progress
@@ -124,6 +130,15 @@ class Training:
         finally:
             shutil.rmtree(workspace)
 
+    def rate(self, moments: Sequence[float]) -> float:
+        """Images per second from the end of the first epoch, which warms up, to the end of the last.
+
+        Args:
+            moments: as :meth:`run` gave them, of two epochs or more.
+        """
+        first = len(moments) // self.stage.epochs
+        return (self.stage.epochs - 1) * self.images / (moments[-1] - moments[first - 1])
+
 
 def first_training(grid: Path, store: Path, device: str, here: bool = False) -> Training:
     """Plans a grid for one worker and runs what its first training needs.
@@ -188,6 +203,43 @@ def pure_steps(
         return _timed(step, count, on)
     finally:
         torch.backends.cudnn.benchmark = earlier
+
+
+def again_as_worker() -> int | None:
+    """Runs this command again with a worker's settings of the allocator, which are read when a process starts.
+
+    Returns:
+        Its exit code; None where they are set already.
+    """
+    from sota_bench.engine.process import ALLOCATOR
+
+    if "GLIBC_TUNABLES" in os.environ:
+        return None
+    return subprocess.run([sys.executable, *sys.argv], env={**os.environ, "GLIBC_TUNABLES": ALLOCATOR}).returncode
+
+
+def nothing_compiled(folder: Path) -> AbstractContextManager[Any]:
+    """A context in which torch finds nothing that an earlier process has compiled.
+
+    Args:
+        folder: empty, or of this process; holds what is compiled.
+    """
+    return patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": str(folder / "compiled")})
+
+
+def pays(off_rate: float, on_rate: float, compile_s: float, batch: int) -> tuple[float, int | None]:
+    """What compiling saves, and when it has paid for itself.
+
+    Args:
+        off_rate, on_rate: images per second without and with it.
+        compile_s: what it takes.
+        batch: images of a step.
+
+    Returns:
+        Milliseconds saved by a step, and after how many steps they exceed ``compile_s``; None where none are saved.
+    """
+    saved_s = batch / off_rate - batch / on_rate
+    return 1000 * saved_s, math.ceil(compile_s / saved_s) if saved_s > 0 else None
 
 
 def _timed(step: Callable[[], None], count: int, device: torch.device) -> list[float]:

@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -59,11 +58,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     """Measures every combination and prints a line for each."""
-    from sota_bench.engine.process import ALLOCATOR
-
     options = arguments()
-    if "GLIBC_TUNABLES" not in os.environ:  # as in a worker; read when a process starts
-        return subprocess.run([sys.executable, *sys.argv], env={**os.environ, "GLIBC_TUNABLES": ALLOCATOR}).returncode
+    if (code := steps.again_as_worker()) is not None:
+        return code
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     _, images = compare.folders(Path(options.data), out / "images", options.train, 40)

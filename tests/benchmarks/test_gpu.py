@@ -48,6 +48,17 @@ def test_all_parts_run_on_a_cpu(gpu: ModuleType, tmp_path: Path, capsys: pytest.
     assert found["share"]["reached"] is found["leaderboard"]["reached"] is None
 
 
+@pytest.mark.slow
+def test_an_iteration_runs_in_the_engines_worker(gpu: ModuleType, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    found = gpu.Bench(replace(gpu.tiny(tmp_path), here=False), "cpu", "fp32", tmp_path).iteration()
+    (row,) = found["rows"]
+    assert 0 < row["evaluation_s"] < row["seconds"]
+    assert found["decode_s"] > 0
+    assert found["reached"] == (row["seconds"] < gpu.ITERATION_S)
+
+
 def test_a_share_leaves_out_the_first_epoch_and_is_in_images(
     gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -55,7 +66,9 @@ def test_a_share_leaves_out_the_first_epoch_and_is_in_images(
     values = {"gpu_processes": 1}
     outcome = SimpleNamespace(seconds={"compile": 4.0}, peak_memory_mb=12.0, values=values)
     settings = {"precision": "bf16", "layout": "auto"}
-    training = SimpleNamespace(run=lambda: (ends, outcome), images=12, settings=settings)
+    stage = SimpleNamespace(epochs=3, params={"recipe": settings})
+    training = gpu.steps.Training(stage, {}, tmp_path, "cpu", 12)
+    monkeypatch.setattr(gpu.steps.Training, "run", lambda self: (ends, outcome))
     monkeypatch.setattr(gpu.steps, "first_training", lambda *_: training)
     asked: list[tuple[Any, ...]] = []
 

@@ -84,7 +84,12 @@ class CoreRecipe(Settings):
     layout: Literal["auto", "contiguous", "channels_last"] = setting(
         "auto", "memory layout; auto is channels_last", scope="train"
     )
-    compile: Literal["off", "on"] = setting("off", "torch.compile of the network", scope="train")
+    compile: Literal["off", "on"] = setting(
+        "off",
+        "torch.compile of the network, set by hand: it pays where steps x what a step saves exceed what compiling "
+        "takes, which `benchmarks/compiling.py` measures; later trials of a worker reuse what it compiled",
+        scope="train",
+    )
     upsample: bool = setting(
         False, "allow training above the stored resolution, which adds pixels and no detail", scope="train"
     )

@@ -31,15 +31,12 @@ class PixelCache:
         offsets: int64 [N], first byte of each image.
         heights, widths: int32 [N].
         contents: sha256 of each source file, str [N].
-        uniform: (h, w) where all images have one shape, else None.
     """
 
     def __init__(self, folder: Path, size: int, pixels: np.ndarray, index: dict[str, np.ndarray]) -> None:
         self.folder, self.size, self.pixels = folder, size, pixels
         self.offsets, self.heights, self.widths = index["offset"], index["height"], index["width"]
         self.contents = index["sha256"]
-        shapes = {(int(h), int(w)) for h, w in np.unique(np.stack([self.heights, self.widths], 1), axis=0)}
-        self.uniform = shapes.pop() if len(shapes) == 1 else None
 
     @classmethod
     def open(cls, folder: Path, verify: bool = False) -> PixelCache:
@@ -101,16 +98,6 @@ class PixelCache:
         """One image, uint8 [h, w, 3], a view of the map."""
         start, height, width = int(self.offsets[row]), int(self.heights[row]), int(self.widths[row])
         return self.pixels[start : start + height * width * 3].reshape(height, width, 3)
-
-    def as_array(self) -> np.ndarray:
-        """All images, uint8 [N, h, w, 3], a view of the map.
-
-        Raises:
-            ValueError: the images differ in shape.
-        """
-        if self.uniform is None:
-            raise ValueError("the images differ in shape")
-        return self.pixels.reshape(len(self), *self.uniform, 3)
 
 
 def channel_statistics(

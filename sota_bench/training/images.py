@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +15,10 @@ LUMINANCE = (0.299, 0.587, 0.114)
 """ITU-R BT.601 weights of red, green and blue, as Pillow's mode ``L``."""
 
 
+LOADED = 256
+"""Images that are copied to a GPU at a time."""
+
+
 class Images:
     """The images of one split.
 
@@ -20,7 +26,7 @@ class Images:
         cache: decoded pixels.
         rows: int64 [N], rows of the cache.
         labels: int64 [N].
-        device: where batches are made.
+        device: where batches are made. A GPU keeps the whole split where it fits, and else is sent each batch.
         in_chans: 3 for RGB, 1 for luminance.
     """
 
@@ -31,11 +37,7 @@ class Images:
         self.labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
         self.heights = np.asarray(cache.heights)[self.rows].astype(np.int64)
         self.widths = np.asarray(cache.widths)[self.rows].astype(np.int64)
-        self._resident: Tensor | None = None
-        if device.type == "cuda" and cache.uniform is not None:
-            free, _ = torch.cuda.mem_get_info(device)
-            if cache.pixels.nbytes < free // 3:
-                self._resident = torch.from_numpy(cache.as_array()).to(device)
+        self._resident = self._loaded() if device.type == "cuda" else None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,12 +70,34 @@ class Images:
         return pixels
 
     def _on_device(self, positions: np.ndarray) -> Tensor:
-        rows = self.rows[positions]
-        if self._resident is not None:
-            return self._resident[torch.from_numpy(rows).to(self.device)]
+        """Uint8 [B, H, W, 3] on the device, as large as the batch's largest image, padded below and to the right."""
+        if self._resident is None:
+            return self._padded(positions).to(self.device, non_blocking=True)
         height, width = int(self.heights[positions].max()), int(self.widths[positions].max())
-        padded = torch.zeros((len(rows), height, width, 3), dtype=torch.uint8, pin_memory=True)
-        for i, row in enumerate(rows):
+        return self._resident[torch.from_numpy(positions).to(self.device), :height, :width]
+
+    def _loaded(self) -> Tensor | None:
+        """The whole split on the device, padded to one shape; None where it takes more than a third of what is free."""
+        shape = (len(self), int(self.heights.max(initial=0)), int(self.widths.max(initial=0)), 3)
+        if math.prod(shape) > _free_bytes(self.device) // 3:
+            return None
+        whole = torch.empty(shape, dtype=torch.uint8, device=self.device)
+        for first in range(0, len(self), LOADED):
+            some = self._padded(np.arange(first, min(first + LOADED, len(self))), shape[1:3])
+            whole[first : first + len(some)] = some.to(self.device)
+        return whole
+
+    def _padded(self, positions: np.ndarray, shape: tuple[int, int] | None = None) -> Tensor:
+        """The same in the host's memory, pinned where there is a GPU."""
+        height, width = shape or (int(self.heights[positions].max()), int(self.widths[positions].max()))
+        out = torch.zeros((len(positions), height, width, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        pixels = out.numpy()
+        for i, row in enumerate(self.rows[positions]):
             image = self.cache.image(int(row))
-            padded[i, : image.shape[0], : image.shape[1]] = torch.from_numpy(np.ascontiguousarray(image))
-        return padded.to(self.device, non_blocking=True)
+            pixels[i, : image.shape[0], : image.shape[1]] = image
+        return out
+
+
+def _free_bytes(device: torch.device) -> int:
+    free: int = torch.cuda.mem_get_info(device)[0]
+    return free

@@ -27,8 +27,6 @@ REFERENCE = json.loads((Path(__file__).parent.parent / "references" / "fastai_tt
 class Pictures:
     """A cache of pictures in memory."""
 
-    uniform = None
-
     def __init__(self, pictures: list[np.ndarray]) -> None:
         self.pictures = pictures
         self.heights, self.widths = (np.array([picture.shape[axis] for picture in pictures]) for axis in (0, 1))

@@ -48,29 +48,17 @@ def test_cached_pixels_are_decoded_pixels(source, items, tmp_path, monkeypatch, 
     cache = PixelCache.open(tmp_path / "c", verify=True)
     assert about["count"] == len(cache) == items["sha256"].nunique() == 8
     assert about["left_out"] == []
-    assert cache.uniform is None
     assert calls[-1] == (8, 8)
     rows = cache.rows_of(items["sha256"].tolist())
     for path, row in zip(items["path"], rows, strict=True):
         expected = source.decode(path, 24)
         assert np.array_equal(cache.image(int(row)), expected)
         assert (cache.heights[row], cache.widths[row]) == expected.shape[:2]
-    with pytest.raises(ValueError, match="differ"):
-        cache.as_array()
+    with pytest.raises(ValueError, match="read-only"):
+        cache.image(0)[0, 0, 0] = 1
     with pytest.raises(KeyError):
         cache.rows_of(["0" * 64])
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".c")]
-
-
-def test_uniform_caches_are_one_array(source, items, tmp_path):
-    square = items[items["path"].str.contains("2.png|6.jpg", regex=True)]
-    build_cache(tmp_path / "c", source, square, 16, 1)
-    cache = PixelCache.open(tmp_path / "c")
-    assert cache.uniform == (16, 16)
-    assert cache.as_array().shape == (2, 16, 16, 3)
-    assert np.array_equal(cache.as_array()[1], cache.image(1))
-    with pytest.raises(ValueError, match="read-only"):
-        cache.as_array()[0, 0, 0, 0] = 1
 
 
 def test_images_that_do_not_decode_are_named(source, items, tmp_path):

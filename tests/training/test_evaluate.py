@@ -74,8 +74,6 @@ def test_batch_norm_statistics_do_not_move(lab: Lab) -> None:
 class Pictures:
     """A cache of pictures in memory."""
 
-    uniform = None
-
     def __init__(self, pictures: list[np.ndarray]) -> None:
         self.pictures = pictures
         self.heights, self.widths = (np.array([picture.shape[axis] for picture in pictures]) for axis in (0, 1))

@@ -1,0 +1,88 @@
+"""How batches reach a GPU, on a CPU: the split that it keeps and the batches that it is sent are the same pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sota_bench.training import images as module
+from sota_bench.training.crop import crop_resize_products, random_resized_boxes
+from sota_bench.training.images import Images
+
+
+class Pictures:
+    """A cache of pictures in memory."""
+
+    def __init__(self, pictures: list[np.ndarray]) -> None:
+        self.pictures = pictures
+        self.heights, self.widths = (np.array([picture.shape[axis] for picture in pictures]) for axis in (0, 1))
+
+    def image(self, row: int) -> np.ndarray:
+        return self.pictures[row]
+
+
+SHAPES = ((20, 30), (30, 20), (24, 24), (20, 40), (40, 20))
+
+
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> Images:
+    """Seven of ten images of several shapes, in another order."""
+    monkeypatch.setattr(module, "_free_bytes", lambda device: 3 * 7 * 40 * 40 * 3)
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (*SHAPES[i % 5], 3), dtype=np.uint8) for i in range(10)]
+    rows = np.array([9, 0, 3, 5, 1, 8, 2])
+    return Images(Pictures(pictures), rows, np.arange(7), torch.device("cpu"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("together", [2, 7, 256])
+def test_what_a_gpu_keeps_is_what_it_would_be_sent(
+    images: Images, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(module, "LOADED", together)
+    positions = [np.array([6, 0, 0]), np.array([3]), np.arange(7)]
+    sent = [images._on_device(some) for some in positions]
+    images._resident = images._loaded()
+    assert images._resident is not None
+    assert images._resident.shape == (7, 40, 40, 3)
+    for some, batch in zip(positions, sent, strict=True):
+        assert torch.equal(images._on_device(some), batch)
+        for i, row in enumerate(images.rows[some]):
+            picture = torch.from_numpy(images.cache.image(int(row)))
+            height, width, _ = picture.shape
+            assert torch.equal(batch[i, :height, :width], picture)
+            assert not batch[i, height:].any()
+            assert not batch[i, :, width:].any()
+
+
+def test_a_split_that_takes_more_than_a_third_of_the_memory_is_sent(
+    images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_free_bytes", lambda device: 3 * 7 * 40 * 40 * 3 - 1)
+    assert images._loaded() is None
+
+
+def test_crops_of_padded_batches_are_those_of_the_images_alone(images: Images) -> None:
+    positions, rng = np.array([4, 2, 6, 0]), np.random.default_rng(1)
+    boxes = random_resized_boxes(images.heights[positions], images.widths[positions], 0.35, rng)
+    flip = np.array([True, False, False, True])
+    images._resident = images._loaded()
+    found = crop_resize_products(
+        images._on_device(positions), torch.from_numpy(boxes).float(), torch.from_numpy(flip), 16
+    )
+    alone = images.batch(positions, boxes, flip, 16)  # one by one, with torch's own kernel
+    assert (found - alone).abs().max() < 1.01  # it rounds to whole grey levels after each axis
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_gpu_makes_the_batches_of_a_cpu(images: Images, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    if not kept:
+        monkeypatch.setattr(module, "_free_bytes", lambda device: 0)
+    there = Images(images.cache, images.rows, np.arange(7), torch.device("cuda"))
+    assert (there._resident is not None) == kept
+    positions = np.arange(7)
+    boxes = random_resized_boxes(images.heights, images.widths, 0.35, np.random.default_rng(1))
+    flip = positions % 2 == 0
+    found = there.batch(positions, boxes, flip, 16).cpu()
+    assert (found - images.batch(positions, boxes, flip, 16)).abs().max() < 1.01

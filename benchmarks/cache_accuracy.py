@@ -210,7 +210,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--train", type=int, default=2000)
-    parser.add_argument("--val", type=int, default=3900, help="half of them judge")
+    parser.add_argument("--val", type=int, default=3500, help="half of them judge")
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args(given)
     if options.data is None:

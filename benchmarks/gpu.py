@@ -12,8 +12,8 @@
   the mean of 5. The level that wins on the select half is compared on all official validation photographs, as the row
   is; the test half, which took no part in choosing, stands beside it.
 
-Writes ``gpu.json`` and ``gpu.md`` after each part. Exit code 1 when a target is missed. ``--device cpu --tiny`` runs
-the same code on drawn images in seconds; it says whether it works and is no measurement.
+Writes ``gpu.json`` and ``gpu.md`` after each part. Exit code 1 when a target is missed, 2 without a GPU.
+``--device cpu --tiny`` runs the same code on drawn images in seconds; it says whether it works and is no measurement.
 """
 
 from __future__ import annotations
@@ -328,4 +328,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except UserError as error:
-        sys.exit(str(error))
+        say(str(error))
+        sys.exit(2)

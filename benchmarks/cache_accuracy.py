@@ -50,6 +50,7 @@ name = "cache-accuracy"
 seeds = {seeds}
 [data]
 source = "folder:{images}"
+size = {stored}
 [recipe]
 backbone = "{backbone}"
 resize = "{size}x{epochs}"
@@ -181,7 +182,7 @@ def page(found: Mapping[str, Any]) -> list[str]:
     task = found["task"]
     lines = [
         f"{task['backbone']}, {task['epochs']} epochs at {task['size']} px on {task['train']} photographs, judged on "
-        f"{task['judged']}; accuracy in percent.", "",
+        f"{task['judged']}; the cache holds {task['stored']} px. Accuracy in percent.", "",
     ]  # fmt: skip
     runs = {(run["seed"], run["arm"]): run for run in found["runs"]}
     rows = []
@@ -211,6 +212,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--train", type=int, default=2000)
     parser.add_argument("--val", type=int, default=3500, help="half of them judge")
+    parser.add_argument("--stored", type=int, default=0, help="pixels of the cached side; 0 is what a grid would take")
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args(given)
     if options.data is None:
@@ -229,6 +231,7 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
     grid, store = scratch / "grid.toml", scratch / "store"
     task = {name: getattr(options, name) for name in ("backbone", "size", "epochs", "batch")}
     settings = {**task, "seeds": list(range(options.seeds)), "images": folder, "crop_scale": CROP_SCALE[0]}
+    settings["stored"] = options.stored
     grid.write_text(GRID.format(**settings), encoding="utf-8")
     plan, _ = make_plan(load(grid), Machine(store, options.device, 1))
     # Data stages alone: what the trainings start from. The statistics of the cached pixels normalize both arms.
@@ -237,9 +240,8 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
     choice = plan.stages[plan.trials[0].final.key].context["choice"]
     sizes = plan.images.subset(choice).sizes()
     device = plan.environment.device
-    found: dict[str, Any] = record.about(device) | {
-        "task": {**task, "train": sizes["train"], "judged": sizes["select"]}
-    }
+    counts = {"train": sizes["train"], "judged": sizes["select"], "stored": plan.images.size}
+    found: dict[str, Any] = record.about(device) | {"task": {**task, **counts}}
     found["runs"] = []
     for turn, trial in enumerate(plan.trials):
         for arm in ARMS if turn % 2 == 0 else ARMS[::-1]:

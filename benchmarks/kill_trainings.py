@@ -1,0 +1,132 @@
+"""Real trainings killed at random, again and again: the same command ends with the same bits as a run left alone.
+
+``python benchmarks/kill_trainings.py`` runs a small grid on the embedded images twice. The second time the command, one
+of its workers or both are killed with SIGKILL 50 times at random moments, and the same command is started again each
+time; checkpoints inside a phase are written every half second. At the end every number of ``trials.csv`` that is not a
+time, and every weight and prediction in the store, must be the same.
+
+Prints one JSON object; exit code 1 when anything differs. About 10 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+from safetensors.numpy import load_file
+
+GRID = """
+[grid]
+name = "killed"
+seeds = [0, 1]
+[recipe]
+backbone = "test_resnet"
+resize = "24x2 32x4"
+batch_size = 32
+fraction = 0.5
+eval_images = 200
+[factors]
+mixup = [0.0, 0.2]
+mitigation = ["none", "ewc", "mixed-sizes"]
+tta = ["off", "flip"]
+"""
+NUMBERS = ["accuracy", "nll", "ece", "brier", "confidence"]
+
+
+def command(folder: Path) -> subprocess.Popen[bytes]:
+    """The command, in a session of its own."""
+    options = ["--no-calibrate", "--workers", "2", "--checkpoint-minutes", "0.01"]
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sota_bench", "run", "grid.toml", *options],
+            cwd=folder, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+
+def workers(pid: int) -> list[psutil.Process]:
+    """The workers of a command."""
+    with suppress(psutil.Error):
+        children = psutil.Process(pid).children()
+        return [child for child in children if "sota_bench.engine.worker" in " ".join(child.cmdline())]
+    return []
+
+
+def disturb(folder: Path, kills: int, longest_s: float, generator: np.random.Generator) -> dict[str, int]:
+    """Starts the command and kills it, or one of its workers, or both, so many times."""
+    counts = {"commands killed": 0, "workers killed": 0, "in the middle of a phase": 0, "ended before": 0}
+    for number in range(kills):
+        running = command(folder)
+        time.sleep(float(generator.uniform(1.0, longest_s)))
+        if generator.random() < 0.5 and (found := workers(running.pid)):
+            with suppress(psutil.Error):
+                found[int(generator.integers(len(found)))].send_signal(signal.SIGKILL)
+                counts["workers killed"] += 1
+            time.sleep(float(generator.uniform(0.0, 1.0)))
+        counts["in the middle of a phase"] += any((folder / ".sota_bench" / "work").glob("*/partial.json"))
+        counts["ended before" if running.poll() is not None else "commands killed"] += 1
+        running.kill()
+        running.wait()
+        print(f"{number + 1} of {kills}", end="\r", file=sys.stderr, flush=True)
+    return counts
+
+
+def differences(one: Path, other: Path) -> dict[str, int]:
+    """What two finished runs of the grid do not have in common."""
+    tables = [pd.read_csv(folder / "reports" / "killed" / "trials.csv").set_index("trial") for folder in (one, other)]
+    columns = [name for name in NUMBERS if name in tables[0]]
+    different = (tables[0][columns].fillna(-1) != tables[1][columns].fillna(-1)).any(axis=1)
+    folders = [{path.name: path for path in (f / ".sota_bench" / "artifacts").iterdir()} for f in (one, other)]
+    arrays = 0
+    for key in folders[0].keys() & folders[1].keys():
+        for file in folders[0][key].rglob("*.safetensors"):
+            mine, theirs = load_file(file), load_file(folders[1][key] / file.relative_to(folders[0][key]))
+            arrays += mine.keys() != theirs.keys() or any(not np.array_equal(mine[name], theirs[name]) for name in mine)
+        for file in folders[0][key].rglob("*.npz"):
+            with np.load(file) as mine, np.load(folders[1][key] / file.relative_to(folders[0][key])) as theirs:
+                arrays += any(not np.array_equal(mine[name], theirs[name]) for name in mine.files)
+    return {
+        "trials that differ": int(different.sum()),
+        "trials not done": int(sum((table["status"] == "failed").sum() for table in tables)),
+        "stages that only one has": len(folders[0].keys() ^ folders[1].keys()),
+        "files that differ": int(arrays),
+    }
+
+
+def main() -> int:
+    """Runs both and prints what was counted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--longest", type=float, default=15.0, help="most seconds that the command lives")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch:
+        alone, killed = Path(scratch) / "alone", Path(scratch) / "killed"
+        for folder in (alone, killed):
+            folder.mkdir()
+            (folder / "grid.toml").write_text(GRID)
+        report: dict[str, object] = {"seed": options.seed, "exit code left alone": command(alone).wait()}
+        report |= disturb(killed, options.kills, options.longest, np.random.default_rng(options.seed))
+        last = command(killed)
+        report["exit code in the end"] = last.wait()
+        found = differences(alone, killed)
+        report |= {"files compared": len(list(alone.glob(".sota_bench/artifacts/*/**/*.safetensors")))} | found
+    report["minutes"] = round((time.monotonic() - began) / 60, 1)
+    print(json.dumps(report, indent=2))
+    ended = report["exit code left alone"] == report["exit code in the end"] == 0
+    return int(not ended or any(found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,7 +37,8 @@ import steps  # noqa: E402
 
 from sota_bench.grid import Grid, load  # noqa: E402
 from sota_bench.plan.environment import detect  # noqa: E402
-from sota_bench.plan.make import Machine, make_plan  # noqa: E402
+from sota_bench.plan.machine import Machine  # noqa: E402
+from sota_bench.plan.make import make_plan  # noqa: E402
 from sota_bench.plan.plan import Plan, TrialPlan  # noqa: E402
 from sota_bench.store import Store  # noqa: E402
 

@@ -153,7 +153,8 @@ def write_results(stage: Any, inputs: Any, workspace: Path, device: str, progres
 def report(folder: Path, count: int, _: int) -> dict[str, Any]:
     """The report of a run of ``count`` trials, from the store to the page."""
     from sota_bench.grid import load
-    from sota_bench.plan.make import Machine, make_plan
+    from sota_bench.plan.machine import Machine
+    from sota_bench.plan.make import make_plan
     from sota_bench.store import Store
 
     factors = {name: LEVELS[name][:4] for name in ("normalize", "mixup", "tta", "batch_size", "lr")}

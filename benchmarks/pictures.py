@@ -68,7 +68,8 @@ def grid_file(scratch: Path, name: str, recipe: str, factors: str = "lr = [0.003
 def planned(file: Path, device: str) -> tuple[Grid, Plan]:
     """A grid and its plan."""
     from sota_bench.grid import load
-    from sota_bench.plan.make import Machine, make_plan
+    from sota_bench.plan.machine import Machine
+    from sota_bench.plan.make import make_plan
 
     grid, machine = load(file), Machine(file.parent / "store", device, 2)
     return grid, make_plan(grid, machine)[0]

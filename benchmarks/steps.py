@@ -20,7 +20,8 @@ from unittest.mock import patch
 from sota_bench.engine.events import Event, StageDone
 from sota_bench.engine.messages import Outcome, Progress
 from sota_bench.grid import load
-from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.machine import Machine
+from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.stage import Stage
 from sota_bench.store import Store

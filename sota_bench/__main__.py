@@ -1,8 +1,6 @@
 """``python -m sota_bench``."""
 
-import sys
-
-from sota_bench.cli import main
+from sota_bench.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

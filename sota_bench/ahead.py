@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 
-def import_ahead(modules: Sequence[str]) -> threading.Thread:
+def import_ahead(modules: Sequence[str], then: Callable[[], None] = lambda: None) -> threading.Thread:
     """Starts to import ``modules``, one after the other; what cannot be imported is left to whoever needs it.
 
     Args:
         modules: dotted names.
+        then: called afterwards.
 
     Returns:
         The thread, which keeps no process alive.
@@ -22,6 +23,7 @@ def import_ahead(modules: Sequence[str]) -> threading.Thread:
         for module in modules:
             with suppress(Exception):
                 importlib.import_module(module)
+        then()
 
     thread = threading.Thread(target=run, name="imports", daemon=True)
     thread.start()

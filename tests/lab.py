@@ -17,7 +17,8 @@ import numpy as np
 from sota_bench.engine.messages import Outcome, Progress, Stopped
 from sota_bench.engine.stages import execute
 from sota_bench.grid import load
-from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.machine import Machine
+from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
 from sota_bench.plan.stage import Stage
 

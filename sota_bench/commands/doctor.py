@@ -113,7 +113,7 @@ def _memory() -> Iterator[Finding]:
     import psutil
 
     from sota_bench.plan.environment import cores
-    from sota_bench.plan.make import MOST_WORKERS
+    from sota_bench.plan.machine import MOST_WORKERS
 
     memory = psutil.virtual_memory()
     free, total = memory.available / 2**30, memory.total / 2**30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sota_bench.grid import Grid
-from sota_bench.plan.make import Machine
+from sota_bench.plan.machine import Machine
 
 
 def matched(grid: Grid, machine: Machine, may_measure: bool) -> Grid:

@@ -11,7 +11,7 @@ import click
 
 from sota_bench.errors import UserError
 from sota_bench.grid import Grid, load
-from sota_bench.plan.make import Machine
+from sota_bench.plan.machine import Machine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

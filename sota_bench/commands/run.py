@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+from sota_bench.engine.crew import workers_stay
+from sota_bench.engine.messages import WorkerSettings
 
 REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
-"""What the report takes longest to import; it is imported while workers run."""
+"""What the report takes longest to import; it is imported while workers train."""
 
 
 @click.command()
@@ -52,7 +54,11 @@ def command(
 ) -> int:  # fmt: skip
     """Plan a grid, run what is missing, and render its report."""
     started = time.monotonic()
-    from sota_bench.ahead import import_ahead
+    machine = machine_of(store, device, workers)
+    crew = click.get_current_context().with_resource(workers_stay())
+    if not store.exists():  # then something has to be trained: a worker imports while this process plans
+        environment, _ = machine.resolve()
+        crew.start(WorkerSettings(environment.device, environment.threads))
     from sota_bench.commands import forecasting
     from sota_bench.commands.execution import EngineOptions, command_line, execute, must_plan_again, with_confirmation
     from sota_bench.commands.matching import matched
@@ -72,7 +78,6 @@ def command(
     goal = question.minutes_per_iteration
     if enforce_goal and goal is None:
         raise UserError("--enforce-goal", "", "the grid has no goal", "write grid.minutes_per_iteration")
-    machine = machine_of(store, device, workers)
     question = matched(question, machine, may_measure=True)
     plan, count = make_plan(question, machine)
     options = EngineOptions(
@@ -86,8 +91,7 @@ def command(
         )
         alone = _alone(question, machine, shelf) if exclusive_timing else {}
         calibrated = time.monotonic()
-        import_ahead(REPORT_LIBRARIES)
-        done = execute(plan, shelf, options, selected, prediction, alone=alone)
+        done = execute(plan, shelf, options, selected, prediction, alone=alone, ahead=REPORT_LIBRARIES)
         if must_plan_again(plan, shelf) and not done.interrupted:
             plan, _ = make_plan(question, machine)
             done = execute(plan, shelf, options, selected, prediction, alone=alone)

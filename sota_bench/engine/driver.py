@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from sota_bench.engine import messages
+from sota_bench.engine.crew import Crew
 from sota_bench.engine.events import (
     Event,
     Failure,
@@ -24,7 +25,6 @@ from sota_bench.engine.events import (
     Summary,
     Tick,
 )
-from sota_bench.engine.guardian import Guardian
 from sota_bench.engine.messages import RunStage, WorkerSettings
 from sota_bench.engine.process import WorkerProcess, last_lines
 from sota_bench.engine.schedule import Schedule
@@ -67,6 +67,7 @@ class Driver:
     store: Store
     settings: list[WorkerSettings]
     limits: Limits
+    crew: Crew
     on_event: Callable[[Event], None]
     summary: Summary = field(default_factory=Summary)
     live: dict[int, WorkerProcess] = field(default_factory=dict)
@@ -77,7 +78,6 @@ class Driver:
     told_disk: bool = False
     ticked: float = 0.0
     prune_above: float = 0.0
-    guardian: Guardian | None = None
 
     def run(self, retry: frozenset[str], fail_fast: bool) -> Summary:
         """Run until nothing is left, nothing more can run, or somebody stops it."""
@@ -100,10 +100,8 @@ class Driver:
         except OSError as error:
             raise self.store.trouble(error) from error
         finally:
-            for worker in list(self.live.values()):
-                self._retire(worker)
-            if self.guardian:
-                self.guardian.close()
+            for worker in self.live.values():
+                self.crew.release(worker)
             self.summary.left = self.schedule.left()
             self.summary.wall_s = time.monotonic() - began
         return self.summary
@@ -127,17 +125,15 @@ class Driver:
     # One turn of the loop
 
     def _dispatch(self) -> None:
-        """Give every idle worker a stage, then start workers while there are more stages than workers."""
+        """Hire workers while there are more stages than workers, then give every idle one a stage."""
+        for index, settings in enumerate(self.settings):
+            if index not in self.live and len(self.live) < self.schedule.left():
+                log = self.store.root / "logs" / f"worker-{index}.log"
+                self.live[index] = self.crew.hire(index, settings, log)
         idle = [worker for worker in self.live.values() if worker.ready and worker.stage is None]
         for worker in sorted(idle, key=lambda worker: not self.schedule.follows(worker.finished)):
             if (stage := self.schedule.next_for(worker.finished)) is not None:
                 self._start(worker, stage)
-        for index, settings in enumerate(self.settings):
-            if index not in self.live and len(self.live) < self.schedule.left():
-                self.guardian = self.guardian or Guardian()
-                log = self.store.root / "logs" / f"worker-{index}.log"
-                self.live[index] = WorkerProcess(index, settings, log)
-                self.guardian.watch(self.live[index].pid)
         if not any(worker.stage or not worker.ready for worker in self.live.values()) and self.schedule.left():
             raise RuntimeError("stages are left, but none is ready")
 
@@ -171,7 +167,9 @@ class Driver:
         match message:
             case messages.Ready():
                 worker.ready, self.failed_starts = True, 0
-            case messages.StageError(_, reason) if not worker.ready:
+            case messages.StageError(_, reason, trace) if not worker.ready:
+                with suppress(OSError), worker.log.open("a") as log:
+                    log.write(trace)
                 raise UserError("worker", "", f"cannot start: {reason}", f"see {worker.log}")
             case messages.Advanced(progress) if stage:
                 worker.last_progress = time.monotonic()
@@ -312,10 +310,8 @@ class Driver:
             self._fail(stage, kind, reason, self._log(stage))
 
     def _retire(self, worker: WorkerProcess) -> None:
-        worker.kill()
         del self.live[worker.index]
-        if self.guardian:
-            self.guardian.forget(worker.pid)
+        self.crew.dismiss(worker)
 
     def _stop_running(self, stopper: Stopper) -> None:
         """Have running stages save themselves; end those that take too long, or all at once at a second signal."""

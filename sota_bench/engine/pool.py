@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from sota_bench.engine.crew import workers as crew_of_command
 from sota_bench.engine.driver import Driver, Limits
 from sota_bench.engine.events import Event, Summary
 from sota_bench.engine.messages import WorkerSettings
@@ -64,6 +65,6 @@ def run_stages(
         for index in range(max(1, workers))
     ]
     limits = Limits(stall_s, memory_limit_mb, grace_s, disk_limit)
-    return Driver(Schedule(stages, store.is_done, store.has_files), store, settings, limits, on_event).run(
-        frozenset(retry), fail_fast
-    )
+    with crew_of_command() as crew:
+        schedule = Schedule(stages, store.is_done, store.has_files)
+        return Driver(schedule, store, settings, limits, crew, on_event).run(frozenset(retry), fail_fast)

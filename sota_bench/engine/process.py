@@ -41,7 +41,7 @@ class WorkerProcess:
     """
 
     def __init__(self, index: int, settings: WorkerSettings, log: Path) -> None:
-        self.index, self.log = index, log
+        self.index, self.settings, self.log = index, settings, log
         self.stage: Stage | None = None
         self.finished = ""
         self.ready = False

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench import registry
-from sota_bench.ahead import import_ahead
 from sota_bench.engine.messages import Outcome, PlanAgain, Progress
 from sota_bench.grid.recipe import recipe_type
 from sota_bench.plan.stage import Stage
 from sota_bench.technique import Technique
 
 PRELOAD = ("sota_bench.training.train", "sota_bench.training.evaluate")
-"""Imported by a worker that waits for its first stage."""
+"""Imported by a worker from its start."""
 
 CHECKPOINT_S = 300.0
 """Seconds between two checkpoints inside a phase, where the grid does not say."""
@@ -84,7 +83,6 @@ def _prepare(stage: Stage, workspace: Path, progress: Callable[[Progress], None]
     from sota_bench.data.source import source_from_spec
 
     started = time.perf_counter()
-    import_ahead(PRELOAD)  # other processes decode; the stages that follow need torch, which takes longer to import
     manifest = Manifest.load(Path(stage.context["manifest"]))
     wanted = manifest.items[manifest.items["sha256"].isin(set(_contents(stage, manifest)))]
     source = source_from_spec(stage.context["source"])

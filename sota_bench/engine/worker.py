@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
+from sota_bench.ahead import import_ahead
 from sota_bench.engine import messages
 from sota_bench.engine.messages import Outcome, Progress, RunStage, Stopped, WorkerSettings
 from sota_bench.errors import UserError, ran_out_of_memory
@@ -32,7 +33,6 @@ from sota_bench.store import artifacts, files
 HEARTBEAT_S = 1.0
 _SEND_EVERY_S = 0.2
 _WORKSPACE_WAIT_S = 60.0
-_IDLE_S = 0.5
 
 
 def load(dotted: str) -> Callable[..., Any]:
@@ -98,26 +98,16 @@ class Worker:
                 load(settings.setup)(settings.device)
             _limit_threads(settings.threads)
         except Exception as error:
-            traceback.print_exc()
             self._send(messages.StageError(*classify(error), traceback.format_exc()))
             _leave()
         self._send(messages.Ready())
-        job = self._first_job(getattr(sys.modules[execute.__module__], "PRELOAD", ()), settings.threads)
+        # Whatever comes first, a later stage needs these, and they take long: data is prepared meanwhile.
+        import_ahead(getattr(sys.modules[execute.__module__], "PRELOAD", ()), lambda: _limit_threads(settings.threads))
         while True:
+            job = self.jobs.get()
             answer = self._run(job, execute, settings.device)
             self._send(answer)
-            del answer
-            job = self.jobs.get()
-
-    def _first_job(self, preload: Sequence[str], threads: int) -> RunStage:
-        """The first stage; while there is none, the time goes into the imports that later stages need."""
-        with suppress(queue.Empty):
-            return self.jobs.get(timeout=_IDLE_S)
-        for module in preload:
-            with suppress(Exception):  # a stage that needs it will say what is wrong
-                importlib.import_module(module)
-        _limit_threads(threads)
-        return self.jobs.get()
+            del answer, job
 
     def _run(self, job: RunStage, execute: Callable[..., Outcome], device: str) -> Any:
         """Run one stage and say how it ended."""

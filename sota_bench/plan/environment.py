@@ -41,6 +41,11 @@ class Environment:
     versions: Mapping[str, str]
     precision: str
 
+    @property
+    def threads(self) -> int:
+        """Threads of one worker: of a GPU's, which it hardly needs, one."""
+        return int(self.about.get("threads", 1))
+
     def software_of(self, kind: str) -> dict[str, str]:
         """The versions that are part of the key of a stage of ``kind``."""
         return {name: self.versions[name] for name in ("python", *SOFTWARE.get(kind, SOFTWARE["train"]))}

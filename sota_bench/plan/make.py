@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +13,15 @@ from sota_bench.errors import in_file
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.pretrained import located
-from sota_bench.plan.environment import Environment, cores, detect
+from sota_bench.plan.environment import cores
 from sota_bench.plan.graph import build
 from sota_bench.plan.images import GridImages, grid_images
 from sota_bench.plan.library import manifest_of, stored_manifest
+from sota_bench.plan.machine import Machine
 from sota_bench.plan.made import as_made, environment_of
 from sota_bench.plan.networks import check_networks
 from sota_bench.plan.plan import Plan
 from sota_bench.registry import techniques
-
-MOST_WORKERS = 4
-"""Workers on a CPU by default: each holds about 600 MB of libraries."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The options that say where a grid runs.
-
-    Attributes:
-        store: folder of the store.
-        device: ``auto``, ``cpu`` or ``cuda[:i]``.
-        workers: worker processes; 0 decides by the device.
-    """
-
-    store: Path
-    device: str = "auto"
-    workers: int = 0
-
-    def resolve(self) -> tuple[Environment, int]:
-        """The environment and the number of workers."""
-        on_gpu = detect(self.device, 1).device != "cpu"
-        workers = self.workers or (1 if on_gpu else min(cores(), MOST_WORKERS))
-        return detect(self.device, workers), workers
 
 
 def make_plan(

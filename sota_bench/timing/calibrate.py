@@ -133,7 +133,7 @@ def calibrate(
                 store,
                 workers=min(combinations.workers, len(stages)),
                 device=plan.environment.device,
-                threads=int(plan.environment.about.get("threads", 1)),
+                threads=plan.environment.threads,
                 on_event=heard,
             )
             _keep(plan, combinations, shelf, shrinker, stages, store, heard)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sota_bench.engine.crew import wait_for_work
 from sota_bench.plan.environment import cores
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.stage import Stage
@@ -77,4 +78,5 @@ class Forecast:
             return memo[combination.name]
 
         left = to_run(plan.stages, self.store.is_done, self.store.has_files)
-        return predict(plan, combinations, calibration_of, left, startup.overhead_s)
+        startup_s = 0.0 if wait_for_work() else startup.overhead_s
+        return predict(plan, combinations, calibration_of, left, startup_s)

@@ -15,7 +15,8 @@ from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.schedule import MAX_EPOCHS, SizePhase, format_schedule
 from sota_bench.plan.keys import canonical
-from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.machine import Machine
+from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
 from sota_bench.store.files import write_json

@@ -67,7 +67,7 @@ class Shrinker:
             return self.steps
         if self.plan.environment.device != "cpu":
             return GPU_STEPS
-        threads = int(self.plan.environment.about.get("threads", 1))
+        threads = self.plan.environment.threads
         flops = forward_flops(stage.params["recipe"]["backbone"], int(stage.params["phase"]["size"]))
         if flops is None:
             return LEAST_STEPS + 2

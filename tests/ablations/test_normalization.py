@@ -20,7 +20,8 @@ from ablations import normalization
 from ablations.normalization import Normalization, normalize
 from sota_bench.grid import load
 from sota_bench.grid.recipe import recipe_type
-from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.machine import Machine
+from sota_bench.plan.make import make_plan
 from sota_bench.training import checkpoint
 
 LEVELS = ("none", "unit", "symmetric", "dataset", "pretrained")

@@ -15,7 +15,8 @@ from sota_bench.errors import UserError
 from sota_bench.grid import load
 from sota_bench.plan import library
 from sota_bench.plan.library import Library, ManifestApart, manifest_of, stored_manifest
-from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.machine import Machine
+from sota_bench.plan.make import make_plan
 
 GRID = """
 [grid]

@@ -12,7 +12,8 @@ from lab import Lab, ignore
 
 from sota_bench.errors import UserError
 from sota_bench.grid import load
-from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.machine import Machine
+from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
 from sota_bench.timing import counting
 from sota_bench.timing.flops import Counter

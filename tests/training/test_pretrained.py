@@ -15,7 +15,8 @@ from sota_bench.data.find import open_source
 from sota_bench.engine.stages import execute
 from sota_bench.errors import UserError
 from sota_bench.grid import load
-from sota_bench.plan.make import Machine, make_plan
+from sota_bench.plan.machine import Machine
+from sota_bench.plan.make import make_plan
 from sota_bench.training import backbone, checkpoint
 
 pytestmark = pytest.mark.real_data

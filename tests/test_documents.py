@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -49,3 +51,11 @@ def test_the_grid_in_the_readme_is_valid(tmp_path: Path) -> None:
     tomllib.loads(text)
     (tmp_path / "grid.toml").write_text(text)
     assert len(load(tmp_path / "grid.toml").cells()) == 8
+
+
+def test_the_speeds_of_the_readme_are_those_of_the_committed_results() -> None:
+    """No number of that table is written by hand."""
+    command = [sys.executable, ROOT / "benchmarks" / "speed_table.py"]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert table.strip() in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table.count("\n") > 10

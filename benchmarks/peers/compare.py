@@ -5,8 +5,8 @@
 Every run is a fresh process; the runners take turns, and which one begins a round changes. ``fastai``, ``timm`` and
 ``torchvision`` train as their users run them, ``tuned`` is plain PyTorch tuned by hand, and ``sota_bench`` is ``run``
 on a grid with an empty store: it scans, decodes, trains, judges and renders its report. All but the last run in an
-environment of their own, which the first call makes. The seed of a round is its number, so ``--rounds 5`` gives the
-accuracies of 5 seeds.
+environment of their own, which the first call makes. All normalize with ImageNet's
+statistics. The seed of a round is its number, so ``--rounds 5`` gives the accuracies of 5 seeds.
 
 Runs are added to ``runs.jsonl`` one by one (a second call with other sizes or backbones adds to it; ``--fresh`` starts
 anew); ``table.md`` and ``table.json`` are made from all of them, and ``--table`` makes them again without running.
@@ -58,6 +58,7 @@ batch_size = {batch}
 lr = {lr}
 weight_decay = {weight_decay}
 crop_scale = {crop_scale}
+normalize = "pretrained"
 [factors]
 tta = ["off", "flip"]
 """
@@ -140,9 +141,13 @@ def run_ours(task: Mapping[str, Any], images: Path, scratch: Path) -> dict[str, 
     seconds = timed([*command, "--no-calibrate", "--store", folder / "store", "--out", folder / "out"])
     with (folder / "out" / "trials.csv").open() as file:
         trial = next(row for row in csv.DictReader(file) if row["status"] == "done")
+    with (folder / "out" / "stages.csv").open() as file:
+        stage = next(row for row in csv.DictReader(file) if row["kind"] == "train")
     shutil.rmtree(folder)
+    # All steps but the first: nothing works ahead here, so none is left out at the end.
+    steady_s = float(stage["train_s"]) - float(stage["first_step_ms"]) / 1000
     return {
-        "images_per_s": float(trial["images_per_s"]),  # of the whole epoch, its slow first step included
+        "images_per_s": (task["train"] - task["batch"]) / steady_s,
         "accuracy": float(trial["accuracy"]),
         "whole_s": seconds,
     }
@@ -285,6 +290,7 @@ def main() -> int:
                             "size": size,
                             "seed": turn,
                             "batch": options.batch,
+                            "train": options.train // options.batch * options.batch,
                             "lr": options.lr,
                         }
                         found = run_ours(task, ours, out) if name == OURS else run_peer(python, name, task, theirs, out)

@@ -74,7 +74,6 @@ def execute(
     prediction: Prediction | None = None,
     name: str = "",
     alone: Mapping[str, float] | None = None,
-    ahead: Sequence[str] = (),
 ) -> Execution:
     """Runs what is missing of a plan. The store is held by the caller.
 
@@ -86,10 +85,7 @@ def execute(
         prediction: what it will take, for the time left and the record.
         name: under which the ledger remembers the run; the grid's by default.
         alone: minutes by trial as measured with nothing else running, for the record.
-        ahead: modules that the caller needs later; imported once the images are decoded, which takes all processors.
     """
-    from sota_bench.ahead import import_ahead
-    from sota_bench.engine.events import Event, StageDone
     from sota_bench.engine.pool import run_stages
     from sota_bench.engine.progress import ProgressView
     from sota_bench.plan.why import Reasons, to_run
@@ -110,12 +106,6 @@ def execute(
     run = shelf.begin_run(name or grid.name, str(grid.out), command_line())
     again = [key for key in shelf.failed() if key in plan.stages] if options.retry else []
     predicted = prediction.stage_s if prediction else None
-
-    def tell(event: Event) -> None:
-        view(event)
-        if isinstance(event, StageDone) and event.stage.kind == "prepare":
-            import_ahead(ahead)
-
     with ProgressView(stages, grid.out / "run.log", predicted=predicted, workers=options.workers) as view:
         summary = run_stages(
             stages,
@@ -128,7 +118,7 @@ def execute(
             stall_s=options.stall_s,
             disk_limit=options.disk_limit,
             memory_limit_mb=None if options.memory_limit is None else options.memory_limit / 2**20,
-            on_event=tell,
+            on_event=view,
         )
     spent = {"measured": (time.monotonic() - started) / 60, "predicted": prediction.run_minutes if prediction else None}
     parts = [*_earlier_parts(shelf, name or grid.name, set(plan.stages)), *([spent] if missing else [])]

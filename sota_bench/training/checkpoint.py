@@ -45,8 +45,8 @@ class Checkpoint:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes tensors as safetensors, each contiguous and in memory of its own."""
-    flat = {name: value.detach().to("cpu", memory_format=torch.contiguous_format) for name, value in tensors.items()}
-    save_file({name: value.clone() for name, value in flat.items()}, str(path))
+    own = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    save_file(own, str(path))
 
 
 def write(

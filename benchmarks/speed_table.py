@@ -1,0 +1,129 @@
+"""The table of speeds in the README, made from the committed results: no number in it is written by hand.
+
+``python benchmarks/speed_table.py`` prints it, ``--write`` puts it between the marks in README.md. Each row names what
+was measured, what was to be reached, and the command that measures it again. The results lie in ``benchmarks/results``,
+with the machine and the versions that they were measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- speed table: benchmarks/speed_table.py --write -->", "<!-- end of the speed table -->"
+OURS, TUNED = "sota_bench", "tuned"
+TUNED_LEAST = {64: 1.25, 128: 1.0}
+
+Row = tuple[str, str, str, str]
+
+
+def read(name: str) -> dict[str, Any]:
+    """One committed result."""
+    found: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return found
+
+
+def low_to_high(values: list[float], form: str) -> str:
+    """The range of some values, one where they read the same."""
+    low, high = (form.format(value) for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def peers() -> Iterator[Row]:
+    """One epoch beside fastai, timm's recipe and plain PyTorch."""
+    rows, command = [row for row in read("peers/table.json")["rows"] if row["runner"] != OURS], "peers/compare.py"
+    for size in sorted({row["size"] for row in rows}):
+        here = [row for row in rows if row["size"] == size]
+        users, tuned = ([row for row in here if (row["runner"] == TUNED) == is_tuned] for is_tuned in (False, True))
+        fastest = [
+            min(row["rate_factor"] for row in users if row["backbone"] == backbone)
+            for backbone in sorted({row["backbone"] for row in users})
+        ]
+        yield (f"training images per second at {size} px, times the fastest peer as its users run it",
+               low_to_high(fastest, "{:.2f}"), "2", command)  # fmt: skip
+        yield (f"the same, times plain PyTorch tuned by hand (bf16, channels_last, fused) at {size} px",
+               low_to_high([row["rate_factor"] for row in tuned], "{:.2f}"), f"{TUNED_LEAST[size]:g}",
+               command)  # fmt: skip
+        yield (f"one epoch from start to report at {size} px, times faster than any of them",
+               low_to_high([row["time_factor"] for row in users], "{:.2f}"), "1", command)  # fmt: skip
+        yield (f"the same, times faster than the tuned one at {size} px",
+               low_to_high([row["time_factor"] for row in tuned], "{:.2f}"), "", command)  # fmt: skip
+    differences = [row["accuracy_difference"] for row in rows]
+    clear = sum(low > 0 or high < 0 for _, low, high in differences)
+    yield ("accuracy after that epoch minus a peer's, in points (5 seeds each)",
+           low_to_high([middle for middle, _, _ in differences], "{:+.1f}") +
+           f"; {clear} of {len(differences)} intervals leave out 0", "within noise", command)  # fmt: skip
+
+
+def cache() -> Iterator[Row]:
+    """Whether the decoded cache costs accuracy."""
+    found = read("cache_accuracy.json")
+    task, paired = found["task"], found["paired"]
+    yield (f"accuracy with the decoded cache minus without, in points ({task['epochs']} epochs, paired by seed)",
+           f"{paired['difference']:+.1f} ({paired['low']:+.1f} to {paired['high']:+.1f})", "within noise",
+           "cache_accuracy.py")  # fmt: skip
+
+
+def grid() -> Iterator[Row]:
+    """A whole grid beside a loop of processes."""
+    found = read("peers/grid.json")
+    for name, loop in found["loops"].items():
+        middle, low, high = (value / found["ours_s"] for value in loop["estimate_s"])
+        yield (f"a grid of {found['trials']} trials, times a loop of the tuned peer with {name}",
+               f"{middle:.1f} ({low:.1f} to {high:.1f})", "10" if "each trial" in name else "",
+               "peers/whole_grid.py")  # fmt: skip
+
+
+def step() -> Iterator[Row]:
+    """The share of a step that is the network's arithmetic."""
+    shares = [100 * row["share"] for row in read("peers/share.json")["rows"]]
+    yield "share of a step that the network alone takes", low_to_high(shares, "{:.0f}%"), "90%", "peers/share.py"
+
+
+def growth() -> Iterator[Row]:
+    """Time and memory against amounts."""
+    rows = read("growth.json")["rows"]
+    most = max((row for row in rows if row["part"] == "cells"), key=lambda row: row["amount"])
+    yield (f"planning {most['amount']:,} cells", f"{most['seconds']:.1f} s, {most['mb']:.0f} MB", "5 s, 500 MB",
+           "growth.py")  # fmt: skip
+    memory = {row["amount"]: row["mb"] for row in rows if row["part"] == "images" and row["classes"] == 10}
+    yield (f"the driver's memory from {min(memory):,} to {max(memory):,} images",
+           f"{memory[max(memory)] - memory[min(memory)]:+.0f} MB", "50 MB", "growth.py")  # fmt: skip
+    page = next(row for row in rows if row["part"] == "report")
+    yield (f"the report of {page['amount']:,} trials", f"{page['seconds']:.1f} s, {page['page_mb']:.2f} MB",
+           "20 s, 1 MB", "growth.py")  # fmt: skip
+
+
+def table() -> str:
+    """The table, with a line on the machine."""
+    lines = ["| | measured | to reach | `benchmarks/` |", "| --- | --: | --: | --- |"]
+    lines += [f"| {' | '.join(row)} |" for part in (peers, cache, grid, step, growth) for row in part()]
+    about = read("peers/table.json")
+    machine, versions = about["machine"], about["versions"]
+    runs = min(row["runs"] for row in about["rows"])
+    lines += ["", f"On {machine['cores']} cores of an {machine['name']} with {machine['capability']}"
+              f"{' and bf16' if machine['bf16'] else ''}; torch {versions['torch']}, timm {versions['timm']}, fastai "
+              f"{versions['fastai']}; medians of {runs} interleaved runs."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Prints or writes the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="put it into README.md")
+    if not parser.parse_args().write:
+        print(table())
+        return
+    readme = ROOT / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -86,7 +86,7 @@ def differences(one: Path, other: Path) -> dict[str, int]:
     tables = [pd.read_csv(folder / "reports" / "killed" / "trials.csv").set_index("trial") for folder in (one, other)]
     columns = [name for name in NUMBERS if name in tables[0]]
     different = (tables[0][columns].fillna(-1) != tables[1][columns].fillna(-1)).any(axis=1)
-    folders = [{path.name: path for path in (f / ".sota_bench" / "artifacts").iterdir()} for f in (one, other)]
+    folders = [{path.name: path for path in (f / ".sota_bench" / "artifacts").glob("*/*")} for f in (one, other)]
     arrays = 0
     for key in folders[0].keys() & folders[1].keys():
         for file in folders[0][key].rglob("*.safetensors"):

@@ -1,8 +1,8 @@
 """Convolutions of maps that are smaller than their kernel, in bf16 on a CPU.
 
 Where some weights of a kernel see nothing but padding, their gradient is 0. oneDNN's bf16 kernels (seen with torch
-2.14.1 and avx512_bf16) leave it unwritten: whatever lay in memory, at times not finite. Such layers, the last ones of a ResNet
-at 16 or 32 px, therefore train in fp32, which is right.
+2.14.1 and avx512_bf16) leave it unwritten: whatever lay in memory, at times not finite. Such layers, the last ones of a
+ResNet at 16 or 32 px, therefore train in fp32, which is right.
 """
 
 from __future__ import annotations

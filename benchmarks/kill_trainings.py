@@ -13,17 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
+from processes import kill_a_worker
 from safetensors.numpy import load_file
 
 GRID = """
@@ -54,24 +52,14 @@ def command(folder: Path) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def workers(pid: int) -> list[psutil.Process]:
-    """The workers of a command."""
-    with suppress(psutil.Error):
-        children = psutil.Process(pid).children()
-        return [child for child in children if "sota_bench.engine.worker" in " ".join(child.cmdline())]
-    return []
-
-
 def disturb(folder: Path, kills: int, longest_s: float, generator: np.random.Generator) -> dict[str, int]:
     """Starts the command and kills it, or one of its workers, or both, so many times."""
     counts = {"commands killed": 0, "workers killed": 0, "in the middle of a phase": 0, "ended before": 0}
     for number in range(kills):
         running = command(folder)
         time.sleep(float(generator.uniform(1.0, longest_s)))
-        if generator.random() < 0.5 and (found := workers(running.pid)):
-            with suppress(psutil.Error):
-                found[int(generator.integers(len(found)))].send_signal(signal.SIGKILL)
-                counts["workers killed"] += 1
+        if generator.random() < 0.5 and kill_a_worker(running.pid, generator):
+            counts["workers killed"] += 1
             time.sleep(float(generator.uniform(0.0, 1.0)))
         counts["in the middle of a phase"] += any((folder / ".sota_bench" / "work").glob("*/partial.json"))
         counts["ended before" if running.poll() is not None else "commands killed"] += 1
@@ -97,7 +85,7 @@ def differences(one: Path, other: Path) -> dict[str, int]:
                 arrays += any(not np.array_equal(mine[name], theirs[name]) for name in mine.files)
     return {
         "trials that differ": int(different.sum()),
-        "trials not done": int(sum((table["status"] == "failed").sum() for table in tables)),
+        "trials not done": int(sum((~table["status"].isin(["done", "not_applicable"])).sum() for table in tables)),
         "stages that only one has": len(folders[0].keys() ^ folders[1].keys()),
         "files that differ": int(arrays),
     }

@@ -15,7 +15,6 @@ import argparse
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ sys.path.insert(0, str(ENGINE_TESTS))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ENGINE_TESTS.parent.parent), os.environ.get("PYTHONPATH", "")])
 
 from fake_stages import make, value_of  # noqa: E402
+from processes import kill_a_worker  # noqa: E402
 
 from sota_bench.engine import events  # noqa: E402
 from sota_bench.engine.pool import run_stages  # noqa: E402
@@ -92,11 +92,7 @@ def disturb(store: Store, stages: list[Stage], kills: int, generator: np.random.
             driver.stdout.readline()  # a stage has started; the others are killed while they start up
         time.sleep(float(generator.uniform(0.0, 1.2)))
         if generator.random() < 0.5:
-            for child in psutil.Process(driver.pid).children():
-                if "sota_bench.engine.worker" in " ".join(child.cmdline()):
-                    child.send_signal(signal.SIGKILL)
-                    counts["workers killed"] += 1
-                    break
+            counts["workers killed"] += kill_a_worker(driver.pid, generator)
             time.sleep(float(generator.uniform(0.0, 0.3)))
         counts["runs that ended" if driver.poll() is not None else "drivers killed"] += 1
         driver.kill()

@@ -5,8 +5,8 @@
 Every run is a fresh process; the runners take turns, and which one begins a round changes. ``fastai``, ``timm`` and
 ``torchvision`` train as their users run them, ``tuned`` is plain PyTorch tuned by hand, and ``sota_bench`` is ``run``
 on a grid with an empty store: it scans, decodes, trains, judges and renders its report. All but the last run in an
-environment of their own, which the first call makes. All normalize with ImageNet's
-statistics. The seed of a round is its number, so ``--rounds 5`` gives the accuracies of 5 seeds.
+environment of their own, which the first call makes. All normalize with ImageNet's statistics. The seed of a
+round is its number, so ``--rounds 5`` gives the accuracies of 5 seeds.
 
 Runs are added to ``runs.jsonl`` one by one (a second call with other sizes or backbones adds to it; ``--fresh`` starts
 anew); ``table.md`` and ``table.json`` are made from all of them, and ``--table`` makes them again without running.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -100,14 +100,7 @@ def wait_for_work() -> bool:
     return crew is not None and any(worker.ready for worker in crew.idle)
 
 
-@contextmanager
-def workers() -> Iterator[Crew]:
-    """The crew of the ``workers_stay`` block around, or one that ends with this block."""
-    if (crew := _staying.get()) is not None:
-        yield crew
-        return
-    crew = Crew()
-    try:
-        yield crew
-    finally:
-        crew.close()
+def crew_of_command() -> AbstractContextManager[Crew]:
+    """The crew of the ``workers_stay`` block around, or one that ends with the ``with`` block."""
+    crew = _staying.get()
+    return nullcontext(crew) if crew else workers_stay()

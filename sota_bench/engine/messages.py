@@ -70,7 +70,7 @@ class WorkerSettings:
         device: ``cpu``, ``cuda:0`` ...
         threads: size of every thread pool in the worker (OpenMP, MKL, OpenBLAS, torch).
         execute: dotted name ``package.module:function`` of what runs a stage. Modules named in its module's
-            ``PRELOAD`` are imported while the worker has nothing else to do.
+            ``PRELOAD`` are imported in a thread from the worker's start.
         setup: dotted name of a function called once with ``device`` before the first stage, "" for none.
         environment: further environment variables, set before anything is imported.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from sota_bench.engine.crew import workers as crew_of_command
+from sota_bench.engine.crew import crew_of_command
 from sota_bench.engine.driver import Driver, Limits
 from sota_bench.engine.events import Event, Summary
 from sota_bench.engine.messages import WorkerSettings

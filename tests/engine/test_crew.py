@@ -15,6 +15,7 @@ from fake_stages import make
 from sota_bench.engine.crew import workers_stay
 from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.pool import run_stages
+from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 from sota_bench.store import Store
 
@@ -87,7 +88,7 @@ def test_a_worker_started_ahead_imports_and_gets_the_first_stage(store: Store) -
 def test_what_keeps_a_worker_from_starting_is_in_its_log_also_if_it_started_ahead(store: Store) -> None:
     with workers_stay() as crew, store.hold("test"):
         crew.start(WorkerSettings(execute="no_such_module:execute"))
-        with pytest.raises(Exception, match=r"no_such_module.*worker-0\.log"):
+        with pytest.raises(UserError, match=r"no_such_module.*worker-0\.log"):
             run_stages([make("a")], store, execute="no_such_module:execute")
     assert "ModuleNotFoundError" in (store.root / "logs" / "worker-0.log").read_text()
 

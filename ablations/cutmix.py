@@ -97,5 +97,5 @@ class CutMix(Technique):
         draws = count if self.recipe.cutmix_lambda == "sample" else 1
         weight = rng.beta(alpha, alpha, size=draws)
         boxes = cut_boxes(height, width, weight, rng.integers(height, size=draws), rng.integers(width, size=draws))
-        partner = torch.from_numpy(rng.permutation(count)).to(images.device)
-        return cutmix(images, targets, partner, torch.from_numpy(boxes).to(images.device))
+        partner = torch.from_numpy(rng.permutation(count)).to(images.device, non_blocking=True)
+        return cutmix(images, targets, partner, torch.from_numpy(boxes).to(images.device, non_blocking=True))

@@ -66,6 +66,6 @@ class Mixup(Technique):
 
         alpha, count = self.recipe.mixup, len(images)
         draws = rng.beta(alpha, alpha, size=count if self.recipe.mixup_lambda == "sample" else 1)
-        weight = torch.as_tensor(draws, dtype=torch.float32).to(images.device)
-        partner = torch.from_numpy(rng.permutation(count)).to(images.device)
+        weight = torch.as_tensor(draws, dtype=torch.float32).to(images.device, non_blocking=True)
+        partner = torch.from_numpy(rng.permutation(count)).to(images.device, non_blocking=True)
         return mixup(images, targets, weight, partner)

@@ -33,7 +33,14 @@ GPU_WARM_UP = 10
 """Steps in which libraries choose their kernels and the allocator finds its size."""
 
 
-def finish(plan: Plan, store: Path, stages: Sequence[Stage], here: bool = False) -> dict[str, float]:
+def finish(
+    plan: Plan,
+    store: Path,
+    stages: Sequence[Stage],
+    here: bool = False,
+    workers: int = 1,
+    on_done: Callable[[str], None] = lambda key: None,
+) -> dict[str, float]:
     """Runs stages one after the other: by the engine in one worker process, as ``run`` does.
 
     Args:
@@ -41,6 +48,8 @@ def finish(plan: Plan, store: Path, stages: Sequence[Stage], here: bool = False)
         store: folder of the store; what it has is not run again.
         stages: parents first; a parent that is not among them is in the store.
         here: in this process instead, which saves a worker's imports where nothing is measured.
+        workers: processes of the engine; with more than one, stages run side by side and share the device.
+        on_done: told the key of each stage that ran.
 
     Returns:
         Seconds of each stage that ran, from its start to its result on disk.
@@ -54,11 +63,13 @@ def finish(plan: Plan, store: Path, stages: Sequence[Stage], here: bool = False)
     with shelf.hold("benchmark"):
         if here:
             device = plan.environment.device
-            return {stage.key: _run(stage, shelf, device) for stage in stages if not shelf.is_done(stage.key)}
-        return _by_engine(plan, shelf, stages)
+            return {stage.key: _run(stage, shelf, device, on_done) for stage in stages if not shelf.is_done(stage.key)}
+        return _by_engine(plan, shelf, stages, workers, on_done)
 
 
-def _by_engine(plan: Plan, shelf: Store, stages: Sequence[Stage]) -> dict[str, float]:
+def _by_engine(
+    plan: Plan, shelf: Store, stages: Sequence[Stage], workers: int, on_done: Callable[[str], None]
+) -> dict[str, float]:
     from sota_bench.engine.pool import run_stages
 
     seconds: dict[str, float] = {}
@@ -66,9 +77,11 @@ def _by_engine(plan: Plan, shelf: Store, stages: Sequence[Stage]) -> dict[str, f
     def note(event: Event) -> None:
         if isinstance(event, StageDone) and not event.reused:
             seconds[event.stage.key] = event.wall_s
+            on_done(event.stage.key)
 
     threads = int(plan.environment.about.get("threads", 1))
-    done = run_stages(stages, shelf, device=plan.environment.device, threads=threads, on_event=note)
+    device = plan.environment.device
+    done = run_stages(stages, shelf, workers=workers, device=device, threads=threads, on_event=note)
     for failure in done.failed.values():
         raise SystemExit(f"a stage failed: {failure.reason} (log: {failure.log})")
     if done.interrupted:
@@ -76,7 +89,7 @@ def _by_engine(plan: Plan, shelf: Store, stages: Sequence[Stage]) -> dict[str, f
     return seconds
 
 
-def _run(stage: Stage, shelf: Store, device: str) -> float:
+def _run(stage: Stage, shelf: Store, device: str, on_done: Callable[[str], None]) -> float:
     from sota_bench.engine.stages import execute
 
     began, workspace = time.perf_counter(), shelf.workspace(stage.key)
@@ -84,6 +97,7 @@ def _run(stage: Stage, shelf: Store, device: str) -> float:
     alone = replace(stage, context={**stage.context, "processes": 1})
     done = execute(alone, inputs, workspace, device, lambda progress: None)
     shelf.commit(stage, workspace, done.values, done.seconds, done.peak_memory_mb, 1)
+    on_done(stage.key)
     return time.perf_counter() - began
 
 

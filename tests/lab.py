@@ -116,10 +116,12 @@ class Lab:
     Attributes:
         folder: scratch space, in which artifacts lie by key.
         images: the image folder.
+        device: where stages run; plans are those of a CPU.
     """
 
     folder: Path
     images: Path
+    device: str = "cpu"
     folders: dict[str, Path] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
@@ -151,7 +153,7 @@ class Lab:
             workspace = _made(self.folder / "artifacts" / stage.key)
             inputs = {role: self.folders[key] for role, key in stage.parents.items()}
             here = replace(stage, context={**stage.context, "processes": 1})  # to start others takes longer
-            outcome = execute(here, inputs, workspace, "cpu", progress)
+            outcome = execute(here, inputs, workspace, self.device, progress)
             self.folders[stage.key], self.outcomes[stage.key] = workspace, outcome
         return self.outcomes[stage.key]
 
@@ -184,11 +186,11 @@ class Lab:
                     raise Stopped
 
             try:
-                execute(stage, inputs, workspace, "cpu", count)
+                execute(stage, inputs, workspace, self.device, count)
             except Stopped:
                 continue
             raise AssertionError(f"{stage.title} ended before step {stop}")
-        return workspace, execute(stage, inputs, workspace, "cpu", ignore)
+        return workspace, execute(stage, inputs, workspace, self.device, ignore)
 
 
 def save_manifest(plan: Plan, store: Path) -> None:

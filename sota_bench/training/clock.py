@@ -41,7 +41,9 @@ class StepClock:
         return []
 
     def settle(self) -> list[float]:
-        """The milliseconds of the steps since the last call; the host must have waited for the device before."""
+        """The milliseconds of the steps since the last call; waits for the last one."""
+        if self._waiting:
+            self._waiting[-1][1].synchronize()  # recorded after the host's own wait, so it may still be under way
         found = [float(start.elapsed_time(end)) for start, end in self._waiting]
         self._waiting.clear()
         return found

@@ -74,7 +74,7 @@ def central_boxes(
     return np.stack([top, left, side, side], axis=1)
 
 
-def filter_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int) -> Tensor:
+def filter_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int, mirror: Tensor | None = None) -> Tensor:
     """Antialiased linear resampling of one axis as a matrix: rows are triangle filters that sum to 1.
 
     The filter is as wide as the step between output pixels, or as an input pixel where that is wider (so enlarging is
@@ -83,24 +83,29 @@ def filter_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int) -> T
     Args:
         start, length: float [B], the box on this axis in pixels.
         inputs, outputs: number of pixels before and after.
+        mirror: bool [B], whose pixels come out in reverse order; None for nobody's.
 
     Returns:
         float32 [B, outputs, inputs].
     """
     start, length = start[:, None, None], length[:, None, None]
     scale = length / outputs
-    centre = start + (torch.arange(outputs, device=start.device)[None, :, None] + 0.5) * scale
+    number = torch.arange(outputs, device=start.device)[None, :, None]
+    if mirror is not None:
+        number = torch.where(mirror[:, None, None], outputs - 1 - number, number)
+    centre = start + (number + 0.5) * scale
     pixel = torch.arange(inputs, device=start.device)[None, None, :]
-    weight = (1 - (pixel + 0.5 - centre).abs() / scale.clamp(min=1)).clamp(min=0)
-    weight = weight * ((pixel >= start) & (pixel < start + length))
-    return weight / weight.sum(-1, keepdim=True)
+    # In place from here: B x outputs x inputs is large, and on a GPU each pass over it shows in the time of a step.
+    weight = (pixel + 0.5 - centre).abs_().div_(-scale.clamp(min=1)).add_(1).clamp_(min=0)
+    weight *= (pixel >= start) & (pixel < start + length)
+    return weight.div_(weight.sum(-1, keepdim=True))
 
 
 def crop_resize_products(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
     """The whole batch as two batched matrix products.
 
     Args:
-        images: uint8 [B, H, W, 3]; images of other sizes are padded below and to the right.
+        images: uint8 [B, 3, H, W]; images of other sizes are padded below and to the right.
         boxes: float [B, 4]: top, left, height, width.
         flip: bool [B]: mirror left and right.
         size: pixels of both sides of the result.
@@ -108,12 +113,11 @@ def crop_resize_products(images: Tensor, boxes: Tensor, flip: Tensor, size: int)
     Returns:
         float32 [B, 3, size, size], 0..255.
     """
-    count, height, width, channels = images.shape
+    count, channels, height, width = images.shape
     rows = filter_matrix(boxes[:, 0], boxes[:, 2], height, size)
-    columns = filter_matrix(boxes[:, 1], boxes[:, 3], width, size)
-    columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    planes = images.permute(0, 3, 1, 2).reshape(count, channels * height, width).float()
-    narrow = torch.bmm(planes, columns.transpose(1, 2)).view(count, channels, height, size)
+    columns = filter_matrix(boxes[:, 1], boxes[:, 3], width, size, flip)
+    lines = images.to(torch.float32, memory_format=torch.contiguous_format).view(count, channels * height, width)
+    narrow = torch.bmm(lines, columns.transpose(1, 2)).view(count, channels, height, size)
     return torch.matmul(rows[:, None], narrow)
 
 

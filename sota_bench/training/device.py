@@ -30,6 +30,7 @@ def synchronize(device: torch.device) -> None:
 def reset_peak_memory(device: torch.device) -> None:
     """Starts a new measurement of peak memory (on Linux; elsewhere the process's peak so far counts)."""
     if device.type == "cuda":
+        torch.cuda.init()  # a process that has not used the GPU yet is told that there is no such device
         torch.cuda.reset_peak_memory_stats(device)
         return
     try:

@@ -65,30 +65,32 @@ class Images:
                 size,
             )
         if self.in_chans == 1:
-            weights = torch.tensor(LUMINANCE, device=pixels.device)[None, :, None, None]
+            weights = torch.tensor(LUMINANCE).to(pixels.device, non_blocking=True)[None, :, None, None]
             pixels = (pixels * weights).sum(1, keepdim=True)
         return pixels
 
     def _on_device(self, positions: np.ndarray) -> Tensor:
-        """Uint8 [B, H, W, 3] on the device, as large as the batch's largest image, padded below and to the right."""
+        """Uint8 [B, 3, H, W] on the device, as large as the batch's largest image, padded below and to the right."""
         if self._resident is None:
-            return self._padded(positions).to(self.device, non_blocking=True)
+            return self._padded(positions).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         height, width = int(self.heights[positions].max()), int(self.widths[positions].max())
-        return self._resident[torch.from_numpy(positions).to(self.device), :height, :width]
+        chosen = torch.from_numpy(positions).to(self.device, non_blocking=True)
+        return self._resident[chosen][:, :, :height, :width]  # whole rows are what a GPU gathers fastest
 
     def _loaded(self) -> Tensor | None:
-        """The whole split on the device, padded to one shape; None where it takes more than a third of what is free."""
-        shape = (len(self), int(self.heights.max(initial=0)), int(self.widths.max(initial=0)), 3)
+        """The whole split on the device, uint8 [N, 3, H, W] padded to one shape; None where it takes more than a third
+        of what is free."""
+        shape = (len(self), 3, int(self.heights.max(initial=0)), int(self.widths.max(initial=0)))
         if math.prod(shape) > _free_bytes(self.device) // 3:
             return None
         whole = torch.empty(shape, dtype=torch.uint8, device=self.device)
         for first in range(0, len(self), LOADED):
-            some = self._padded(np.arange(first, min(first + LOADED, len(self))), shape[1:3])
-            whole[first : first + len(some)] = some.to(self.device)
+            some = self._padded(np.arange(first, min(first + LOADED, len(self))), shape[2:])
+            whole[first : first + len(some)] = some.to(self.device).permute(0, 3, 1, 2)
         return whole
 
     def _padded(self, positions: np.ndarray, shape: tuple[int, int] | None = None) -> Tensor:
-        """The same in the host's memory, pinned where there is a GPU."""
+        """Uint8 [B, H, W, 3] in the host's memory, pinned where there is a GPU."""
         height, width = shape or (int(self.heights[positions].max()), int(self.widths[positions].max()))
         out = torch.zeros((len(positions), height, width, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         pixels = out.numpy()

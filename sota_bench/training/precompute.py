@@ -97,7 +97,7 @@ def precompute(
     if "checkpoint" in inputs:
         opened = open_checkpoint(inputs["checkpoint"], size, params["task"], techniques, trained_recipe, device)
     model = opened.model if opened else None
-    images = data.images("train", device, recipe.in_chans)
+    images = data.images("train", device if opened else torch.device("cpu"), recipe.in_chans)  # statistics: no network
     ready = time.perf_counter()
     earlier = _earlier(inputs["earlier"], params, model, device) if "earlier" in inputs else {}
     given = Inputs(int(params["seed"]), images, opened, size, progress, [], earlier)

@@ -147,7 +147,8 @@ def train(
             for technique in techniques:  # mixed sizes
                 step_size = technique.image_size(phase, generator(seed, technique.name, clock, step)) or step_size
             pixels = _augmented(images, positions, step_size, recipe, generator(seed, "augment", clock, step))
-            targets = F.one_hot(images.labels[torch.from_numpy(positions)].to(device), classes).float()
+            labels = images.labels[torch.from_numpy(positions)].to(device, non_blocking=True)
+            targets = F.one_hot(labels, classes).float()
             for technique in techniques:  # label smoothing
                 targets = technique.on_targets(targets)
             turn = _whose_turn(mixing, generator(seed, "turn", clock, step))
@@ -191,7 +192,7 @@ def train(
             at.accumulated += len(memory.parts()) > 1
             last = step + 1 == steps
             compiles = recipe.compile == "on" and tuple(pixels.shape) not in compiled
-            synchronous = last or compiles or step % CHECK_STEPS == 0
+            synchronous = last or compiles or (step + 1) % CHECK_STEPS == 0
             if synchronous:
                 _check_finite(loss_sum, epoch, step)
                 devices.synchronize(device)

@@ -20,3 +20,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("lab")
     return Lab(folder, write_images(folder / "images"))
+
+
+@pytest.fixture(scope="session")
+def gpu_lab(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The same images, trained on by a GPU."""
+    return Lab(tmp_path_factory.mktemp("gpu"), lab.images, device="cuda:0")

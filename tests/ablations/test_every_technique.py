@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,21 @@ from lab import Lab, Ran
 from safetensors.torch import load_file
 
 from sota_bench import randomness, registry
+from sota_bench.engine.stages import execute
 from sota_bench.grid.fields import Field, recipe_fields
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.stage import Stage
 from sota_bench.technique import Card
+from sota_bench.timing.gate.measure import counted_waits
 from sota_bench.training import train
 
-RATES = {"test_resnet": 0.004, "test_vit": 0.001}
+RATES = {"test_resnet": 0.004, "test_vit": 0.0006}
 BACKBONES = tuple(RATES)
 RECIPE = """
 backbone = "{}"
 lr = {}
 resize = "16x2 32x2"
-base_resize = "16x1 32x2"
+base_resize = "16x2 32x4"
 batch_size = 20
 crop_scale = 0.8
 """
@@ -97,14 +100,15 @@ def alternating(cases: Sequence[Any]) -> list[Any]:
 
 
 ALONE = pytest.mark.parametrize(("backbone", "setting"), alternating(list(settings())))
-PLANS: dict[tuple[str, ...], Plan] = {}
+PLANS: dict[tuple[str, str], Plan] = {}
 
 
 def alone(lab: Lab, backbone: str, *chosen: Setting, more: str = "") -> Ran:
     """One trial with these levels: its training and its own evaluation."""
-    recipe = RECIPE.format(backbone, RATES[backbone])
+    settings = tomllib.loads(RECIPE.format(backbone, RATES[backbone])) | tomllib.loads(more)
+    recipe = "\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items())
     factors = "\n".join(map(factor, chosen)) or f"lr = [{RATES[backbone]}]"
-    plan = PLANS.setdefault((recipe, more, factors), lab.plan(recipe + more, factors))
+    plan = PLANS.setdefault((recipe, factors), lab.plan(recipe, factors))
     wanted = {plan.trials[0].final.key, *plan.trials[0].training, *plan.trials[0].computed}
     for key, stage in plan.stages.items():
         if key in wanted or not stage.parents:
@@ -160,6 +164,37 @@ def chained(lab: Lab, stage: Stage, apart: dict[str, Path], stops: tuple[int, ..
         return lab.run_apart(stage, stops)
     finally:
         lab.folders.update(shared)
+
+
+@pytest.mark.gpu
+@ALONE
+def test_a_gpu_trains_as_a_cpu_does(lab: Lab, gpu_lab: Lab, backbone: str, setting: Setting) -> None:
+    """The same draws and starting weights, so the losses agree until rounding has grown; and no step waits for it."""
+    here, there = losses(alone(lab, backbone, setting)), alone(gpu_lab, backbone, setting)
+    found = losses(there)
+    assert found[0] == pytest.approx(here[0], rel=0.03)
+    assert all(np.isfinite(found))
+    assert min(found[1:]) < found[0]
+    assert 0 <= there.evaluated()["accuracy"] <= 100
+    resumed = gpu_lab.run_apart(there.plan.stages[there.trial.training[-1]], stops=(1,))[1]
+    assert resumed.values["curve"][-1]["loss"] == pytest.approx(found[-1], rel=0.1)
+
+
+@pytest.mark.gpu
+@ALONE
+def test_between_two_looks_at_the_loss_no_step_waits_for_the_gpu(
+    gpu_lab: Lab, tmp_path: Path, backbone: str, setting: Setting
+) -> None:
+    ran = alone(gpu_lab, backbone, setting, more="batch_size = 7")
+    stage = ran.plan.stages[ran.trial.training[-1]]
+    inputs = {role: gpu_lab.folders[key] for role, key in stage.parents.items()}
+    with counted_waits() as waited:
+        ends = list[int]()
+        execute(stage, inputs, tmp_path, gpu_lab.device, lambda progress: ends.append(len(waited)))
+    steps = len(ends) // 2  # of each of two epochs; the last one waits for the loss
+    assert steps > 3
+    assert ends[steps - 1] > ends[steps - 2]
+    assert ends[2 * steps - 2] == ends[steps - 1]
 
 
 @pytest.mark.parametrize(("backbone", "row"), alternating(covering()))

@@ -39,6 +39,9 @@ def test_all_parts_run_on_a_cpu(gpu: ModuleType, tmp_path: Path, capsys: pytest.
     assert iteration["training_s"] > 0 < iteration["evaluation_s"]
     assert iteration["seconds"] == pytest.approx(sum(iteration[f"{part}_s"] for part in ("training", "evaluation"))
                                                  + iteration["statistics_s"])  # fmt: skip
+    (sharing,) = found["sharing"]["rows"]
+    assert (sharing["workers"], sharing["trials"]) == (1, 1) and sharing["trials_per_hour"] > 0
+    assert found["leaderboard"]["alone"]["seconds"] > 0
     trials = found["leaderboard"]["trials"]
     assert [(trial["resize"], trial["seed"], trial["images"]) for trial in trials] == [
         ("32x1", 0, 128), ("32x1", 1, 128), ("16x1 32x1", 0, 128), ("16x1 32x1", 1, 128)
@@ -112,7 +115,7 @@ def test_the_winner_is_chosen_on_one_half_and_compared_on_all(gpu: ModuleType) -
     assert found["best"]["half_width"] == pytest.approx((interval.high - interval.low) / 2)
     assert found["best"]["accuracy"] == pytest.approx(sum(accuracy) / 3)
     assert not found["reached"]  # 86.92 is below the row, although the other level is above it
-    page = "\n".join(gpu.page({"leaderboard": found}))
+    page = "\n".join(gpu.page({"leaderboard": {**found, "together": 3, "alone": {"seconds": 8.0}}}))
     assert "| one | 3 | 86.92 |" in page
     assert "**Missed.**" in page
 

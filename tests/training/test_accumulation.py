@@ -168,3 +168,26 @@ def test_steps_that_were_tried_again_are_not_among_the_times_of_steps(
     monkeypatch.setattr(train, "_tail", noted)
     lab.run_apart(stage)
     assert positions == [STEPS - 1]
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_runs_out_of_memory_trains_in_parts(gpu_lab: Lab) -> None:
+    device = torch.device(gpu_lab.device)
+    ran = gpu_lab.run('backbone = "test_vit"\nresize = "160x2"\nbatch_size = 48\nupsample = true')
+    stage = ran.plan.stages[ran.trial.training[0]]
+    whole = gpu_lab.outcomes[stage.key]
+    assert "accumulated" not in whole.values
+    torch.cuda.empty_cache()
+    kept = torch.cuda.memory_reserved(device) / 2**20
+    total = torch.cuda.get_device_properties(device).total_memory / 2**20
+    torch.cuda.set_per_process_memory_fraction((kept + 0.6 * whole.peak_memory_mb) / total, device)
+    try:
+        _, outcome = gpu_lab.run_apart(stage)
+        with pytest.raises(torch.OutOfMemoryError):
+            gpu_lab.run_apart(replace(stage, context={**stage.context, "accumulate": False}))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    assert outcome.values["accumulated"]["micro_batch"] in (6, 12, 24)
+    assert outcome.values["accumulated"]["steps"] == outcome.values["steps"] == 2
+    for again, once in zip(outcome.values["curve"], whole.values["curve"], strict=True):
+        assert again["loss"] == pytest.approx(once["loss"], rel=0.02)

@@ -33,6 +33,9 @@ class FakeEvent:
     def record(self) -> None:
         self.at = FakeEvent.now
 
+    def synchronize(self) -> None:
+        self.done = True
+
     def elapsed_time(self, end: FakeEvent) -> float:
         return end.at - self.at
 

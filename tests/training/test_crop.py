@@ -30,6 +30,10 @@ def planes(picture: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(picture).permute(2, 0, 1)
 
 
+def stacked_planes() -> torch.Tensor:
+    return torch.stack([planes(picture) for picture in pictures()])
+
+
 BOXES = np.array([[0, 0, 70, 93], [10, 20, 50, 41], [30, 2, 32, 32], [5, 5, 9, 80], [60, 83, 10, 10]])
 FLIP = np.array([False, True, False, True, True])
 
@@ -45,7 +49,7 @@ def test_one_by_one_equals_torchvision_to_the_last_bit(size: int) -> None:
 @pytest.mark.parametrize("size", [8, 32, 64, 100])
 def test_the_batched_products_equal_torchvision_in_float(size: int) -> None:
     """Both are float32 sums of the same weights; torchvision's float path does not round either."""
-    stacked = torch.from_numpy(np.stack(pictures()))
+    stacked = stacked_planes()
     ours = crop_resize_products(stacked, torch.from_numpy(BOXES).float(), torch.from_numpy(FLIP), size)
     assert ours.shape == (5, 3, size, size)
     for picture, box, flip, image in zip(pictures(), BOXES.tolist(), FLIP, ours, strict=True):
@@ -56,7 +60,7 @@ def test_the_batched_products_equal_torchvision_in_float(size: int) -> None:
 @pytest.mark.parametrize("size", [16, 64])
 def test_both_ways_agree_within_the_rounding(size: int) -> None:
     one = crop_resize_each(pictures(), BOXES, FLIP, size).float()
-    stacked = torch.from_numpy(np.stack(pictures()))
+    stacked = stacked_planes()
     other = crop_resize_products(stacked, torch.from_numpy(BOXES).float(), torch.from_numpy(FLIP), size)
     assert float((one - other).abs().max()) <= 1.0
     assert float((one - other).abs().mean()) < 0.35
@@ -65,9 +69,9 @@ def test_both_ways_agree_within_the_rounding(size: int) -> None:
 def test_padding_does_not_reach_into_the_products() -> None:
     """Images of several sizes lie in one padded batch: what is around them has no weight."""
     small, large = pictures(1, (20, 30))[0], pictures(1)[0]
-    padded = torch.full((2, 70, 93, 3), 255, dtype=torch.uint8)
-    padded[0, :20, :30] = torch.from_numpy(small)
-    padded[1] = torch.from_numpy(large)
+    padded = torch.full((2, 3, 70, 93), 255, dtype=torch.uint8)
+    padded[0, :, :20, :30] = planes(small)
+    padded[1] = planes(large)
     boxes = torch.tensor([[0, 0, 20, 30], [0, 0, 70, 93]]).float()
     found = crop_resize_products(padded, boxes, torch.zeros(2, dtype=torch.bool), 16)
     for image, picture in zip(found, (small, large), strict=True):
@@ -82,7 +86,7 @@ def test_shrinking_is_antialiased() -> None:
     box = np.array([[0, 0, 64, 64]])
     flip = np.array([False])
     filtered = crop_resize_each([stripes], box, flip, 24).float()
-    stacked = torch.from_numpy(stripes)[None]
+    stacked = planes(stripes)[None]
     products = crop_resize_products(stacked, torch.from_numpy(box).float(), torch.from_numpy(flip), 24)
     aliased = torch.nn.functional.interpolate(planes(stripes)[None].float(), (24, 24), mode="bilinear")
     assert float(aliased.std()) > 40
@@ -166,7 +170,7 @@ def test_an_images_box_does_not_depend_on_the_others() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("size", [32, 64])
 def test_the_products_on_a_gpu_equal_those_on_the_cpu(size: int) -> None:
-    stacked = torch.from_numpy(np.stack(pictures()))
+    stacked = stacked_planes()
     boxes, flip = torch.from_numpy(BOXES).float(), torch.from_numpy(FLIP)
     here = crop_resize_products(stacked, boxes, flip, size)
     there = crop_resize_products(stacked.cuda(), boxes.cuda(), flip.cuda(), size).cpu()

@@ -44,15 +44,15 @@ def test_what_a_gpu_keeps_is_what_it_would_be_sent(
     sent = [images._on_device(some) for some in positions]
     images._resident = images._loaded()
     assert images._resident is not None
-    assert images._resident.shape == (7, 40, 40, 3)
+    assert images._resident.shape == (7, 3, 40, 40)
     for some, batch in zip(positions, sent, strict=True):
         assert torch.equal(images._on_device(some), batch)
         for i, row in enumerate(images.rows[some]):
             picture = torch.from_numpy(images.cache.image(int(row)))
             height, width, _ = picture.shape
-            assert torch.equal(batch[i, :height, :width], picture)
-            assert not batch[i, height:].any()
-            assert not batch[i, :, width:].any()
+            assert torch.equal(batch[i, :, :height, :width], picture.permute(2, 0, 1))
+            assert not batch[i, :, height:].any()
+            assert not batch[i, :, :, width:].any()
 
 
 def test_a_split_that_takes_more_than_a_third_of_the_memory_is_sent(

@@ -139,7 +139,7 @@ def operations_of(run: Run) -> dict[str, Any]:
 
     mode = Counting()
     states: list[tuple[Counter[str], Counter[str], int]] = []
-    with _counted_waits() as waited:
+    with counted_waits() as waited:
 
         def lap() -> None:
             states.append((mode.calls.copy(), mode.numbers.copy(), len(waited)))
@@ -157,7 +157,7 @@ def operations_of(run: Run) -> dict[str, Any]:
 
 
 @contextmanager
-def _counted_waits() -> Iterator[list[Any]]:
+def counted_waits() -> Iterator[list[Any]]:
     """Collects a warning for each call that makes the host wait for a GPU; nothing without one."""
     import torch
 
@@ -165,7 +165,8 @@ def _counted_waits() -> Iterator[list[Any]]:
         yield []
         return
     with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", message=".*synchronizing CUDA operation")
         torch.cuda.set_sync_debug_mode("warn")
         try:
             yield seen

@@ -40,6 +40,9 @@ _START_S = 300.0
 _SILENT_S = 10.0
 _MOST_REPAIRS = 3
 _MOST_FAILED_STARTS = 3
+_MOST_LOSSES = 3
+"""Times that a stage goes on after its worker was killed from outside: what needs more memory than there is, and is killed
+by the system each time, ends all the same."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Driver:
     live: dict[int, WorkerProcess] = field(default_factory=dict)
     earlier: dict[str, StageRow] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
+    losses: dict[str, int] = field(default_factory=dict)
     failed_starts: int = 0
     memory_checked: float = 0.0
     told_disk: bool = False
@@ -293,14 +297,26 @@ class Driver:
     def _bury(self, worker: WorkerProcess) -> None:
         """Enter the end of a worker that died by itself, and let a fresh one take its number."""
         stage, ended = worker.stage, worker.how_it_ended() if worker.process.poll() is not None else "it does not start"
+        killed = worker.killed_from_outside()
         self._retire(worker)
-        if stage is not None:
+        if stage is not None and killed:
+            self._lose(stage, ended)
+        elif stage is not None:
             self._fail(stage, "crashed", ended, self._log(stage))
         elif not worker.ready:
             self.failed_starts += 1
             if self.failed_starts >= _MOST_FAILED_STARTS:
                 said = last_lines(worker.log)
                 raise UserError("worker", "", f"cannot start: {ended} {said}", f"see {worker.log}")
+
+    def _lose(self, stage: Stage, ended: str) -> None:
+        """Let a stage whose worker somebody killed go on from its last checkpoint in another one."""
+        self.losses[stage.key] = self.losses.get(stage.key, 0) + 1
+        if self.losses[stage.key] > _MOST_LOSSES:
+            self._fail(stage, "crashed", f"{ended}, {self.losses[stage.key]} times", self._log(stage))
+        else:
+            self._interrupt(stage)
+            self._tell(Note(f"{stage.title}: {ended}; it goes on"))
 
     def _end(self, worker: WorkerProcess, kind: str, reason: str) -> None:
         """End a worker for what its stage does."""

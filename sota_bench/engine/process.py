@@ -31,6 +31,9 @@ time: a tenth (64 px) to a sixth (128 px) of a ResNet's step. Kept in the heap t
 look at it."""
 
 
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
+
+
 class WorkerProcess:
     """One running worker.
 
@@ -44,7 +47,7 @@ class WorkerProcess:
         self.index, self.settings, self.log = index, settings, log
         self.stage: Stage | None = None
         self.finished = ""
-        self.ready = False
+        self.ready = self.garbled = False
         self.concurrent = 1
         self.born = self.began = self.last_progress = self.last_message = time.monotonic()
         self.connection, theirs = Pipe()
@@ -98,7 +101,11 @@ class WorkerProcess:
         try:
             while self.connection.poll():
                 said.append(self.connection.recv())
-        except Exception:  # end of file, a message cut short by a kill, or bytes that are no message
+        except (EOFError, OSError):  # end of file, or a message cut short by a kill
+            self.kill()
+            return said, False
+        except Exception:  # bytes that are no message
+            self.garbled = True
             self.kill()
             return said, False
         if said:
@@ -121,6 +128,11 @@ class WorkerProcess:
             name = signal.Signals(-code).name
             return f"the worker was killed by signal {-code} ({name}{', out of memory?' if code == -9 else ''})"
         return f"the worker was killed by signal {-code}"
+
+    def killed_from_outside(self) -> bool:
+        """Whether it ended by a signal that no program gets for what it does: somebody's, or the system's where memory
+        is short. To be asked before :meth:`kill`, which sends one to what still runs."""
+        return not self.garbled and self.process.poll() in _FROM_OUTSIDE
 
     def memory_mb(self) -> float:
         """Resident memory of the process and its children, in 2**20 bytes."""

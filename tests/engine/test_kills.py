@@ -117,7 +117,7 @@ def test_workers_end_with_their_driver_whatever_they_do(store: Store, does: str)
 
 @pytest.mark.parametrize("victim", ["driver", "worker", "both"])
 def test_children_of_a_worker_end_too(store: Store, victim: str) -> None:
-    driver = Driver(store, [make("a", does="children")])
+    driver = Driver(store, [make("a", does="children", times=1)])
     children = [int(pid) for pid in driver.until("progress").split()[3:]]
     assert len(children) == 2 and not any(map(gone, children))
     if victim != "driver":
@@ -166,15 +166,32 @@ def test_a_second_interrupt_stops_at_once(store: Store) -> None:
     assert time.monotonic() - began < 2.0
 
 
-def test_a_worker_killed_from_outside_takes_down_only_its_stage(store: Store) -> None:
-    stages = [make("victim", steps=200, step_s=0.05), make("other", steps=10, step_s=0.05), make("last")]
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_stage_whose_worker_is_killed_from_outside_goes_on_in_another(store: Store, number: int) -> None:
+    stages = [make("victim", steps=20, step_s=0.1, saves=True), make("other", steps=10, step_s=0.05), make("last")]
     driver = Driver(store, stages, workers=2)
     driver.until("progress victim")
-    os.kill(driver.workers[0], signal.SIGKILL)
+    time.sleep(0.5)
+    os.kill(driver.workers[0], number)
+    code, _, _ = driver.end()
+    assert code == 0
+    check_values(store, stages)
+    assert store.result(stages[0].key).values["resumed_at"] >= 1
+    assert store.rows()[stages[0].key].attempts == 2
+
+
+def test_a_stage_whose_worker_is_always_killed_is_given_up_alone(store: Store) -> None:
+    stages = [make("victim", steps=200, step_s=0.05), make("other", steps=10, step_s=0.05), make("last")]
+    driver = Driver(store, stages, workers=2)
+    for _ in range(4):
+        line = driver.until("started victim")
+        driver.until("progress victim")
+        os.kill(int(line.split()[-1]), signal.SIGKILL)
     code, _, _ = driver.end()
     assert code == 1
     assert set(store.failed()) == {stages[0].key}
-    assert "signal 9" in store.failed()[stages[0].key].reason
+    failed = store.failed()[stages[0].key]
+    assert (failed.failure, "signal 9" in failed.reason, "4 times" in failed.reason) == ("crashed", True, True)
     check_values(store, stages[1:])
 
 

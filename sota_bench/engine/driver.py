@@ -41,8 +41,8 @@ _SILENT_S = 10.0
 _MOST_REPAIRS = 3
 _MOST_FAILED_STARTS = 3
 _MOST_LOSSES = 3
-"""Times that a stage goes on after its worker was killed from outside: what needs more memory than there is, and is killed
-by the system each time, ends all the same."""
+"""Times that a stage goes on after its worker was killed from outside: what needs more memory than there is, and is
+killed by the system each time, ends all the same."""
 
 
 @dataclass(frozen=True)

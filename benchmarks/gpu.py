@@ -8,14 +8,13 @@
 - ``iteration``: resnet18, five epochs of Imagenette at 128 px and the evaluation, by the engine as ``run`` does it,
   from the start of the first stage to the last result on disk. To reach: 15 s. Decoding, done once for all trials,
   stands beside it.
-- ``sharing``: trials per hour of that iteration with 1, 2 and 4 worker processes on the one GPU, each worker's first
-  trial left out.
 - ``leaderboard``: ``ablations/grids/speedrun.toml`` beside fastai's row for 128 px and 5 epochs without TTA: 87.43%,
   the mean of 5. The level that wins on the select half is compared on all official validation photographs, as the row
   is; the test half, which took no part in choosing, stands beside it. Trainings share the GPU (``--together``), and the
   winner trains once more alone, with another seed, for its time.
 
 Writes ``gpu.json`` and ``gpu.md`` after each part. Exit code 1 when a target is missed, 2 without a GPU.
+``sharing.py`` measures how many workers a GPU feeds.
 ``--device cpu --tiny`` runs the same code on drawn images in seconds; it says whether it works and is no measurement.
 """
 
@@ -26,7 +25,6 @@ import math
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +77,6 @@ class Scale:
         rounds: of each share.
         iteration: backbone, size, epochs and batch of an iteration.
         seeds: of iterations.
-        workers: numbers of processes whose trials per hour are compared.
-        each: trials of each of them that count.
         speedrun: overrides of the leaderboard's grid.
         together: trainings of the leaderboard at once on the device.
         here: whether stages run in this process instead of the engine's worker.
@@ -95,8 +91,6 @@ class Scale:
     rounds: int = 3
     iteration: tuple[str, int, int, int] = ("resnet18", 128, 5, 64)
     seeds: tuple[int, ...] = (0, 1, 2)
-    workers: tuple[int, ...] = (1, 2, 4)
-    each: int = 3
     speedrun: tuple[str, ...] = ()
     together: int = 5
     here: bool = False
@@ -109,7 +103,7 @@ def tiny(scratch: Path) -> Scale:
                 'recipe.precision="fp32"', 'recipe.resize="32x1"', 'factors.resize=["32x1", "16x1 32x1"]',
                 "grid.seeds=[0, 1]")  # fmt: skip
     iteration = ("test_resnet", 32, 2, 32)
-    return Scale(source, ("test_resnet",), (32,), ("off",), 32, 2, 2, iteration, (0,), (1,), 1, speedrun, 2, here=True)
+    return Scale(source, ("test_resnet",), (32,), ("off",), 32, 2, 2, iteration, (0,), speedrun, 2, here=True)
 
 
 class Bench:
@@ -190,30 +184,6 @@ class Bench:
                  "precision": self.precision}  # fmt: skip
         decode_s = next(spent[key] for key, stage in plan.stages.items() if stage.kind == "prepare")
         return {**about, "rows": rows, "decode_s": decode_s, "target": ITERATION_S, "reached": worst < ITERATION_S}
-
-    def sharing(self) -> dict[str, Any]:
-        """Trials per hour with several worker processes on one device."""
-        backbone, size, epochs, batch = self.scale.iteration
-        store, rows, first = self.scratch / "sharing", list[dict[str, Any]](), 0
-        for workers in self.scale.workers:
-            count = workers * (1 + self.scale.each)
-            seeds, first = range(first, first + count), first + count
-            plan, _ = make_plan(load(self._grid("sharing", seeds, backbone, size, epochs, batch)),
-                                Machine(store, self.device, 1))  # fmt: skip
-            once = [stage for stage in plan.stages.values() if stage.kind in ("prepare", "statistics")]
-            steps.finish(plan, store, once, self.scale.here)
-            finals, ends = {trial.final.key for trial in plan.trials}, list[float]()
-
-            def note(key: str, finals: set[str] = finals, ends: list[float] = ends) -> None:
-                if key in finals:
-                    ends.append(time.perf_counter())
-
-            steps.finish(plan, store, list(plan.stages.values()), self.scale.here, workers, note)
-            per_hour = 3600 * (count - workers) / (ends[-1] - ends[workers - 1])
-            rows.append({"workers": workers, "trials": count - workers, "trials_per_hour": per_hour})
-            say(f"{workers} workers: {per_hour:.0f} trials per hour")
-        about = {"backbone": backbone, "size": size, "epochs": epochs, "batch": batch, "precision": self.precision}
-        return {**about, "rows": rows, "reached": None}
 
     def leaderboard(self) -> dict[str, Any]:
         """The recipe beside fastai's row."""
@@ -315,15 +285,6 @@ def page(found: dict[str, Any]) -> list[str]:
             for row in one["rows"]
         ])  # fmt: skip
         lines += ["", verdict(one), ""]
-    if sharing := found.get("sharing"):
-        lines += ["## Trials per hour with several workers on one GPU", ""]
-        lines += [f"{sharing['backbone']}, {sharing['epochs']} epochs at {sharing['size']} px and the evaluation, "
-                  f"batch {sharing['batch']}. Each worker's first trial is left out.", ""]  # fmt: skip
-        base = sharing["rows"][0]["trials_per_hour"]
-        lines += [*record.table(("workers", "trials", "trials per hour", "times one worker"), [
-            (row["workers"], row["trials"], f"{row['trials_per_hour']:.0f}", f"{row['trials_per_hour'] / base:.2f}")
-            for row in sharing["rows"]
-        ]), ""]  # fmt: skip
     if board := found.get("leaderboard"):
         lines += ["## fastai's row: 128 px, 5 epochs, no TTA", "", f"To reach: {ROW}% on all validation images.", ""]
         heads = ("resize", "seeds", "accuracy, %", "95% interval of the mean", "test half, %",
@@ -350,7 +311,7 @@ def say(line: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures what is asked for."""
     parts: dict[str, Callable[[Bench], dict[str, Any]]] = {
-        "share": Bench.share, "iteration": Bench.iteration, "sharing": Bench.sharing, "leaderboard": Bench.leaderboard
+        "share": Bench.share, "iteration": Bench.iteration, "leaderboard": Bench.leaderboard
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))

@@ -29,7 +29,11 @@ def about(device: str) -> dict[str, Any]:
         except PackageNotFoundError:
             versions[name] = "absent"
     cards = [dict(card) for card in gpus()] if device.startswith("cuda") else []
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    given = sys.argv[1:]
+    if "--out" in given:  # a folder of that machine, which changes no result
+        at = given.index("--out")
+        del given[at : at + 2]
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
     return {"hardware": fingerprint(device), "gpus": cards, "versions": versions, "command": command}
 
 

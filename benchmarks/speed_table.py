@@ -99,14 +99,27 @@ def growth() -> Iterator[Row]:
            "20 s, 1 MB", "growth.py")  # fmt: skip
 
 
+def gpu() -> Iterator[Row]:
+    """The targets on one GPU that have been measured."""
+    found = read("gpu.json")
+    rows, name = found["share"]["rows"], found["hardware"]["gpu"]
+    for size in sorted({row["size"] for row in rows}):
+        shares = [100 * row["share"] for row in rows if row["size"] == size and row["compile"] == "off"]
+        yield (f"{name}: training rate at {size} px as a share of the network's alone (resnet18, resnet50; bf16)",
+               low_to_high(shares, "{:.0f}%"), "85%", "gpu.py")  # fmt: skip
+    seconds = [row["seconds"] for row in found["iteration"]["rows"]]
+    yield (f"{name}: resnet18, 5 epochs of Imagenette at 128 px and the evaluation",
+           low_to_high(seconds, "{:.1f}") + " s", "15 s", "gpu.py")  # fmt: skip
+
+
 def table() -> str:
     """The table, with a line on the machine."""
     lines = ["| | measured | to reach | `benchmarks/` |", "| --- | --: | --: | --- |"]
-    lines += [f"| {' | '.join(row)} |" for part in (peers, cache, grid, step, growth) for row in part()]
+    lines += [f"| {' | '.join(row)} |" for part in (peers, cache, grid, step, growth, gpu) for row in part()]
     about = read("peers/table.json")
     machine, versions = about["machine"], about["versions"]
     runs = min(row["runs"] for row in about["rows"])
-    lines += ["", f"On {machine['cores']} cores of an {machine['name']} with {machine['capability']}"
+    lines += ["", f"Else on {machine['cores']} cores of an {machine['name']} with {machine['capability']}"
               f"{' and bf16' if machine['bf16'] else ''}; torch {versions['torch']}, timm {versions['timm']}, fastai "
               f"{versions['fastai']}; medians of {runs} interleaved runs."]  # fmt: skip
     return "\n".join(lines)

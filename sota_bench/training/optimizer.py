@@ -45,26 +45,28 @@ def _anneal(first: float, last: float, share: float) -> float:
 
 
 def create(recipe: Any, phase: Phase) -> torch.optim.Optimizer:
-    """An optimizer with one group per block and kind of decay; frozen blocks are in none.
+    """An optimizer with one group per learning rate and kind of decay; frozen blocks are in none.
 
-    Weight decay goes to weights with two or more dimensions, not to biases and norms (timm's and fastai's habit).
-    Each group carries ``names`` and ``scale``, the block's factor on the learning rate.
+    Few groups, because a fused optimizer is one call for each, which a GPU waits for in every step. Weight decay goes
+    to weights with two or more dimensions, not to biases and norms (timm's and fastai's habit). Each group carries
+    ``names`` and ``scale``, its factor on the learning rate.
     """
     parameters = dict(phase.model.named_parameters())
-    groups = []
+    alike: dict[tuple[float, bool], list[str]] = {}
     for block in phase.blocks:
         scale = phase.learning_rate_scales[block.index]
-        if scale == 0.0:
-            continue
-        for decays in (True, False):
-            names = [name for name in block.parameters if (parameters[name].ndim >= 2) == decays]
-            if names:
-                groups.append({
-                    "params": [parameters[name] for name in names],
-                    "names": names,
-                    "scale": scale,
-                    "weight_decay": recipe.weight_decay if decays else 0.0,
-                })  # fmt: skip
+        if scale != 0.0:
+            for name in block.parameters:
+                alike.setdefault((scale, parameters[name].ndim >= 2), []).append(name)
+    groups = [
+        {
+            "params": [parameters[name] for name in names],
+            "names": names,
+            "scale": scale,
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for (scale, decays), names in alike.items()
+    ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, fused=True)
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)

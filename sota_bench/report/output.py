@@ -15,18 +15,24 @@ from sota_bench.errors import UserError
 from sota_bench.report.drawn import Drawn
 from sota_bench.report.page import render
 from sota_bench.report.tables import RunTables
-from sota_bench.stats import Analysis, analyze
+from sota_bench.stats import Analysis, analyze, nothing_to_compare
 
 
 def analysis_of(tables: RunTables) -> Analysis:
-    """The analysis of accuracy over a run's trials, with the grid's own baselines, delta and within-run factors."""
+    """The analysis of accuracy over a run's trials, with the grid's own baselines, delta and within-run factors.
+
+    A factor with one level is a setting; a grid of such factors alone has one cell, and nothing to compare.
+    """
     run = tables.run
+    factors = {name: levels for name, levels in run["grid"]["factors"].items() if len(levels) > 1}
+    if not factors:
+        return nothing_to_compare(tables.trials, "accuracy", run["grid"]["smallest_effect"])
     return analyze(
         tables.trials,
         response="accuracy",
-        factors={name: levels for name, levels in run["grid"]["factors"].items() if len(levels) > 1},
+        factors=factors,
         block="seed",
-        within=run["within"],
+        within=[name for name in run["within"] if name in factors],
         delta=run["grid"]["smallest_effect"],
         added_seeds=run["added_seeds"],
         shares="shared_with" if "shared_with" in tables.trials else None,

@@ -3,7 +3,7 @@
 `analyze` is the door; the modules beside it hold one idea each and work on plain arrays. Nothing here imports torch.
 """
 
-from sota_bench.stats.analysis import Analysis, analyze
+from sota_bench.stats.analysis import Analysis, analyze, nothing_to_compare
 from sota_bench.stats.forgetting import Forgetting, forgetting
 from sota_bench.stats.images import ImageInterval, image_uncertainty, mcnemar
 from sota_bench.stats.ranking import best_set, pareto
@@ -19,5 +19,6 @@ __all__ = [
     "forgetting",
     "image_uncertainty",
     "mcnemar",
+    "nothing_to_compare",
     "pareto",
 ]

@@ -187,6 +187,31 @@ def analyze(
     )
 
 
+def nothing_to_compare(table: pd.DataFrame, response: str, delta: float | None) -> Analysis:
+    """The analysis of trials of one cell: how many there are, and no comparison.
+
+    Args:
+        table: one row per trial, with ``seed`` and ``status``.
+        response: numeric column.
+        delta: smallest effect of interest, in the units of the response.
+    """
+    about = {
+        "response": response,
+        "factors": {},
+        "block": "seed",
+        "within": [],
+        "delta": delta,
+        "alpha": 0.05,
+        "higher_is_better": True,
+        "unit": "pp",
+        "seeds": list(dict.fromkeys(table.loc[table["status"] == "done", "seed"])),
+        "added_after_look": [],
+        "cells": 1,
+        "rows": {str(status): int(count) for status, count in table["status"].value_counts().items()},
+    }
+    return Analysis(about, [], [], [], None, ["No factor has two levels, so there is nothing to compare."])
+
+
 def _fractions(design: Design, unit: str | None, delta: float | None, place: str) -> list[str]:
     """A warning about accuracies that look like fractions; with a delta in points they would give wrong verdicts."""
     import numpy as np

@@ -42,7 +42,10 @@ def _groups(model: nn.Module) -> dict[str, int]:
     the last child, the head, whole.
     """
     if hasattr(model, "group_matcher"):
-        matcher = model.group_matcher(coarse=True)  # type: ignore[operator]
+        try:
+            matcher = model.group_matcher(coarse=True)  # type: ignore[operator]
+        except (AssertionError, NotImplementedError):  # RDNet has one grouping, which is by stages already
+            matcher = model.group_matcher()  # type: ignore[operator]
         grouped: dict[str, int] = group_parameters(model, matcher, reverse=True)  # type: ignore[assignment]
         return grouped
     children = dict(model.named_children())

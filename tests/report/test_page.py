@@ -90,9 +90,22 @@ def test_a_run_without_any_result_is_still_a_page() -> None:
     )
 
     nothing = Analysis({}, [], [], [], None, ["4 rows with status failed."])
+    assert {row["verdict"] for row in analysis_of(empty).headlines()} == {"not estimable"}
     text = Outline(render(empty, nothing)).text
     assert "No trial has finished yet." in text
     assert "out of memory" in text
+
+
+@pytest.mark.parametrize("factor", ["lr", "tta"])
+def test_one_cell_is_a_page_that_compares_nothing(factor: str) -> None:
+    """A factor with one level is a setting, of the training or of its evaluations."""
+    tables = synthetic(seeds=2, factors={factor: ["off"]})
+    assert factor == "lr" or factor in tables.run["within"]
+    analysis = analysis_of(tables)
+    assert (analysis.contrasts, analysis.about["seeds"]) == ([], [0, 1])
+    assert "No factor has two levels" in Outline(render(tables, analysis)).text
+    beside = synthetic(seeds=3, factors={factor: ["off"], "mixup": ["0.0", "0.2"]})
+    assert {row["factor"] for row in analysis_of(beside).contrasts} == {"mixup"}
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path: Path) -> None:

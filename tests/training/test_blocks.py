@@ -15,6 +15,7 @@ FIRST_AND_LAST = {
     "test_efficientnet": ("conv_stem", "classifier."),
     "poolformer_s12": ("stem.", "head."),  # timm does not group this one
     "csatv2": ("stem_dct.", "head."),
+    "rdnet_tiny": ("stem.", "head."),  # timm groups this one in one way only
 }
 
 

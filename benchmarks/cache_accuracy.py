@@ -3,8 +3,8 @@
     SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/cache_accuracy.py        # about 6 minutes on 2 cores
 
 Both arms are this project's training and evaluation, with the same weights at the start and the same order of images
-for a seed; what differs is where a batch comes from. With the cache: as in every run, images decoded once at 1.25 times
-the training size, cropped and resized from there. Without: Pillow decodes the whole file whenever it is used, and
+for a seed; what differs is where a batch comes from. With the cache: as in every run, images decoded once, at a size
+that no random crop is enlarged from, cropped and resized from there. Without: Pillow decodes the whole file whenever it is used, and
 torchvision's ``RandomResizedCrop`` and flip (to train) or ``Resize`` and ``CenterCrop`` (to judge) make the pixels,
 with draws of their own.
 

@@ -131,6 +131,8 @@ def compare(trees: Trees, kind: str, attempt: int, blocks: int, seconds: float) 
     scratch.mkdir(exist_ok=True)
     settings = Settings((WORKLOAD,), blocks, seconds=seconds, times=not exact, counts=exact)
     outcome = Gate(trees.base, head, scratch, settings, lambda line: None, warm=attempt == 0).run()
+    if outcome.missing:  # a failure of the study, and nothing that it has found
+        raise SystemExit(f"{kind}: {outcome.missing}")
     verdict = outcome.verdicts.get(WORKLOAD)
     return {
         "kind": kind,

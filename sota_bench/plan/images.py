@@ -22,9 +22,9 @@ from sota_bench.plan.library import Chosen, Library, ManifestApart
 from sota_bench.plan.phases import phases_of
 from sota_bench.registry import techniques
 
-HEADROOM = 1.25
-"""The stored side over the largest size in the grid: random crops then rarely enlarge pixels (fast.ai stores 160 px for
-128 px trainings)."""
+LEAST_HEADROOM, MOST_HEADROOM = 1.25, 2.0
+"""The stored side over the largest size in the grid, whatever its crops are: beyond twice the side the cache is four
+times as large and more, for crops that are drawn rarely."""
 
 LOOKED_AT = 9
 """Images that are decoded while planning, to learn how large the source's images are."""
@@ -140,8 +140,7 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest | ManifestApart) 
         for size, name in {cell.recipe.eval_size or phases[-1].size: "eval_size", **sizes}.items():
             needed[size] = needed.get(size, True) and bool(cell.recipe.upsample)
             named[size] = "resize" if named.get(size) == "resize" else name
-    largest = max(needed)
-    size = grid.data.size or 8 * math.ceil(largest * HEADROOM / 8)
+    size = grid.data.size or 8 * math.ceil(max(needed) * _headroom(grid) / 8)
     images = GridImages(source, manifest, size, [], grid.file, grid.techniques)
     ceiling = min(size, _typical_side(images, size))
     above = sorted(wanted for wanted in needed if wanted > ceiling)
@@ -157,6 +156,13 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest | ManifestApart) 
         )
     images.upsampled = above
     return images
+
+
+def _headroom(grid: Grid) -> float:
+    """So much that the smallest crop is not enlarged: enlarged crops are blurred, and the network is then judged on
+    images that are sharper than those it was trained on."""
+    crops = (min(cell.recipe.crop_scale**0.5, cell.recipe.eval_crop) for cell in grid.cells())
+    return min(max(1 / min(crops), LEAST_HEADROOM), MOST_HEADROOM)
 
 
 def _typical_side(images: GridImages, size: int) -> int:

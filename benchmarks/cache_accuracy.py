@@ -4,9 +4,9 @@
 
 Both arms are this project's training and evaluation, with the same weights at the start and the same order of images
 for a seed; what differs is where a batch comes from. With the cache: as in every run, images decoded once, at a size
-that no random crop is enlarged from, cropped and resized from there. Without: Pillow decodes the whole file whenever it is used, and
-torchvision's ``RandomResizedCrop`` and flip (to train) or ``Resize`` and ``CenterCrop`` (to judge) make the pixels,
-with draws of their own.
+that no random crop is enlarged from, cropped and resized from there. Without: Pillow decodes the whole file whenever it
+is used, and torchvision's ``RandomResizedCrop`` and flip (to train) or ``Resize`` and ``CenterCrop`` (to judge) make
+the pixels, with draws of their own.
 
 Writes ``cache_accuracy.json`` and ``cache_accuracy.md``: the difference of accuracies, paired by seed, with its 95% t
 interval. Exit code 1 when the whole interval is below zero: the cache costs accuracy.

@@ -8,9 +8,9 @@ from pathlib import Path
 from sota_bench.plan.environment import Environment, cores, detect
 
 MOST_WORKERS = 4
-"""Workers on a CPU by default, one for each core up to so many: two workers on two cores do 1.3 times the trials per hour
-of one with both (``benchmarks/sharing.py``), and each holds about 600 MB of libraries. How many a GPU feeds has not been
-measured: one, so that what its trials take is what they take alone."""
+"""Workers on a CPU by default, one for each core up to so many: two workers on two cores do 1.3 times the trials per
+hour of one with both (``benchmarks/sharing.py``), and each holds about 600 MB of libraries. How many a GPU feeds has
+not been measured: one, so that what its trials take is what they take alone."""
 
 
 @dataclass(frozen=True)

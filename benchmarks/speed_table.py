@@ -54,10 +54,11 @@ def peers() -> Iterator[Row]:
         yield (f"the same, times faster than the tuned one at {size} px",
                low_to_high([row["time_factor"] for row in tuned], "{:.2f}"), "", command)  # fmt: skip
     differences = [row["accuracy_difference"] for row in rows]
-    clear = sum(low > 0 or high < 0 for _, low, high in differences)
+    below, above = (sum(found) for found in zip(*((high < 0, low > 0) for _, low, high in differences), strict=True))
     yield ("accuracy after that epoch minus a peer's, in points (5 seeds each)",
            low_to_high([middle for middle, _, _ in differences], "{:+.1f}") +
-           f"; {clear} of {len(differences)} intervals leave out 0", "within noise", command)  # fmt: skip
+           f"; of {len(differences)} intervals {below} are below 0 and {above} above", "within noise",
+           command)  # fmt: skip
 
 
 def cache() -> Iterator[Row]:

@@ -209,7 +209,7 @@ def nothing_to_compare(table: pd.DataFrame, response: str, delta: float | None) 
         "cells": 1,
         "rows": {str(status): int(count) for status, count in table["status"].value_counts().items()},
     }
-    return Analysis(about, [], [], [], None, ["No factor has two levels, so there is nothing to compare."])
+    return Analysis(about, [], [], [], None, [])
 
 
 def _fractions(design: Design, unit: str | None, delta: float | None, place: str) -> list[str]:

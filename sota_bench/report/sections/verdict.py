@@ -50,9 +50,10 @@ def _lead(view: View) -> str:
     if view.cells.empty:
         return "No trial has finished yet."
     best = view.cells.iloc[0]
-    text = f"Most accurate: {_in_words(best['label'])} at {number(best['accuracy'])}%, "
-    text += f"{minutes(best['minutes'])} per iteration."
-    if view.seeds < 2:
+    alone = len(view.cells) == 1
+    text = f"{'The only cell' if alone else 'Most accurate'}: {_in_words(best['label'])} at "
+    text += f"{number(best['accuracy'])}%, {minutes(best['minutes'])} per iteration."
+    if view.seeds < 2 or alone:
         return text
     group = view.best
     if len(group) < 2:

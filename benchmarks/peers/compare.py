@@ -6,7 +6,8 @@ Every run is a fresh process; the runners take turns, and which one begins a rou
 ``torchvision`` train as their users run them, ``tuned`` is plain PyTorch tuned by hand, and ``sota_bench`` is ``run``
 on a grid with an empty store: it scans, decodes, trains, judges and renders its report. All but the last run in an
 environment of their own, which the first call makes. All normalize with ImageNet's statistics. The seed of a
-round is its number, so ``--rounds 5`` gives the accuracies of 5 seeds.
+round is its number, so ``--rounds 5`` gives the accuracies of 5 seeds; ``--epochs 5 --out OTHER`` compares them after
+a longer training.
 
 Runs are added to ``runs.jsonl`` one by one (a second call with other sizes or backbones adds to it; ``--fresh`` starts
 anew); ``table.md`` and ``table.json`` are made from all of them, and ``--table`` makes them again without running.
@@ -53,7 +54,7 @@ seeds = [{seed}]
 source = "folder:{images}"
 [recipe]
 backbone = "{backbone}"
-resize = "{size}x1"
+resize = "{size}x{epochs}"
 batch_size = {batch}
 lr = {lr}
 weight_decay = {weight_decay}
@@ -124,7 +125,7 @@ def run_peer(python: Path, name: str, task: Mapping[str, Any], images: Path, scr
     result = scratch / "result.json"
     result.unlink(missing_ok=True)
     options = ["--images", images, "--result", result]
-    for key in ("backbone", "size", "batch", "lr", "seed"):
+    for key in ("backbone", "size", "epochs", "batch", "lr", "seed"):
         options += [f"--{key}", task[key]]
     script, *flags = PEERS[name]
     seconds = timed([python, HERE / script, *flags, *options])
@@ -147,7 +148,7 @@ def run_ours(task: Mapping[str, Any], images: Path, scratch: Path) -> dict[str, 
     # All steps but the first: nothing works ahead here, so none is left out at the end.
     steady_s = float(stage["train_s"]) - float(stage["first_step_ms"]) / 1000
     return {
-        "images_per_s": (task["train"] - task["batch"]) / steady_s,
+        "images_per_s": (task["train"] * task["epochs"] - task["batch"]) / steady_s,
         "accuracy": float(trial["accuracy"]),
         "whole_s": seconds,
     }
@@ -224,7 +225,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str
     lines += [
         "",
         f"Medians of {' to '.join(map(str, counts))} runs, "
-        f"{about['train']} training and {about['val']} validation images; "
+        f"{about['train']} training and {about['val']} validation images, epochs: {about['epochs']}; "
         f"x above 1: this project is faster. {found['name']}, {found['capability']}"
         f"{', bf16' if found['bf16'] else ', no bf16'}, {found['cores']} cores (machine {found['fingerprint']}). "
         + ", ".join(f"{name} {number}" for name, number in about["versions"].items())
@@ -256,6 +257,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--train", type=int, default=640)
     parser.add_argument("--val", type=int, default=320)
+    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--fresh", action="store_true", help="forget the runs so far")
@@ -275,7 +277,7 @@ def main() -> int:
         python = environment(options.envs.resolve())
         theirs, ours = folders(Path(options.data), out / "images", options.train, options.val)
         about = {"machine": machine(), "versions": {**versions(python), OURS: installed()}}
-        about |= {"train": options.train, "val": options.val}
+        about |= {"train": options.train, "val": options.val, "epochs": options.epochs}
         recorded = out / "about.json"
         if options.fresh or not recorded.exists() or json.loads(recorded.read_text()) != about:
             (out / "runs.jsonl").unlink(missing_ok=True)  # runs of another machine or task are no part of this table
@@ -288,6 +290,7 @@ def main() -> int:
                         task = {
                             "backbone": backbone,
                             "size": size,
+                            "epochs": options.epochs,
                             "seed": turn,
                             "batch": options.batch,
                             "train": options.train // options.batch * options.batch,

@@ -73,7 +73,7 @@ def main() -> int:
             folder = Path(tempfile.mkdtemp(dir=out))
             grid, store = folder / "grid.toml", folder / "store"
             task = {"backbone": backbone, "size": size, "seed": 0, "batch": 64, "lr": 3e-3, "images": images}
-            recipe = {"weight_decay": common.WEIGHT_DECAY, "crop_scale": common.CROP_SCALE[0]}
+            recipe = {"epochs": 1, "weight_decay": common.WEIGHT_DECAY, "crop_scale": common.CROP_SCALE[0]}
             grid.write_text(compare.GRID.format(**task, **recipe))
             training = steps.first_training(grid, store, "cpu")
             whole, pure = list[list[float]](), list[list[float]]()

@@ -64,7 +64,7 @@ def test_the_interval_is_welchs(compare: ModuleType) -> None:
 
 def test_the_table_names_machine_and_versions(compare: ModuleType) -> None:
     machine = {"name": "A CPU", "capability": "avx2", "bf16": False, "cores": 2, "fingerprint": "abc"}
-    about = {"machine": machine, "versions": {"torch": "2.0"}, "train": 640, "val": 320}
+    about = {"machine": machine, "versions": {"torch": "2.0"}, "train": 640, "val": 320, "epochs": 1}
     rows = compare.table([run(name, 100.0, 10.0, acc) for name in ("tuned", "sota_bench") for acc in (20.0, 22.0)])
     text = compare.markdown(rows, about)
     assert "| resnet18 | 64 | tuned | 100 | 1.00 | 10.0 | 1.00 | 21.0 | +0.0 (" in text
@@ -100,7 +100,7 @@ def test_every_runner_exists_and_the_grid_is_valid(compare: ModuleType, tmp_path
     from sota_bench.grid import load
 
     assert all((PEERS / script).is_file() for script, *_ in compare.PEERS.values())
-    task = {"seed": 3, "backbone": "resnet10t", "size": 64, "batch": 64, "lr": 0.003}
+    task = {"seed": 3, "backbone": "resnet10t", "size": 64, "epochs": 1, "batch": 64, "lr": 0.003}
     grid = tmp_path / "grid.toml"
     grid.write_text(compare.GRID.format(**task, images=tmp_path, weight_decay=0.05, crop_scale=0.35))
     recipe = load(grid).cells()[0].recipe

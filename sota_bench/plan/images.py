@@ -161,7 +161,7 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest | ManifestApart) 
 def _headroom(grid: Grid) -> float:
     """So much that the smallest crop is not enlarged: enlarged crops are blurred, and the network is then judged on
     images that are sharper than those it was trained on."""
-    crops = (min(cell.recipe.crop_scale**0.5, cell.recipe.eval_crop) for cell in grid.cells())
+    crops = [float(min(cell.recipe.crop_scale**0.5, cell.recipe.eval_crop)) for cell in grid.cells()]
     return min(max(1 / min(crops), LEAST_HEADROOM), MOST_HEADROOM)
 
 

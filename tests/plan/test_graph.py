@@ -149,3 +149,21 @@ def test_longer_work_costs_more(plan_of: PlanOf) -> None:
     stages = [stage for stage in plan_of(GRID).stages.values() if stage.kind == "train"]
     costs = {(stage.params["phase"]["size"], stage.epochs): cost(stage) for stage in stages}
     assert costs[64, 5] > costs[64, 2] > costs[32, 3]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "stored"),
+    [
+        ("", 112),  # crops of 35% of the area: 0.59 of 112 is 66
+        ("crop_scale = 1.0", 80),
+        ("crop_scale = 0.08", 128),  # not more than twice
+        ("eval_crop = 0.7\ncrop_scale = 0.8", 96),
+        ('resize = "32x1 48x1"\neval_size = 48', 88),
+    ],
+)
+def test_images_are_stored_so_large_that_no_crop_is_enlarged(plan_of: PlanOf, recipe: str, stored: int) -> None:
+    lines = "" if "resize" in recipe else 'resize = "64x1"\n'
+    text = f'[grid]\nname = "g"\nseeds = [0]\n[recipe]\nbackbone = "test_vit"\n{lines}{recipe}\n[factors]\nlr = [0.1]\n'
+    plan = plan_of(text)
+    assert plan.images.size == stored
+    assert next(stage for stage in plan.stages.values() if stage.kind == "prepare").params["size"] == stored

@@ -46,21 +46,6 @@ if TYPE_CHECKING:
 
     from sota_bench.training.prepared import Prepared
 
-GRID = """[grid]
-name = "cache-accuracy"
-seeds = {seeds}
-[data]
-source = "folder:{images}"
-size = {stored}
-[recipe]
-backbone = "{backbone}"
-resize = "{size}x{epochs}"
-batch_size = {batch}
-lr = 0.004
-crop_scale = {crop_scale}
-[factors]
-tta = ["off"]
-"""
 CROP_SCALE = (0.35, 1.0)
 TITLE = "Accuracy with the decoded cache and without it"
 ARMS = ("cache", "files")
@@ -229,11 +214,10 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
         folder: of the images, ``train/CLASS/*`` and ``val/CLASS/*``.
         scratch: folder for the store.
     """
-    grid, store = scratch / "grid.toml", scratch / "store"
+    store = scratch / "store"
     task = {name: getattr(options, name) for name in ("backbone", "size", "epochs", "batch")}
-    settings = {**task, "seeds": list(range(options.seeds)), "images": folder, "crop_scale": CROP_SCALE[0]}
-    settings["stored"] = options.stored
-    grid.write_text(GRID.format(**settings), encoding="utf-8")
+    file, data = scratch / "grid.toml", {"source": f"folder:{folder}", "size": options.stored}
+    grid = steps.one_cell(file, range(options.seeds), data, task, lr=0.004, crop_scale=CROP_SCALE[0])
     plan, _ = make_plan(load(grid), Machine(store, options.device, 1))
     # Data stages alone: what the trainings start from. The statistics of the cached pixels normalize both arms.
     shared = [stage for stage in plan.stages.values() if stage.kind not in ("train", "evaluate")]

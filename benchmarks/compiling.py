@@ -26,20 +26,6 @@ import steps  # noqa: E402
 
 from sota_bench.plan.environment import cores  # noqa: E402
 
-GRID = """[grid]
-name = "compiling"
-seeds = [0]
-[data]
-source = "folder:{images}"
-[recipe]
-backbone = "{backbone}"
-resize = "{size}x{epochs}"
-batch_size = {batch}
-compile = "{compile}"
-[factors]
-tta = ["off"]
-"""
-
 
 def measured(task: Mapping[str, Any], scratch: Path, device: str) -> dict[str, Any]:
     """One network at one size, without and with compiling.
@@ -53,7 +39,7 @@ def measured(task: Mapping[str, Any], scratch: Path, device: str) -> dict[str, A
 
     rates, compile_s, grid = dict[str, float](), 0.0, scratch / "grid.toml"
     for compile in ("off", "on"):
-        grid.write_text(GRID.format(**task, compile=compile), encoding="utf-8")
+        steps.one_cell(grid, [0], {"source": f"folder:{task['images']}"}, task, compile=compile)
         training = steps.first_training(grid, scratch / "store", device, here=True)
         torch.compiler.reset()  # what an earlier row has compiled is not reused
         moments, outcome = training.run()

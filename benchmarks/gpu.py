@@ -49,22 +49,6 @@ SHARE, ITERATION_S, ROW = 0.85, 15.0, 87.43
 
 SPEEDRUN = HERE.parent / "ablations" / "grids" / "speedrun.toml"
 
-GRID = """[grid]
-name = "gpu"
-seeds = {seeds}
-[data]
-source = "{source}"
-[recipe]
-backbone = "{backbone}"
-resize = "{size}x{epochs}"
-batch_size = {batch}
-precision = "{precision}"
-compile = "{compile}"
-[factors]
-tta = ["off"]
-"""
-
-
 @dataclass(frozen=True)
 class Scale:
     """How much is measured.
@@ -121,11 +105,9 @@ class Bench:
 
     def _grid(self, name: str, seeds: Sequence[int], backbone: str, size: int, epochs: int, batch: int,
               compile: str = "off") -> Path:  # fmt: skip
-        file = self.scratch / f"{name}.toml"
-        settings = {"backbone": backbone, "size": size, "epochs": epochs, "batch": batch, "compile": compile}
-        text = GRID.format(source=self.scale.source, seeds=list(seeds), precision=self.precision, **settings)
-        file.write_text(text, encoding="utf-8")
-        return file
+        task = {"backbone": backbone, "size": size, "epochs": epochs, "batch": batch}
+        data, more = {"source": self.scale.source}, {"precision": self.precision, "compile": compile}
+        return steps.one_cell(self.scratch / f"{name}.toml", seeds, data, task, **more)
 
     def share(self) -> dict[str, Any]:
         """Shares of the pure rate."""
@@ -308,7 +290,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Measures what is asked for."""
     parts: dict[str, Callable[[Bench], dict[str, Any]]] = {
         "share": Bench.share, "iteration": Bench.iteration, "leaderboard": Bench.leaderboard
@@ -321,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda:0", help="cuda:i, or cpu with --tiny")
     parser.add_argument("--tiny", action="store_true", help="the same code on drawn images, in seconds")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
-    options = parser.parse_args(argv)
+    options = parser.parse_args(given)
     if options.device == "cpu" and not options.tiny:
         parser.error("the targets are a GPU's; --device cpu works with --tiny")
     environment = detect(options.device, 1)

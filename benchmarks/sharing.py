@@ -28,21 +28,9 @@ import record  # noqa: E402
 import steps  # noqa: E402
 
 from sota_bench.grid import load  # noqa: E402
+from sota_bench.plan.environment import detect  # noqa: E402
 from sota_bench.plan.machine import Machine  # noqa: E402
 from sota_bench.plan.make import make_plan  # noqa: E402
-
-GRID = """[grid]
-name = "sharing"
-seeds = {seeds}
-[data]
-source = "folder:{images}"
-[recipe]
-backbone = "{backbone}"
-resize = "{size}x{epochs}"
-batch_size = {batch}
-[factors]
-tta = ["off"]
-"""
 
 
 def per_hour(task: Mapping[str, Any], first_seed: int, workers: int, each: int, device: str, scratch: Path) -> float:
@@ -56,9 +44,8 @@ def per_hour(task: Mapping[str, Any], first_seed: int, workers: int, each: int, 
         device: ``auto``, ``cpu`` or ``cuda:i``.
         scratch: folder for the store.
     """
-    count, grid = workers * (1 + each), scratch / "grid.toml"
-    seeds = list(range(first_seed, first_seed + count))
-    grid.write_text(GRID.format(**task, seeds=seeds), encoding="utf-8")
+    count, data = workers * (1 + each), {"source": f"folder:{task['images']}"}
+    grid = steps.one_cell(scratch / "grid.toml", range(first_seed, first_seed + count), data, task)
     plan, _ = make_plan(load(grid), Machine(scratch / "store", device, workers))
     finals, ends = {trial.final.key for trial in plan.trials}, list[float]()
 
@@ -85,7 +72,7 @@ def page(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Measures all and prints the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
@@ -99,11 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2, 4])
     parser.add_argument("--each", type=int, default=3, help="trials of each worker that count")
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args(argv)
+    options = parser.parse_args(given)
     if options.data is None:
         parser.error("name the folder of Imagenette with --data or SOTA_BENCH_DATA")
-    environment, _ = Machine(Path(), options.device).resolve()
-    found: dict[str, Any] = {**record.about(environment.device), "tasks": []}
+    found: dict[str, Any] = {**record.about(detect(options.device, 1).device), "tasks": []}
     text, seed = "", 0
     with tempfile.TemporaryDirectory(prefix="sota-bench-sharing-") as folder:
         images = common.export(Path(options.data), Path(folder) / "images", options.train, 200)

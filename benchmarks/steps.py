@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -31,6 +32,28 @@ if TYPE_CHECKING:
 
 GPU_WARM_UP = 10
 """Steps in which libraries choose their kernels and the allocator finds its size."""
+
+
+def one_cell(
+    file: Path, seeds: Sequence[int], data: Mapping[str, Any], task: Mapping[str, Any], **more: str | float
+) -> Path:
+    """Writes a grid of one cell, whose trials are its seeds.
+
+    Args:
+        file: where to.
+        seeds: of the trials.
+        data: values of ``[data]``: text and numbers.
+        task: ``backbone``, ``size``, ``epochs`` and ``batch``.
+        more: further values of ``[recipe]``.
+    """
+    resize = f"{task['size']}x{task['epochs']}"
+    recipe = {"backbone": task["backbone"], "resize": resize, "batch_size": task["batch"], **more}
+    lines = ["[grid]", f'name = "{file.stem}"', f"seeds = {list(seeds)}"]
+    for table, settings in (("data", data), ("recipe", recipe)):
+        lines.append(f"[{table}]")
+        lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+    file.write_text("\n".join([*lines, "[factors]", 'tta = ["off"]', ""]), encoding="utf-8")
+    return file
 
 
 def finish(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from sota_bench.engine.messages import Outcome, Progress, Stopped
 from sota_bench.engine.stages import execute
@@ -191,6 +192,22 @@ class Lab:
                 continue
             raise AssertionError(f"{stage.title} ended before step {stop}")
         return workspace, execute(stage, inputs, workspace, self.device, ignore)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """48 training and 32 validation images of four classes, trained on by one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("lab")
+    return Lab(folder, write_images(folder / "images"))
+
+
+@pytest.fixture(scope="session")
+def gpu_lab(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The same images, trained on by a GPU."""
+    return Lab(tmp_path_factory.mktemp("gpu"), lab.images, device="cuda:0")
 
 
 def save_manifest(plan: Plan, store: Path) -> None:

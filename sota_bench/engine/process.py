@@ -101,11 +101,8 @@ class WorkerProcess:
         try:
             while self.connection.poll():
                 said.append(self.connection.recv())
-        except (EOFError, OSError):  # end of file, or a message cut short by a kill
-            self.kill()
-            return said, False
-        except Exception:  # bytes that are no message
-            self.garbled = True
+        except Exception as error:  # end of file, a message cut short by a kill, or bytes that are no message
+            self.garbled = not isinstance(error, EOFError | OSError)
             self.kill()
             return said, False
         if said:

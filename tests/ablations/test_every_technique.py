@@ -169,7 +169,7 @@ def chained(lab: Lab, stage: Stage, apart: dict[str, Path], stops: tuple[int, ..
 @pytest.mark.gpu
 @ALONE
 def test_a_gpu_trains_as_a_cpu_does(lab: Lab, gpu_lab: Lab, backbone: str, setting: Setting) -> None:
-    """The same draws and starting weights, so the losses agree until rounding has grown; and no step waits for it."""
+    """The same draws and starting weights, so the losses agree until rounding has grown."""
     here, there = losses(alone(lab, backbone, setting)), alone(gpu_lab, backbone, setting)
     found = losses(there)
     assert found[0] == pytest.approx(here[0], rel=0.03)

@@ -30,7 +30,7 @@ from scipy.stats import binomtest
 from sota_bench.timing.gate.decide import order_of
 from sota_bench.timing.gate.gate import Gate, block_of
 from sota_bench.timing.gate.outcome import SUITE, Settings
-from sota_bench.timing.gate.process import Measuring
+from sota_bench.timing.gate.process import Place, Together
 from sota_bench.timing.gate.tree import Tree, export
 from sota_bench.timing.hardware import fingerprint
 
@@ -75,15 +75,9 @@ def ratio(base: Tree, other: Tree, suite: Path, scratch: Path, blocks: int) -> f
     for block in range(blocks):
         order = order_of(block)
         trees = {"A": base, "B": other}
-        processes = [
-            Measuring(trees[side].folder, suite, scratch / f"work-{trees[side].name}", "cpu", scratch / "log")
-            for side in order
-        ]
-        try:
+        places = [Place(trees[side].folder, scratch / f"work-{trees[side].name}", scratch / "log") for side in order]
+        with Together(places, suite, "cpu") as processes:
             times = block_of(processes, WORKLOAD, 1.0, "cpu")
-        finally:
-            for process in processes:
-                process.close()
         sides = {side: [t for t, s in zip(times, order, strict=True) if s == side] for side in "AB"}
         found.append(statistics.fmean(sides["B"]) / statistics.fmean(sides["A"]))
     return statistics.median(found)

@@ -49,6 +49,7 @@ SHARE, ITERATION_S, ROW = 0.85, 15.0, 87.43
 
 SPEEDRUN = HERE.parent / "ablations" / "grids" / "speedrun.toml"
 
+
 @dataclass(frozen=True)
 class Scale:
     """How much is measured.

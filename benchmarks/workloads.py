@@ -18,6 +18,8 @@ import pictures
 Lap = Callable[[], None]
 Run = Callable[[Lap], None]
 PREFIX = "training_"
+PRELOAD = ("PIL.Image", "numpy", "pandas", "pydantic", "safetensors.torch", "timm", "torch._dynamo")
+"""What most workloads import and no revision changes: the gate's processes are forked from one that has it."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sota_bench.timing.gate.counting import count_tree
 from sota_bench.timing.gate.counts import without_detail
 from sota_bench.timing.gate.gate import summary
 from sota_bench.timing.gate.outcome import Settings, matches
-from sota_bench.timing.gate.process import Measuring, MeasuringFailed
+from sota_bench.timing.gate.process import MeasuringFailed, Place, Together
 from sota_bench.timing.gate.tree import describe, export
 from sota_bench.timing.hardware import fingerprint
 from sota_bench.timing.history import Record, workloads
@@ -55,15 +55,16 @@ def measure(
         scratch = Path(folder)
         tree = export(project, str(project), scratch / "head")
 
-        def start() -> Measuring:
-            return Measuring(tree.folder, tree.folder / suite, scratch / "work-B", device, scratch / "log-B")
+        def start() -> Together:
+            place = Place(tree.folder, scratch / "work-B", scratch / "log-B")
+            return Together([place], tree.folder / suite, device)
 
-        with start() as first:
+        with start() as (first,):
             about = first.ask("list")["workloads"]
             names = [name for name, one in about.items() if one["timed"] and matches(name, only)]
         for number in range(processes + 1):  # the first one warms
             tell(f"process {number} of {processes}" if number else f"running {len(names)} workloads once")
-            with start() as process:
+            with start() as (process,):
                 for name in [name for name in names if name not in failed]:
                     try:
                         laps = process.ask("time", name=name, seconds=seconds if number else 0.0)["laps"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from sota_bench.timing.gate import counts as exact
 from sota_bench.timing.gate.outcome import SUITE, Outcome, Settings, Tell, matches
-from sota_bench.timing.gate.process import Measuring, MeasuringFailed
+from sota_bench.timing.gate.process import MeasuringFailed, Place, Together
 from sota_bench.timing.gate.tree import Tree
 
 
@@ -40,25 +40,27 @@ def count_tree(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The counts of one tree's workloads, and why some could not be counted."""
 
-    def start() -> Measuring:
-        return Measuring(tree.folder, tree.folder / suite, scratch / "work-B", settings.device, scratch / "log-B")
+    def start() -> Together:
+        place = Place(tree.folder, scratch / "work-B", scratch / "log-B")
+        return Together([place], tree.folder / suite, settings.device)
 
-    with start() as process:
+    with start() as (process,):
         about = process.ask("list")["workloads"]
     tell(f"counting operations in {tree.title}")
     return count(start, [n for n, one in about.items() if one["counts"] and matches(n, settings.only)])
 
 
-def count(start: Callable[[], Measuring], names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def count(start: Callable[[], Together], names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The counts of workloads, and why some could not be counted."""
-    found, failed, process = dict[str, dict[str, Any]](), dict[str, str](), start()
+    found, failed, running = dict[str, dict[str, Any]](), dict[str, str](), start()
     for name in names:
+        (process,) = running.processes
         try:
             found[name] = process.ask("count", name=name)["counts"]
             process.ask("forget", name=name)
         except MeasuringFailed as error:
             failed[name] = str(error)
-            process.close()
-            process = start()
-    process.close()
+            running.close()
+            running = start()
+    running.close()
     return found, failed

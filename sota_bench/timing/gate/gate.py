@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from sota_bench.timing.gate import counts as exact
 from sota_bench.timing.gate.counting import count
 from sota_bench.timing.gate.decide import Stage, alpha_of, control_moved, half_log_ratio, judge, order_of
 from sota_bench.timing.gate.outcome import SUITE, Outcome, Settings, Tell, matches
-from sota_bench.timing.gate.process import Measuring, MeasuringFailed
+from sota_bench.timing.gate.process import Measuring, MeasuringFailed, Place, Together
 from sota_bench.timing.gate.tree import Tree
 
 VISITS = 6
@@ -51,6 +50,7 @@ class Gate:
         self.outcome = Outcome(base.title, head.title, settings)
         self._began = time.monotonic()
         self._dropped: set[str] = set()
+        self._preload: list[str] = []
 
     def run(self) -> Outcome:
         """Warms both trees, compares counts, then times."""
@@ -64,18 +64,20 @@ class Gate:
         self.outcome.seconds = time.monotonic() - self._began
         return self.outcome
 
-    def _start(self, side: str, own_suite: bool = False) -> Measuring:
-        tree = self.trees[side]
-        suite = tree.folder if own_suite else self.trees["B"].folder
-        # The same length for both sides: the place of the stack follows from the length of paths and environment.
-        work, log = self.scratch / f"work-{side}", self.scratch / f"log-{side}"
-        return Measuring(tree.folder, suite / self.suite, work, self.settings.device, log)
+    def _start(self, sides: str, own_suite: bool = False) -> Together:
+        """A process for each side, in that order."""
+        suite = self.trees[sides if own_suite else "B"].folder / self.suite
+        # Paths of the same length for both sides: what lies on the stack follows from them.
+        places = [Place(self.trees[s].folder, self.scratch / f"work-{s}", self.scratch / f"log-{s}") for s in sides]
+        return Together(places, suite, self.settings.device, self._preload)
 
     def _workloads(self) -> dict[str, Workload]:
         """The head's workloads that are asked for, once both trees have run them; the others are noted as missing."""
         asked, settings = self.settings.only, self.settings
-        with self._start("B") as head:
-            known = {name: Workload(**about) for name, about in head.ask("list")["workloads"].items()}
+        with self._start("B") as (head,):
+            suite = head.ask("list")
+        self._preload = suite["preload"]
+        known = {name: Workload(**about) for name, about in suite["workloads"].items()}
         before = self._base_names()
         names = [name for name, one in known.items() if one.control or matches(name, asked)]
         gone = [name for name in before if name not in known and matches(name, asked)]
@@ -108,7 +110,7 @@ class Gate:
                 "The base has no suite: every workload is new, and measured in both all the same."
             )
             return []
-        with self._start("A", own_suite=True) as base:
+        with self._start("A", own_suite=True) as (base,):
             try:
                 return list(base.ask("list")["workloads"])
             except MeasuringFailed as error:
@@ -128,17 +130,19 @@ class Gate:
         Returns:
             Workload -> why it fails.
         """
-        failed, process = dict[str, str](), self._start(side)
-        for name, one in workloads.items():
+        if not (self.settings.times and self._must_warm):
+            return {}
+        failed, running = dict[str, str](), self._start(side)
+        for name in [name for name, one in workloads.items() if one.timed]:
+            (process,) = running.processes
             try:
-                if one.timed and self.settings.times and self._must_warm:
-                    process.ask("time", name=name, seconds=0.0)
-                    process.ask("forget", name=name)
+                process.ask("time", name=name, seconds=0.0)
+                process.ask("forget", name=name)
             except MeasuringFailed as error:
                 failed[name] = str(error)
-                process.close()
-                process = self._start(side)
-        process.close()
+                running.close()
+                running = self._start(side)
+        running.close()
         return failed
 
     def _compare_counts(self, names: Sequence[str]) -> None:
@@ -225,8 +229,7 @@ class Gate:
         The processes are started together, so that they import at the same time; each of them is timed alone.
         """
         found: dict[str, list[float]] = {}
-        with ExitStack() as stack:
-            processes = [stack.enter_context(self._start(side)) for side in order]
+        with self._start(order) as processes:
             for name in names:
                 try:
                     found[name] = block_of(processes, name, self.settings.seconds, self.settings.device)
@@ -258,7 +261,9 @@ def block_of(processes: Sequence[Measuring], name: str, seconds: float, device: 
         for process, found in zip(processes, laps, strict=True):
             found += process.ask("time", name=name, seconds=seconds / VISITS)["laps"]
     for process in processes:
-        process.ask("forget", name=name)
+        process.send({"do": "forget", "name": name})
+    for process in processes:
+        process.receive()
     return [summary(found, device) for found in laps]
 
 

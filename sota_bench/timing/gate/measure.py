@@ -1,18 +1,25 @@
-"""One measuring process: times and counts the workloads of a suite, with the package of the tree that it is told.
+"""Measuring processes: they time and count the workloads of a suite, each with the package of the tree it is told.
 
-Run by path, as ``python -P measure.py SUITE TREE SCRATCH DEVICE``, so that both revisions are measured by the same
-code: this file and the suite come from the head, everything else from ``TREE``, which leads ``PYTHONPATH``. It needs
-nothing of the project itself. One JSON request a line on standard input, one JSON answer a line on what was standard
-output; whatever the workloads print goes to standard error. It ends when its input ends.
+Run by path, as ``python -P measure.py JOB``, so that both revisions are measured by the same code: this file and the
+suite come from the head, everything else from ``tree``. It needs nothing of the project itself. ``JOB`` is JSON:
+``preload``, modules that are imported first, and ``processes``, each with ``suite``, ``tree``, ``scratch``, ``device``,
+``log`` and the descriptors ``requests`` and ``replies``. Every process is forked from the one that has only imported
+``preload`` (as asv's forkserver does; here it is a new one for every block): imports of other people's code are paid
+once a block, and both revisions get the same layout of it in memory.
+
+A process reads one JSON request a line and writes one JSON answer a line; whatever its workloads print goes to the log.
+It ends when its requests end.
 
 A suite is a Python file with ``WORKLOADS``, a mapping from names to objects with the attributes ``prepare(scratch,
 device)``, which returns ``run(lap)``; ``control``; ``timed``; and ``counts`` (``"operations"``, ``"graphs"`` or
-``""``). ``run`` calls ``lap()`` when the first piece of work begins and after each piece.
+``""``). ``run`` calls ``lap()`` when the first piece of work begins and after each piece. ``PRELOAD``, where it has
+one, names modules that its workloads import and that no revision of the project can change.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.util
 import itertools
 import json
@@ -23,7 +30,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +57,7 @@ class Suite:
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
         self.workloads: dict[str, Any] = dict(module.WORKLOADS)
+        self.preload: tuple[str, ...] = tuple(getattr(module, "PRELOAD", ()))
         self.scratch, self.device = scratch, device
         self._ready: dict[str, Run] = {}
 
@@ -59,9 +67,17 @@ class Suite:
             self._ready[name] = self.workloads[name].prepare(self.scratch, self.device)
         return self._ready[name]
 
+    def warm(self, name: str) -> None:
+        """Runs a workload once. What it leaves is put aside: a collection walks over all that torch and timm have
+        made, which takes as long as many laps."""
+        self.run_of(name)(lambda: None)
+        gc.collect()
+        gc.freeze()
+
     def forget(self, name: str) -> None:
         """Lets go of a workload's memory."""
         self._ready.pop(name, None)
+        gc.unfreeze()
         gc.collect()
 
 
@@ -210,9 +226,9 @@ def answer(suite: Suite, request: dict[str, Any]) -> dict[str, Any]:
                 key: {"control": bool(w.control), "timed": bool(w.timed), "counts": str(w.counts)}
                 for key, w in suite.workloads.items()
             }
-            return {"workloads": about}
+            return {"workloads": about, "preload": list(suite.preload)}
         case "prepare":
-            suite.run_of(name)(lambda: None)  # once: what it imports is imported while others import
+            suite.warm(name)
             return {}
         case "time":
             laps = laps_of(suite.run_of(name), float(request["seconds"]), suite.device)
@@ -237,23 +253,57 @@ def _origin(package: str) -> str:
     return str(spec.origin or "") if spec is not None else ""
 
 
-def main() -> None:
-    """Serves requests until the input ends."""
-    file, tree, scratch, device = sys.argv[1:5]
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
+def serve(job: dict[str, Any]) -> None:
+    """One forked process: answers requests until they end."""
+    log = os.open(job["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.chdir(job["scratch"])
+    os.environ["PYTHONPATH"] = tree = job["tree"]
+    sys.path.insert(0, tree)
     suite: Suite | None = None
-    for line in sys.stdin:
-        try:
-            if suite is None:
-                suite = Suite(Path(file), Path(scratch), device)
-            reply = answer(suite, json.loads(line))
-        except Exception as error:  # whatever a workload raises is its result
-            traceback.print_exc()
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            reply = {"error": text.replace(tree, "<tree>")[:500]}
-        replies.write(json.dumps(reply) + "\n")
-    os._exit(0)  # taking torch down takes seconds that nobody needs
+    with os.fdopen(job["requests"], encoding="utf-8") as requests, os.fdopen(job["replies"], "w", 1) as replies:
+        for line in requests:
+            try:
+                if suite is None:
+                    suite = Suite(Path(job["suite"]), Path(job["scratch"]), job["device"])
+                reply = answer(suite, json.loads(line))
+            except Exception as error:  # whatever a workload raises is its result
+                traceback.print_exc()
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                reply = {"error": text.replace(tree, "<tree>")[:500]}
+            replies.write(json.dumps(reply) + "\n")
+
+
+def main() -> None:
+    """Imports, forks, and says of each process that died how it ended."""
+    job = json.loads(sys.argv[1])
+    for name in job["preload"]:
+        with suppress(ImportError):
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    left: dict[int, int] = {}
+    for number, process in enumerate(job["processes"]):
+        child = os.fork()
+        if not child:
+            others = job["processes"][:number] + job["processes"][number + 1 :]
+            for other in others:
+                with suppress(OSError):  # this process has closed the requests of those before
+                    os.close(other["requests"])
+                os.close(other["replies"])
+            serve(process)
+            os._exit(0)  # taking torch down takes seconds that nobody needs
+        left[child] = process["replies"]
+        os.close(process["requests"])
+    while left:
+        ended, status = os.wait()
+        replies, code = left.pop(ended), os.waitstatus_to_exitcode(status)
+        if code:
+            with suppress(OSError):  # nobody reads any more
+                os.write(replies, json.dumps({"ended": code}).encode() + b"\n")
+        os.close(replies)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""A measuring process as its driver sees it: started on a tree, asked over a pipe, ended for sure."""
+"""Measuring processes as their driver sees them: started together, asked over pipes, ended for sure."""
 
 from __future__ import annotations
 
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,42 +26,85 @@ class MeasuringFailed(Exception):
     """A workload raised, or its process died; the text says what."""
 
 
-class Measuring:
-    """One fresh process that measures with the package of one tree.
+@dataclass(frozen=True)
+class Place:
+    """Where a process measures.
 
-    Args:
+    Attributes:
         tree: folder of the revision.
-        suite: file of the workloads.
         scratch: folder for what workloads prepare, kept between the processes of a tree.
-        device: ``cpu`` or ``cuda[:i]``.
-        log: file that its standard error is added to.
+        log: file that what it prints is added to.
     """
 
-    def __init__(self, tree: Path, suite: Path, scratch: Path, device: str, log: Path) -> None:
-        scratch.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(MEASURE), str(suite), str(tree), str(scratch), device],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                cwd=scratch,
-                env=environment(tree),
-            )
-        self._log, self._buffer = log, b""
+    tree: Path
+    scratch: Path
+    log: Path
 
-    def __enter__(self) -> Measuring:
-        return self
+
+class Together:
+    """Fresh processes, forked from one that has imported what no revision can change.
+
+    Args:
+        places: of each process.
+        suite: file of the workloads.
+        device: ``cpu`` or ``cuda[:i]``.
+        preload: modules that are imported once for all of them.
+    """
+
+    def __init__(self, places: Sequence[Place], suite: Path, device: str, preload: Sequence[str] = ()) -> None:
+        theirs, self.processes = list[int](), list[Measuring]()
+        job: dict[str, Any] = {"preload": list(preload), "processes": []}
+        for place in places:
+            place.scratch.mkdir(parents=True, exist_ok=True)
+            (requests, to_it), (from_it, replies) = os.pipe(), os.pipe()
+            theirs += [requests, replies]
+            self.processes.append(Measuring(to_it, from_it, place.log))
+            job["processes"].append(
+                {"suite": str(suite), "tree": str(place.tree), "scratch": str(place.scratch), "log": str(place.log),
+                 "device": device, "requests": requests, "replies": replies}
+            )  # fmt: skip
+        with places[0].log.open("ab") as log:
+            self._parent = subprocess.Popen(
+                [sys.executable, "-P", str(MEASURE), json.dumps(job)], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, pass_fds=theirs, env=environment(), start_new_session=True,
+            )  # fmt: skip
+        for descriptor in theirs:
+            os.close(descriptor)
+
+    def __enter__(self) -> list[Measuring]:
+        return self.processes
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def close(self) -> None:
+        """Ends the processes."""
+        for process in self.processes:
+            process.close()
+        try:
+            self._parent.wait(timeout=2.0)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self._parent.pid, signal.SIGKILL)
+            self._parent.wait()
+
+
+class Measuring:
+    """One of those processes: requests go in, answers come out.
+
+    Args:
+        requests, replies: descriptors of the two pipes, closed by :meth:`close`.
+        log: where it prints.
+    """
+
+    def __init__(self, requests: int, replies: int, log: Path) -> None:
+        self._requests, self._replies, self._log, self._buffer = requests, replies, log, b""
+        self._open = True
+
     def send(self, request: Mapping[str, Any]) -> None:
         """Sends a request without waiting for its answer."""
-        assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # a dead process is told by receive
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
+            os.write(self._requests, json.dumps(request).encode() + b"\n")
 
     def receive(self, patience_s: float = PATIENCE_S) -> dict[str, Any]:
         """The next answer.
@@ -67,21 +112,20 @@ class Measuring:
         Raises:
             MeasuringFailed: the workload raised, the process ended, or it took too long.
         """
-        assert self._process.stdout is not None
         until = time.monotonic() + patience_s
         with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
+            selector.register(self._replies, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
                 if not selector.select(max(0.0, until - time.monotonic())):
-                    self.close()
                     raise MeasuringFailed(f"no answer within {patience_s:.0f} s")
-                part = os.read(self._process.stdout.fileno(), 1 << 16)
+                part = os.read(self._replies, 1 << 16)
                 if not part:
-                    code = self._process.wait()
-                    raise MeasuringFailed(f"the measuring process ended with code {code}: {_last_line(self._log)}")
+                    raise MeasuringFailed(f"the measuring process has ended: {_last_line(self._log)}")
                 self._buffer += part
         line, _, self._buffer = self._buffer.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
+        if "ended" in found:
+            raise MeasuringFailed(f"the measuring process ended with code {found['ended']}: {_last_line(self._log)}")
         if "error" in found:
             raise MeasuringFailed(str(found["error"]))
         return found
@@ -96,25 +140,18 @@ class Measuring:
         return self.receive()
 
     def close(self) -> None:
-        """Ends the process."""
-        process = self._process
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
-        try:
-            process.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        """Lets the process end."""
+        if self._open:
+            self._open = False
+            os.close(self._requests)
+            os.close(self._replies)
 
 
-def environment(tree: Path) -> dict[str, str]:
-    """The environment of a measuring process: this one's, with the tree first on the path, one thread, no bytecode
-    written."""
-    settings = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg"}
+def environment() -> dict[str, str]:
+    """The environment of measuring processes: this one's without its paths, with one thread and no bytecode written."""
+    settings = {"PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg"}
     settings |= {name: os.environ.get("OMP_NUM_THREADS", "1") for name in THREADS}
-    return {**os.environ, **settings}
+    return {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **settings}
 
 
 def _last_line(log: Path) -> str:

@@ -5,7 +5,8 @@
 
 - 40 times a copy with itself: at most 2 failures;
 - 20 times with 10% more work: at least 12 found; 20 times with 25% more: 20 found;
-- 10 times with one operation more in a step, each time another one: the exact counts find 10.
+- 10 times with one operation more in a step, each time another one: the exact counts find 10;
+- once all workloads with the gate's own settings, a copy with itself: no failure, and under 15 minutes.
 
 Every comparison uses processes of its own. Results are added to ``benchmarks/results/gate_study.jsonl`` one by one; the
 same command goes on where it stopped, kinds in turn, and writes ``gate_study.md`` and ``gate_study.json`` after each
@@ -31,7 +32,7 @@ from sota_bench.timing.gate.decide import order_of
 from sota_bench.timing.gate.gate import Gate, block_of
 from sota_bench.timing.gate.outcome import SUITE, Settings
 from sota_bench.timing.gate.process import Place, Together
-from sota_bench.timing.gate.tree import Tree, export
+from sota_bench.timing.gate.tree import Tree, describe, export
 from sota_bench.timing.hardware import fingerprint
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,11 +40,13 @@ RESULTS = ROOT / "benchmarks" / "results"
 WORKLOAD = "training_step"
 STEP, ANCHOR = "sota_bench/training/train.py", "optimizer.step()"
 EXTRA = {"slower_10": 0.10, "slower_25": 0.25}
-WANTED = {"same": 40, "slower_10": 20, "slower_25": 20, "one_operation": 10}
+WANTED = {"same": 40, "slower_10": 20, "slower_25": 20, "one_operation": 10, "whole": 1}
 REACH = {"same": ("at most", 2), "slower_10": ("at least", 12), "slower_25": ("at least", 20),
-         "one_operation": ("at least", 10)}  # fmt: skip
+         "one_operation": ("at least", 10), "whole": ("at most", 0)}  # fmt: skip
 WORDS = {"same": "the same code fails", "slower_10": "10% more work in a step is found",
-         "slower_25": "25% more work in a step is found", "one_operation": "one more operation is found"}  # fmt: skip
+         "slower_25": "25% more work in a step is found", "one_operation": "one more operation is found",
+         "whole": "the same code fails, all workloads"}  # fmt: skip
+WHOLE_MINUTES = 15
 WORK = "_extra = torch.full((64, 64), 0.01); [torch.mm(_extra, _extra) for _ in range({count})]"
 OPERATIONS = ("torch.ones(2) + 1", "torch.ones(2) * 2", "torch.ones(2).exp()", "torch.ones(2).sum()",
               "torch.ones(2).clone()", "torch.ones(2).neg()", "torch.ones(2).sqrt()", "torch.ones(2).relu()",
@@ -109,6 +112,8 @@ class Trees:
 
     def of(self, kind: str, attempt: int) -> Tree:
         """The head of one comparison."""
+        if kind == "whole":
+            return self.same
         if kind == "one_operation":
             folder = self.folder / "oneoperation"
             shutil.rmtree(folder, ignore_errors=True)
@@ -123,7 +128,8 @@ def compare(trees: Trees, kind: str, attempt: int, blocks: int, seconds: float) 
     exact = kind == "one_operation"
     head, scratch = trees.of(kind, attempt), trees.folder / f"scratch-{kind.replace('_', '')}"
     scratch.mkdir(exist_ok=True)
-    settings = Settings((WORKLOAD,), blocks, seconds=seconds, times=not exact, counts=exact)
+    one = Settings((WORKLOAD,), blocks, seconds=seconds, times=not exact, counts=exact)
+    settings = Settings() if kind == "whole" else one
     outcome = Gate(trees.base, head, scratch, settings, lambda line: None, warm=attempt == 0).run()
     if outcome.missing:  # a failure of the study, and nothing that it has found
         raise SystemExit(f"{kind}: {outcome.missing}")
@@ -144,12 +150,12 @@ def report(found: Sequence[dict[str, Any]], header: dict[str, Any]) -> tuple[str
     rows, table, good = {}, [], True
     for kind, wanted in WANTED.items():
         answers = [one["answer"] for one in found if one["kind"] == kind]
-        judged = [answer for answer in answers if answer != "void"]
-        hits = answers.count("fail")
         words, limit = REACH[kind]
+        failing = ("fail", "void") if words == "at most" else ("fail",)
+        hits = sum(answer in failing for answer in answers)
         reached = hits <= limit if words == "at most" else hits >= limit
         good &= len(answers) >= wanted and reached
-        low, high = binomtest(hits, len(judged)).proportion_ci(method="exact") if judged else (0.0, 1.0)
+        low, high = binomtest(hits, len(answers)).proportion_ci(method="exact") if answers else (0.0, 1.0)
         rows[kind] = {
             "tries": len(answers),
             "fail": hits,
@@ -158,7 +164,9 @@ def report(found: Sequence[dict[str, Any]], header: dict[str, Any]) -> tuple[str
         interval = f"{100 * low:.0f} to {100 * high:.0f}%"
         table.append(f"| {WORDS[kind]} | {hits} of {len(answers)} | {interval} | {words} {limit} of {wanted} | "
                      f"{rows[kind]['inconclusive']} | {rows[kind]['void']} |")  # fmt: skip
-    times = [one["seconds"] for one in found if one["kind"] != "one_operation"]
+    times = [one["seconds"] for one in found if one["kind"] not in ("one_operation", "whole")]
+    whole = [one["seconds"] / 60 for one in found if one["kind"] == "whole"]
+    good &= bool(whole) and max(whole) < WHOLE_MINUTES
     hardware = header["hardware"]
     changes = {
         kind: statistics.median(one["change"] for one in found if one["kind"] == kind and one["change"] is not None)
@@ -172,8 +180,10 @@ def report(found: Sequence[dict[str, Any]], header: dict[str, Any]) -> tuple[str
         "| | found | 95% interval | to reach | inconclusive | void |", "|---|--:|--:|--:|--:|--:|", *table, "",
         "Median change that the gate reported: "
         + "; ".join(f"{kind} {100 * change:+.1f}%" for kind, change in changes.items()) + ".", "",
+        *(f"All workloads, the gate's own settings: {one:.1f} minutes, under {WHOLE_MINUTES} asked." for one in whole),
         f"Median time of a comparison: {statistics.median(times) if times else 0:.0f} s. The extra work is "
-        f"{header['counts']} products of 64 x 64 matrices in each step.", "",
+        f"{header['counts']} products of 64 x 64 matrices in each step. A void run counts as a failure of the same "
+        "code: the command ends alike.", "",
     ]  # fmt: skip
     return "\n".join(lines), {**header, "results": rows, "changes": changes}, good
 
@@ -199,11 +209,14 @@ def main() -> int:
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     header = next((line for line in lines if "hardware" in line), None)
     found = [line for line in lines if "kind" in line]
+    commit, changed = describe(ROOT)
+    if header is not None and (header["commit"], header["hardware"]) != (commit, fingerprint()):
+        raise SystemExit(f"{log} is of another commit or machine; --fresh forgets it, --out keeps both")
     with tempfile.TemporaryDirectory(prefix="sota-bench-study-") as folder:
         trees = Trees(Path(folder), header["counts"] if header else {})
         if header is None:
-            header = {"hardware": fingerprint(), "blocks": options.blocks, "seconds": options.seconds,
-                      "counts": trees.counts}  # fmt: skip
+            header = {"commit": commit, "changed": changed, "hardware": fingerprint(), "counts": trees.counts,
+                      "blocks": options.blocks, "seconds": options.seconds}  # fmt: skip
             with log.open("a") as out:
                 out.write(json.dumps(header) + "\n")
         started: dict[str, int] = {}
@@ -212,7 +225,7 @@ def main() -> int:
             left = [kind for kind, wanted in WANTED.items() if done[kind] < wanted]
             if not left:
                 break
-            kind = min(left, key=lambda name: done[name] / WANTED[name])  # in turn, in proportion
+            kind = min(left, key=lambda name: (name == "whole", done[name] / WANTED[name]))  # in turn, in proportion
             attempt = done[kind] if kind == "one_operation" else started.get(kind, 0)
             one = compare(trees, kind, attempt, header["blocks"], header["seconds"])
             started[kind] = started.get(kind, 0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from sota_bench.plan.plan import Plan
     from sota_bench.plan.stage import Stage
 
-CLASSES, SIDES, TRAIN, VAL = ("bars", "checks", "discs", "dots"), (72, 88), 48, 32
-"""Four classes of 48 training and 32 validation images, 72 x 88 pixels."""
+CLASSES, SIDES, TRAIN, VAL = ("bars", "checks", "discs", "dots"), (72, 88), 32, 32
+"""Four classes of 32 training and 32 validation images, 72 x 88 pixels."""
 
 
 def image(label: int, number: int) -> np.ndarray:
@@ -57,11 +58,8 @@ def folder_of_images(scratch: Path) -> Path:
 def grid_file(scratch: Path, name: str, recipe: str, factors: str = "lr = [0.003]", seeds: str = "[0]") -> Path:
     """A grid on those images, as a file."""
     file = scratch / f"{name}.toml"
-    file.write_text(
-        f'[grid]\nseeds = {seeds}\n[data]\nsource = "folder:{folder_of_images(scratch)}"\n'
-        f"[recipe]\n{recipe}\n[factors]\n{factors}\n",
-        encoding="utf-8",
-    )
+    text = f'[grid]\nseeds = {seeds}\n[data]\nsource = "folder:{folder_of_images(scratch)}"\n'
+    _write(file, f"{text}[recipe]\n{recipe}\n[factors]\n{factors}\n")
     return file
 
 
@@ -92,7 +90,7 @@ class Staged:
         self.device, self._scratch = device, scratch
         kept = scratch / f"{name}-{device.replace(':', '')}.json"
         if not kept.is_file():
-            kept.write_text(json.dumps(self._make(grid_file(scratch, name, recipe), last)), encoding="utf-8")
+            _write(kept, json.dumps(self._make(grid_file(scratch, name, recipe), last)))
         found = json.loads(kept.read_text(encoding="utf-8"))
         self.stage = Stage(**found["stage"])
         self.inputs = {role: Path(place) for role, place in found["inputs"].items()}
@@ -148,6 +146,13 @@ def fake_stage(number: int) -> Stage:
 
     key = hashlib.sha256(f"benchmark {number}".encode()).hexdigest()
     return Stage(key, "train", {"number": number}, {}, f"stage {number}")
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole or not at all: the processes of a tree share its files."""
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
 
 
 def _into_place(making: Path, folder: Path) -> None:

@@ -224,7 +224,7 @@ def control(scratch: Path, device: str) -> Run:
             (long * 1.5).sum()
         sum(number * number for number in range(40_000))
 
-    return repeat(work, 8)
+    return repeat(work, 3)
 
 
 WORKLOADS: dict[str, Workload] = {"control": Workload(control, "control", control=True)}

@@ -67,7 +67,7 @@ def command() -> None:
     type=click.Choice(["fail", "pass"]),
     default="fail",
     show_default=True,
-    help="What it means for the exit code if the machine was too disturbed to judge.",
+    help="The exit code if nothing can be said: a disturbed machine, or no counts of this software to compare with.",
 )
 @click.option("--summary", type=click.Path(path_type=Path), help="Also append the table to this file, as Markdown.")
 def gate(

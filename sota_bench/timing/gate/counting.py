@@ -9,7 +9,7 @@ from typing import Any
 
 from sota_bench.timing.gate import counts as exact
 from sota_bench.timing.gate.outcome import SUITE, Outcome, Settings, Tell, matches
-from sota_bench.timing.gate.process import MeasuringFailed, Place, Together
+from sota_bench.timing.gate.process import Measuring, Place, Together, one_by_one
 from sota_bench.timing.gate.tree import Tree
 
 
@@ -26,10 +26,9 @@ def against_file(head: Tree, scratch: Path, settings: Settings, tell: Tell, suit
         outcome.counted = sorted(known.keys() & counted.keys())
         outcome.differences = exact.differences(known, counted)
     else:
-        outcome.counted = sorted(counted)
-        outcome.notes.append(
-            f"There are no committed counts for {exact.key(settings.device)}, so nothing was compared; "
-            "--write-counts adds them."
+        outcome.void = (
+            f"There are no committed counts for {exact.key(settings.device)}, so nothing was compared: --write-counts "
+            "adds them, and --base compares with a revision instead"
         )
     outcome.seconds = time.monotonic() - began
     return outcome
@@ -52,15 +51,11 @@ def count_tree(
 
 def count(start: Callable[[], Together], names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """The counts of workloads, and why some could not be counted."""
-    found, failed, running = dict[str, dict[str, Any]](), dict[str, str](), start()
-    for name in names:
-        (process,) = running.processes
-        try:
-            found[name] = process.ask("count", name=name)["counts"]
-            process.ask("forget", name=name)
-        except MeasuringFailed as error:
-            failed[name] = str(error)
-            running.close()
-            running = start()
-    running.close()
+    found: dict[str, dict[str, Any]] = {}
+
+    def once(process: Measuring, name: str) -> None:
+        found[name] = process.ask("count", name=name)["counts"]
+        process.ask("forget", name=name)
+
+    failed = one_by_one(start, names, once)
     return found, failed

@@ -13,7 +13,7 @@ from sota_bench.timing.gate import counts as exact
 from sota_bench.timing.gate.counting import count
 from sota_bench.timing.gate.decide import Stage, alpha_of, control_moved, half_log_ratio, judge, order_of
 from sota_bench.timing.gate.outcome import SUITE, Outcome, Settings, Tell, matches
-from sota_bench.timing.gate.process import Measuring, MeasuringFailed, Place, Together
+from sota_bench.timing.gate.process import Measuring, MeasuringFailed, Place, Together, one_by_one
 from sota_bench.timing.gate.tree import Tree
 
 VISITS = 6
@@ -27,6 +27,15 @@ class Workload:
     control: bool
     timed: bool
     counts: str
+
+    def lost(self, now: Workload) -> str:
+        """What it was used for and is no longer, in words; "" for nothing."""
+        lost = {
+            "was timed": self.timed and not self.control and (now.control or not now.timed),
+            "was counted": bool(self.counts) and not now.counts,
+            "was a control": self.control and not now.control,
+        }
+        return " and ".join(words for words, is_so in lost.items() if is_so)
 
 
 class Gate:
@@ -67,7 +76,7 @@ class Gate:
     def _start(self, sides: str, own_suite: bool = False) -> Together:
         """A process for each side, in that order."""
         suite = self.trees[sides if own_suite else "B"].folder / self.suite
-        # Paths of the same length for both sides: what lies on the stack follows from them.
+        # Paths of the same length for both sides, so that nothing that is made of them differs in size.
         places = [Place(self.trees[s].folder, self.scratch / f"work-{s}", self.scratch / f"log-{s}") for s in sides]
         return Together(places, suite, self.settings.device, self._preload)
 
@@ -78,17 +87,21 @@ class Gate:
             suite = head.ask("list")
         self._preload = suite["preload"]
         known = {name: Workload(**about) for name, about in suite["workloads"].items()}
-        before = self._base_names()
+        before = self._base_workloads()
         names = [name for name, one in known.items() if one.control or matches(name, asked)]
         gone = [name for name in before if name not in known and matches(name, asked)]
         if asked and not [name for name in [*names, *gone] if name not in known or not known[name].control]:
             raise UserError("--only", "", f"{','.join(asked)!r} matches no workload", f"there are {', '.join(known)}")
         for name in gone:
             self._miss(name, "the base has it and the head does not: renamed or removed?")
+        for name in [name for name in names if name in before]:
+            if lost := before[name].lost(known[name]):
+                self._miss(name, f"in the base it {lost}, and in the head no longer")
         self.outcome.new = [name for name in names if name not in before and not known[name].control]
         if settings.times and not any(known[name].control for name in names):
             self.outcome.notes.append("The suite has no control workload: a disturbed machine cannot be recognized.")
-        wanted = [n for n in names if (known[n].timed and settings.times) or (known[n].counts and settings.counts)]
+        used = [n for n in names if (known[n].timed and settings.times) or (known[n].counts and settings.counts)]
+        wanted = [name for name in used if name not in self._dropped]
         if self._must_warm:
             self.tell(f"running {len(wanted)} workloads once in {self.outcome.base} and in {self.outcome.head}")
         ready = {side: self._warm(side, {name: known[name] for name in wanted}) for side in self.trees}
@@ -101,7 +114,7 @@ class Gate:
         fails = {name for failed in ready.values() for name in failed}
         return {name: known[name] for name in wanted if name not in fails}
 
-    def _base_names(self) -> list[str]:
+    def _base_workloads(self) -> dict[str, Workload]:
         texts = [suite_text(tree.folder / self.suite) for tree in self.trees.values()]
         if texts[0] and texts[0] != texts[1]:
             self.outcome.notes.append("The workloads differ between the revisions: the head's measured both.")
@@ -109,13 +122,13 @@ class Gate:
             self.outcome.notes.append(
                 "The base has no suite: every workload is new, and measured in both all the same."
             )
-            return []
+            return {}
         with self._start("A", own_suite=True) as (base,):
             try:
-                return list(base.ask("list")["workloads"])
+                return {name: Workload(**about) for name, about in base.ask("list")["workloads"].items()}
             except MeasuringFailed as error:
                 self.outcome.notes.append(f"The base's own suite cannot be read ({error}).")
-                return []
+                return {}
 
     def _miss(self, name: str, why: str) -> None:
         self._dropped.add(name)
@@ -132,18 +145,13 @@ class Gate:
         """
         if not (self.settings.times and self._must_warm):
             return {}
-        failed, running = dict[str, str](), self._start(side)
-        for name in [name for name, one in workloads.items() if one.timed]:
-            (process,) = running.processes
-            try:
-                process.ask("time", name=name, seconds=0.0)
-                process.ask("forget", name=name)
-            except MeasuringFailed as error:
-                failed[name] = str(error)
-                running.close()
-                running = self._start(side)
-        running.close()
-        return failed
+
+        def once(process: Measuring, name: str) -> None:
+            process.ask("time", name=name, seconds=0.0)
+            process.ask("forget", name=name)
+
+        timed = [name for name, one in workloads.items() if one.timed]
+        return one_by_one(lambda: self._start(side), timed, once)
 
     def _compare_counts(self, names: Sequence[str]) -> None:
         found = {}
@@ -203,7 +211,10 @@ class Gate:
             self.tell(f"{', '.join(moved)} moved, which no change can cause")
             if self._spent():
                 break
-        self.outcome.void = f"{', '.join(moved)} differs between the revisions, which no change to them can cause"
+        self.outcome.void = (
+            f"{', '.join(moved)} differs between the revisions, which no change to them can cause: the machine was too "
+            "disturbed to judge, and nothing is said about times; measure again"
+        )
         return None
 
     def _spent(self) -> bool:
@@ -226,7 +237,7 @@ class Gate:
     def _block(self, order: str, names: Sequence[str]) -> dict[str, list[float]]:
         """Seconds of each workload in the four processes of a block.
 
-        The processes are started together, so that they import at the same time; each of them is timed alone.
+        They get ready at the same time, and each of them is timed alone.
         """
         found: dict[str, list[float]] = {}
         with self._start(order) as processes:

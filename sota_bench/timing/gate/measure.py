@@ -114,7 +114,7 @@ def _waiter(device: str) -> Callable[[], None]:
         return lambda: None
     import torch
 
-    return lambda: torch.cuda.synchronize()
+    return lambda: torch.cuda.synchronize(device)
 
 
 def operations_of(run: Run) -> dict[str, Any]:
@@ -241,16 +241,8 @@ def answer(suite: Suite, request: dict[str, Any]) -> dict[str, Any]:
         case "forget":
             suite.forget(name)
             return {}
-        case "origin":
-            return {"origin": _origin(request["package"])}
         case other:
             raise ValueError(f"no request {other!r}")
-
-
-def _origin(package: str) -> str:
-    """Where a package comes from, without importing it; "" where there is none."""
-    spec = importlib.util.find_spec(package)
-    return str(spec.origin or "") if spec is not None else ""
 
 
 def serve(job: dict[str, Any]) -> None:

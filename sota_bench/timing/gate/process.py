@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,27 @@ class Together:
             with suppress(ProcessLookupError):
                 os.killpg(self._parent.pid, signal.SIGKILL)
             self._parent.wait()
+
+
+def one_by_one(
+    start: Callable[[], Together], names: Sequence[str], work: Callable[[Measuring, str], None]
+) -> dict[str, str]:
+    """Does the same with every workload in one process, and in a fresh one after a failure.
+
+    Returns:
+        Workload -> why it fails.
+    """
+    failed, left = dict[str, str](), list(names)
+    while left:
+        with start() as (process,):
+            while left:
+                name = left.pop(0)
+                try:
+                    work(process, name)
+                except MeasuringFailed as error:
+                    failed[name] = str(error)
+                    break
+    return failed
 
 
 class Measuring:

@@ -13,7 +13,7 @@ HEADS = {
     "pass": "passes",
     "inconclusive": "is inconclusive, which is no failure",
     "fail": "fails",
-    "void": "is void: the machine was too disturbed to judge",
+    "void": "is void",
 }
 
 
@@ -28,7 +28,7 @@ def markdown(outcome: Outcome) -> str:
     if outcome.failures:
         lines += [*(f"- **{line}**" for line in outcome.failures), ""]
     if outcome.void:
-        lines += [f"- {outcome.void}. Nothing is said about times; measure again.", ""]
+        lines += [f"- {outcome.void}.", ""]
     if outcome.verdicts:
         lines += [
             "| | workload | change | 90% interval | visible | blocks | |", "|---|---|--:|--:|--:|--:|---|",

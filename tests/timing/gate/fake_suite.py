@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ class Workload:
             raise ValueError(f"{self.name} is broken")
         if seconds == "dies":
             raise SystemExit(7)
+        if seconds == "hangs":
+            (scratch / "hangs").write_text(str(os.getpid()))
+            time.sleep(600)
 
         def run(lap: Callable[[], None]) -> None:
             lap()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sota_bench.cli import main
@@ -66,6 +72,20 @@ def test_a_renamed_workload_fails_unless_it_is_accepted(project: Project, gated:
     code, found = gated(base, head)
     assert code == 3 and list(found["missing"]) == ["beta"] and found["new"] == ["gamma"]
     assert gated(base, head, "--accept", "beta")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "now", ["control=name == 'control', timed=name != 'beta'", "control=name in ('control', 'beta')"]
+)
+def test_a_workload_that_is_no_longer_timed_fails(project: Project, gated: Gated, now: str) -> None:
+    def untimed(text: str) -> str:
+        return text.replace(
+            'control=name == "control"', now if "control" in now else f'control=name == "control", {now}'
+        )
+
+    code, found = gated(project("base"), project("head", suite=untimed, beta=9.0))
+    assert code == 3 and list(found["missing"]) == ["beta"] and "it was timed" in found["missing"]["beta"]
+    assert [one["workload"] for one in found["times"]] == ["alpha"] and "control" in found["control"]
 
 
 def test_no_workload_at_all_fails(project: Project, gated: Gated) -> None:
@@ -153,3 +173,23 @@ def test_a_record_is_added_and_compared(
     assert [(step["index"], round(step["change"], 3)) for step in rows[0]["steps"]] == [(3, 0.5)]
     page = (folder / "timing-history" / "timing.html").read_text(encoding="utf-8")
     assert "+50.0%" in page and page.count("<svg") == 2 and "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_an_interrupted_gate_leaves_no_process(project: Project, tmp_path: Path) -> None:
+    base, head = project("base"), project("head", alpha="hangs")
+    command = [sys.executable, "-m", "sota_bench", "timing", "gate", "--base", str(base), "--head", str(head)]
+    gate = subprocess.Popen(command, cwd=head, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)})
+    hung = wait_for(lambda: next(iter(tmp_path.glob("*/work-B/hangs")), None))
+    assert hung is not None
+    measuring = int(hung.read_text())
+    gate.send_signal(signal.SIGINT)
+    gate.communicate(timeout=30)
+    assert gate.returncode == 130
+    assert wait_for(lambda: not psutil.pid_exists(measuring)), "the measuring process is still there"
+
+
+def wait_for(found: Callable[[], Any], seconds: float = 30.0) -> Any:
+    until = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return value

@@ -1,13 +1,16 @@
-"""The one exception for everything that a user can cause and mend, and how to tell that memory ran out."""
+"""The one exception for everything that a user can cause and mend, and how to tell that memory or a disk ran out."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 MOST_CHARACTERS = 600
 """Of a problem; a longer one is no line that a person reads."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UserError(Exception):
@@ -56,6 +59,16 @@ def ran_out_of_memory(error: BaseException) -> bool:
         return True
     phrases = ("can't allocate memory", "out of memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether a disk had no room: for this, or for what it was raised for; safetensors says so in its text alone."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return True
+    if type(error).__name__ == "SafetensorError" and any(f"(os error {number})" in str(error) for number in _NO_ROOM):
+        return True
+    earlier = error.__cause__ or error.__context__
+    return earlier is not None and disk_is_full(earlier)
 
 
 def _printable(line: str) -> str:

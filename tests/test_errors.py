@@ -1,10 +1,12 @@
-"""Mistakes are one line, whatever is quoted in them; memory that ran out is known in all its forms."""
+"""Mistakes are one line, whatever is quoted in them; memory and disks that ran out are known in all their forms."""
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from sota_bench.errors import UserError, ran_out_of_memory
+from sota_bench.errors import UserError, disk_is_full, ran_out_of_memory
 
 
 def test_a_problem_that_quotes_a_file_is_shortened_in_the_middle() -> None:
@@ -35,3 +37,15 @@ def test_torchs_own_error_is_known() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert ran_out_of_memory(caught.value)
+
+
+def test_a_disk_that_is_full() -> None:
+    from safetensors import SafetensorError
+
+    full = OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert disk_is_full(full) and not disk_is_full(OSError(errno.EACCES, "Permission denied"))
+    assert disk_is_full(SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"))
+    assert not disk_is_full(SafetensorError("Error while deserializing header: header too large"))
+    wrapped = UserError("cache", "", "cannot be written", "free some space")
+    wrapped.__cause__ = full
+    assert disk_is_full(wrapped)

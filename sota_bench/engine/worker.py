@@ -6,7 +6,6 @@ that stage's log file. The process ends by itself, children included, as soon as
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import queue
@@ -26,7 +25,7 @@ from filelock import FileLock, Timeout
 from sota_bench.ahead import import_ahead
 from sota_bench.engine import messages
 from sota_bench.engine.messages import Outcome, Progress, RunStage, Stopped, WorkerSettings
-from sota_bench.errors import UserError, ran_out_of_memory
+from sota_bench.errors import UserError, disk_is_full, ran_out_of_memory
 from sota_bench.orphans import end_with_parent
 from sota_bench.store import artifacts, files
 
@@ -52,7 +51,7 @@ def classify(error: BaseException) -> tuple[str, str]:
     """
     text = " ".join(str(error).split())
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error):
         return "disk full", line
     if isinstance(error, FloatingPointError | messages.Diverged):
         return "diverged", text or line
@@ -126,7 +125,8 @@ class Worker:
         except Timeout:
             return messages.StageError("error", "its workspace is in use by another process", "")
         except BaseException as error:
-            traceback.print_exc()
+            with suppress(OSError):  # the log may lie on a disk that is full
+                traceback.print_exc()
             return messages.StageError(*classify(error), traceback.format_exc())
         finally:
             with suppress(OSError, ValueError):

@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
+from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 
 PRELOAD = ("wave", "no_such_module")
@@ -126,6 +127,11 @@ def misbehave(does: str, progress: Callable[[Progress], None]) -> None:
                     continue
         case "full":
             raise OSError(28, "No space left on device")
+        case "full cache":
+            try:
+                raise OSError(28, "No space left on device")
+            except OSError:
+                raise UserError("store", "", "the cache cannot be written", "free some space") from None
         case other:
             raise AssertionError(other)
 
@@ -135,6 +141,17 @@ def execute_nan(
 ) -> Outcome:
     """Returns what is not a number."""
     return Outcome({"curve": [1.0, float("nan")]}, {}, 0.0)
+
+
+def execute_tensors(
+    stage: Stage, inputs: Mapping[str, Path], workspace: Path, device: str, progress: Callable[[Progress], None]
+) -> Outcome:
+    """Writes 8 MB of tensors as real stages do."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    save_file({"weights": np.zeros(2**20)}, workspace / "weights.safetensors")
+    return Outcome({}, {}, 0.0)
 
 
 def execute_pickle(

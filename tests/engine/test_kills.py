@@ -260,6 +260,14 @@ def test_a_disk_that_is_really_full_is_one_line_and_nothing_is_lost(small_disk: 
     check_values(store, [first, large])
 
 
+def test_tensors_that_do_not_fit_the_disk_are_nobodys_failure(small_disk: Path) -> None:
+    store = Store(small_disk / "store")
+    stage = make("tensors")
+    with pytest.raises(UserError, match="the disk is full"):
+        Run(store, [stage], execute="fake_stages:execute_tensors")
+    assert store.rows()[stage.key].status == "interrupted"
+
+
 def test_a_disk_that_is_read_only_is_one_line(small_disk: Path) -> None:
     store = Store(small_disk / "store")
     stage = make("a")

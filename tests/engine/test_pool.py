@@ -261,10 +261,11 @@ def test_a_limit_that_cannot_be_kept_is_said_once(store: Store) -> None:
     assert sum("above --disk-limit" in note.text for note in run.of(events.Note)) == 1
 
 
-def test_a_full_disk_makes_room_and_goes_on(store: Store) -> None:
+@pytest.mark.parametrize("does", ["full", "full cache"])
+def test_a_full_disk_makes_room_and_goes_on(store: Store, does: str) -> None:
     old = make("old", size=2**15)
     Run(store, [old])
-    stages = [make("a", does="full", times=1), make("b")]
+    stages = [make("a", does=does, times=1), make("b")]
     run = Run(store, stages)
     assert run.summary.complete and not store.has_files(old.key) and store.is_done(old.key)
     assert any("the disk is full; removed 2 MB" in note.text for note in run.of(events.Note))

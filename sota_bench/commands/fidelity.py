@@ -125,7 +125,7 @@ def _show(question: Any, answer: Any) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for name in ("setting", "minutes", "saved", "tau", "interval", "clear pairs", "turned", "keeps the order"):
+    for name in ("setting", "minutes", "saved", "tau", "interval", "clear pairs", "kept", "turned", "keeps the order"):
         table.add_column(name, justify="left" if name == "setting" else "right")
     for row in answer.rows:
         found = row.agreement
@@ -133,7 +133,7 @@ def _show(question: Any, answer: Any) -> None:
         tau = "" if found.tau is None else f"{found.tau:+.2f}"
         table.add_row(
             row.setting.text, f"{row.minutes:.2f}", f"{row.saved_minutes:.2f}", tau, between, str(found.clear),
-            str(found.reversed), "yes" if found.keeps_order else "no",
+            str(found.kept), str(found.reversed), found.word,
         )  # fmt: skip
     Console().print(table)
     click.echo(answer.sentence())

@@ -17,7 +17,8 @@ METHOD = (
     "counts every pair that the seeds cannot order at both settings first against it and then for it; the sign of a "
     "pair comes from a 99% t interval of its difference, with the residual variance of all cells. In simulated grids "
     "with 3 seeds it covers the true agreement at least 95 times in 100, where intervals from resampled seeds do not.",
-    "A setting keeps the order if it turns no pair of cells that the largest setting can order.",
+    "A setting keeps the order if it orders every pair of cells that the largest setting can order in the same way, "
+    "beyond its own seeds' noise. If it turns none of them and cannot order all, it is undecided.",
 )
 
 
@@ -64,6 +65,7 @@ def _table(answer: Any) -> Table:
         "Low#",
         "High#",
         "Clear pairs#",
+        "Kept#",
         "Turned#",
         "Keeps the order",
     ]
@@ -77,8 +79,9 @@ def _table(answer: Any) -> Table:
                 number(row.saved_minutes, 3),
                 *(number(value, 2) for value in (found.tau, found.low, found.high)),
                 str(found.clear),
+                str(found.kept),
                 str(found.reversed),
-                "yes" if found.keeps_order else "no",
+                found.word,
             ]
         )
     return Table("Settings, the largest first", columns, rows)

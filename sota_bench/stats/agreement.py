@@ -23,7 +23,8 @@ class Agreement:
             it; None for one seed.
         cells: how many.
         clear: pairs that the reference orders beyond its seeds' noise.
-        reversed: how many of those the other setting puts the other way round.
+        kept: how many of those the other setting orders the same way, beyond its own seeds' noise.
+        reversed: how many of those it orders the other way round, beyond that noise.
     """
 
     tau: float | None
@@ -31,12 +32,19 @@ class Agreement:
     high: float | None
     cells: int
     clear: int
+    kept: int
     reversed: int
 
     @property
     def keeps_order(self) -> bool:
-        """Whether every pair that the reference can order has the same order, and there is such a pair."""
-        return self.clear > 0 and self.reversed == 0
+        """Whether the other setting is sure of every pair that the reference can order, and there is such a pair: in a
+        setting where no cell learns, no pair is turned and none is kept."""
+        return self.clear > 0 and self.kept == self.clear
+
+    @property
+    def word(self) -> str:
+        """Whether the order is kept: ``yes``, ``no``, or ``undecided`` where the seeds are too few to say."""
+        return "yes" if self.keeps_order else "no" if self.reversed else "undecided"
 
 
 def agreement(reference: np.ndarray, other: np.ndarray) -> Agreement:
@@ -58,18 +66,16 @@ def agreement(reference: np.ndarray, other: np.ndarray) -> Agreement:
         raise ValueError("a response is missing")
     cells, seeds = reference.shape
     if cells < 2:
-        return Agreement(None, None, None, cells, 0, 0)
+        return Agreement(None, None, None, cells, 0, 0, 0)
     means = [table.mean(axis=1) for table in (reference, other)]
     tau = float(stats.kendalltau(*means).statistic)
-    observed = [_signs(mean, 0.0) for mean in means]
     if seeds < 2:
-        return Agreement(_finite(tau), None, None, cells, 0, 0)
+        return Agreement(_finite(tau), None, None, cells, 0, 0, 0)
     sure = [_signs(mean, _least_difference(table)) for mean, table in zip(means, (reference, other), strict=True)]
     product = sure[0] * sure[1]
     low, high = (float(np.where(product == 0, doubt, product).mean()) for doubt in (-1, 1))
-    clear = sure[0] != 0
-    turned = clear & (observed[1] == -sure[0])
-    return Agreement(_finite(tau), low, high, cells, int(clear.sum()), int(turned.sum()))
+    clear, kept, turned = (int(pairs.sum()) for pairs in (sure[0] != 0, product > 0, product < 0))
+    return Agreement(_finite(tau), low, high, cells, clear, kept, turned)
 
 
 def _finite(value: float) -> float | None:

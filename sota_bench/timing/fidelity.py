@@ -92,6 +92,11 @@ class Fidelity:
                 "to keep the order. More seeds would tell."
             )
         best = self.cheapest
+        if best is None and any(row.agreement.word == "undecided" for row in self.rows[1:]):
+            return (
+                f"Undecided: no cheaper setting is seen to keep {clear} that {trusted} can order in the same order, "
+                "and not every one is seen to turn a pair. More seeds would tell."
+            )
         if best is None:
             return f"No cheaper setting keeps {clear} that {trusted} can order in the same order."
         return (

@@ -48,6 +48,21 @@ def test_where_seeds_order_nothing_nothing_is_claimed() -> None:
     assert not agreement(np.ones((3, 3)), np.ones((3, 3))).keeps_order
 
 
+def test_a_setting_where_no_cell_learns_turns_nothing_and_keeps_nothing() -> None:
+    reference = table(np.array([1.0, 2.0, 3.0]), 0.01, 3, np.random.default_rng(3))
+    found = agreement(reference, np.full((3, 3), 10.0))
+    assert (found.clear, found.kept, found.reversed, found.keeps_order, found.word) == (3, 0, 0, False, "undecided")
+
+
+@pytest.mark.parametrize("cells", [2, 4])
+def test_noise_is_not_taken_for_an_order(cells: int) -> None:
+    rng = np.random.default_rng(4)
+    reference = table(np.where(np.arange(cells) == 0, 9.0, 0.0), 0.01, 3, rng)
+    tries = [agreement(reference, rng.standard_normal((cells, 3))) for _ in range(400)]
+    assert all(one.clear >= cells - 1 for one in tries)
+    assert np.mean([one.keeps_order for one in tries]) <= 0.02
+
+
 def test_one_seed_gives_no_interval_and_one_cell_no_order() -> None:
     found = agreement(np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]]))
     assert (found.tau, found.low, found.high, found.keeps_order) == (1.0, None, None, False)

@@ -112,6 +112,17 @@ def test_where_no_pair_is_clear_no_setting_is_recommended() -> None:
     assert "More seeds would tell" in answer.sentence() or "No cheaper setting" in answer.sentence()
 
 
+def test_a_setting_at_chance_is_undecided_and_not_recommended() -> None:
+    large, half, tenth = named(1.0, 0.5, 0.1)
+    chance = trials([10, 10, 10], 0.5, noise=0.0)
+    answer = compare([(large, trials([50, 60, 70], 4.0)), (tenth, chance)])
+    assert answer.cheapest is None and answer.rows[1].agreement.word == "undecided"
+    assert answer.sentence().startswith("Undecided: no cheaper setting is seen to keep the 3 pairs")
+    assert ">undecided<" in page("grid", "", answer, [])
+    answer = compare([(large, trials([50, 60, 70], 4.0)), (half, trials([40, 45, 50], 2.0)), (tenth, chance)])
+    assert answer.cheapest is not None and answer.cheapest.setting.value == 0.5
+
+
 def test_cells_without_a_result_everywhere_are_left_out_and_named() -> None:
     large, half = named(1.0, 0.5)
     broken = trials([40, 45, 50], 2.0)

@@ -16,7 +16,7 @@ from sota_bench.timing.gate.outcome import SUITE, Outcome, Settings, Tell, match
 from sota_bench.timing.gate.process import Measuring, MeasuringFailed, Place, Together, one_by_one
 from sota_bench.timing.gate.tree import Tree
 
-VISITS = 6
+VISITS = 4
 """How often each process of a block times a workload, in turns: a disturbance of seconds spoils some of them."""
 
 
@@ -73,12 +73,12 @@ class Gate:
         self.outcome.seconds = time.monotonic() - self._began
         return self.outcome
 
-    def _start(self, sides: str, own_suite: bool = False) -> Together:
+    def _start(self, sides: str, own_suite: bool = False, preload: Sequence[str] = ()) -> Together:
         """A process for each side, in that order."""
         suite = self.trees[sides if own_suite else "B"].folder / self.suite
         # Paths of the same length for both sides, so that nothing that is made of them differs in size.
         places = [Place(self.trees[s].folder, self.scratch / f"work-{s}", self.scratch / f"log-{s}") for s in sides]
-        return Together(places, suite, self.settings.device, self._preload)
+        return Together(places, suite, self.settings.device, preload)
 
     def _workloads(self) -> dict[str, Workload]:
         """The head's workloads that are asked for, once both trees have run them; the others are noted as missing."""
@@ -240,7 +240,7 @@ class Gate:
         They get ready at the same time, and each of them is timed alone.
         """
         found: dict[str, list[float]] = {}
-        with self._start(order) as processes:
+        with self._start(order, preload=self._preload) as processes:
             for name in names:
                 try:
                     found[name] = block_of(processes, name, self.settings.seconds, self.settings.device)

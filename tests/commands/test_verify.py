@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sota_bench import cli
-from sota_bench.plan.stage import StageResult
+from sota_bench.commands.verify import _same_accuracy, _stored
+from sota_bench.plan.stage import Stage, StageResult
 from sota_bench.store import Store
 from sota_bench.store.artifacts import Record, write_record
 
@@ -59,12 +60,46 @@ def test_a_sound_run_is_repeated_and_changes_are_found(
     changed(store, evaluation, {"accuracy": accuracy + 1})
     assert cli.main(["verify", *options, "--retrain", "0"]) == 1
     out = capsys.readouterr().out
-    assert f"accuracy is stored as {accuracy + 1}" in out and "1 problems" in out
+    assert f"accuracy is stored as {accuracy + 1}" in out and "2 problems" in out
     changed(store, evaluation, {"accuracy": accuracy})
+
+    def problems() -> list[str]:
+        cli.main(["verify", *options, "--retrain", "0", "--json"])
+        return json.loads(capsys.readouterr().out)["problems"]
+
+    table = Path("reports/grid/trials.csv")
+    table.write_text(table.read_text().replace(str(accuracy), str(accuracy + 1), 1))
+    (told,) = problems()
+    assert told.startswith(f"{table}: accuracy of ") and told.endswith(f"is {accuracy + 1}, the store has {accuracy}")
+    table.unlink()
 
     file = store.folder(training) / "model.safetensors"
     content = bytearray(file.read_bytes())
     content[-5] ^= 1
     file.write_bytes(content)
-    assert cli.main(["verify", *options, "--retrain", "0"]) == 1
-    assert "its files are not what was written" in capsys.readouterr().out
+    (store.folder(evaluation) / "predictions.safetensors").unlink()
+    assert len(problems()) == 2
+    assert any("model.safetensors does not match its digest" in line for line in problems())
+    assert any("predictions.safetensors cannot be read" in line for line in problems())
+    (store.folder(evaluation) / "result.json").write_text("{}")
+    assert any("result.json cannot be read" in line for line in problems())
+
+
+def test_only_large_files_of_a_training_may_be_absent(tmp_path: Path) -> None:
+    store, stage = Store(tmp_path / "store"), Stage("a" * 64, "train", {}, {}, "train", ("a",))
+    with store.hold("test"):
+        workspace = store.workspace(stage.key)
+        (workspace / "model.safetensors").write_bytes(bytes(2**20))
+        (workspace / "small.npz").write_bytes(bytes(10))
+        store.commit(stage, workspace, {}, {}, 0.0, 1)
+        store.prune((), 0)
+    record = store.record(stage.key)
+    assert not store.has_files(stage.key) and _stored(store, stage, record) == []
+    (store.folder(stage.key) / "small.npz").unlink()
+    assert len(_stored(store, stage, record)) == 1
+
+
+@pytest.mark.parametrize(("accuracy", "same"), [(62.0, True), (57.0, True), (40.0, False)])
+def test_what_is_repeated_on_a_gpu_may_differ_by_its_sampling_error(accuracy: float, same: bool) -> None:
+    old, new = (StageResult({"accuracy": value, "images": 500}, {}, 0.0, 1, {}) for value in (61.0, accuracy))
+    assert _same_accuracy(old, new) == {"accuracy": same}

@@ -75,7 +75,7 @@ def _looks(shelf: Any, name: str, keys: set[str]) -> int:
     """How often the test images have judged other trials of this grid before."""
     looks = 0
     for row in shelf.runs():
-        made = set(json.loads(row["summary"] or "{}").get("keys", {}).values())
+        made = set(row["summary"].get("keys", {}).values())
         looks += row["grid"] == name and bool(made) and made & keys != keys
     return looks
 
@@ -111,6 +111,8 @@ def _pair(question: Any, trials: Any, cell: str | None, place: Path) -> tuple[st
         if all(found.levels[name] == levels[0] for name, levels in question.factors.items())
     ]  # fmt: skip
     done = trials[trials["status"] == "done"]
+    if baselines:  # accuracies on other images do not compare
+        done = done[done["judged_on"].isin(done.loc[done["cell"] == baselines[0], "judged_on"])]
     whole = done.groupby("cell").filter(lambda rows: len(rows) == len(question.seeds))
     means = whole.groupby("cell")["accuracy"].mean()
     if not baselines or baselines[0] not in means.index:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
@@ -73,7 +72,7 @@ def execute(
     selected: set[str] | None = None,
     prediction: Prediction | None = None,
     name: str = "",
-    alone: Mapping[str, float] | None = None,
+    alone: Prediction | None = None,
 ) -> Execution:
     """Runs what is missing of a plan. The store is held by the caller.
 
@@ -84,7 +83,7 @@ def execute(
         selected: ids of the trials to run; all by default.
         prediction: what it will take, for the time left and the record.
         name: under which the ledger remembers the run; the grid's by default.
-        alone: minutes by trial as measured with nothing else running, for the record.
+        alone: what each trial takes as measured with nothing else running, for the record.
     """
     from sota_bench.engine.pool import run_stages
     from sota_bench.engine.progress import ProgressView
@@ -104,6 +103,7 @@ def execute(
     reasons = Reasons(shelf.rows(), is_done, has_files)
     why = {key: reasons.why(stage, missing) for key, stage in plan.stages.items()}
     run = shelf.begin_run(name or grid.name, str(grid.out), command_line())
+    earlier = _earlier_parts(shelf, name or grid.name, set(plan.stages))
     again = [key for key in shelf.failed() if key in plan.stages] if options.retry else []
     predicted = prediction.stage_s if prediction else None
     with ProgressView(stages, grid.out / "run.log", predicted=predicted, workers=options.workers) as view:
@@ -121,7 +121,7 @@ def execute(
             on_event=view,
         )
     spent = {"measured": (time.monotonic() - started) / 60, "predicted": prediction.run_minutes if prediction else None}
-    parts = [*_earlier_parts(shelf, name or grid.name, set(plan.stages)), *([spent] if missing else [])]
+    parts = [*earlier, *([spent] if missing else [])]
     about = {
         "parts": parts,
         "run_minutes": _total(parts, "measured"),
@@ -134,7 +134,8 @@ def execute(
         **record(plan),
         "predicted_minutes": prediction.trial_minutes if prediction else {},
         "predicted_run_minutes": _total(parts, "predicted"),
-        "minutes_alone": dict(alone or {}),
+        "minutes_alone": alone.trial_minutes if alone else {},
+        "cpu_wait_alone": alone.cpu_wait if alone else None,
     }
     shelf.end_run(run, about)
     return Execution(run, about, summary.interrupted, len(summary.failed) + len(summary.blocked))
@@ -151,9 +152,8 @@ def _earlier_parts(shelf: Store, name: str, keys: set[str]) -> list[dict[str, An
     """Minutes of the earlier commands that trained a part of this plan: a run that was interrupted or extended is their
     sum, and one that is answered from the store took what it took then."""
     for row in reversed(shelf.runs()):
-        summary = json.loads(row["summary"] or "{}")
-        if row["grid"] == name and keys.intersection(summary.get("keys", {}).values()):
-            return list(summary.get("parts", []))
+        if row["grid"] == name and keys.intersection(row["summary"].get("keys", {}).values()):
+            return list(row["summary"].get("parts", []))
     return []
 
 
@@ -171,9 +171,8 @@ def confirmed_name(grid: str) -> str:
 def recorded_runs(shelf: Store, name: str) -> Iterator[dict[str, Any]]:
     """What the runs of that name recorded about themselves, the last one first."""
     for row in reversed(shelf.runs()):
-        summary: dict[str, Any] = json.loads(row["summary"] or "{}")
-        if row["grid"] == name and summary:
-            yield {**summary, "started": row["started"]}
+        if row["grid"] == name and row["summary"]:
+            yield {**row["summary"], "started": row["started"]}
 
 
 def with_confirmation(shelf: Store, name: str, about: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def stored_run(question: Any, file: Path, machine: Any) -> tuple[Any, dict[str, 
                 break
     else:
         plan, about = make_plan(question, machine)[0], {}
+    for line in shelf.take_notes():
+        click.echo(line, err=True)
     collector = Collector(plan, shelf, reused=frozenset(about.get("reused", ())), why=about.get("why", {}))
     if not collector.results:
         raise UserError(str(file), "", f"{machine.store} holds no result of it", "start with run")

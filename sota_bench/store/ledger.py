@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -223,12 +224,14 @@ class Ledger:
         return int(cursor.lastrowid or 0)
 
     def end_run(self, run: int, ended: str, summary: Mapping[str, Any]) -> None:
-        """Enter how a run ended."""
-        self.db.execute("UPDATE runs SET ended = ?, summary = ? WHERE id = ?", (ended, json.dumps(summary), run))
+        """Enter how a run ended; its summary stands behind its digest, since nothing else holds what it says."""
+        text = json.dumps(summary)
+        self.db.execute("UPDATE runs SET ended = ?, summary = ? WHERE id = ?", (ended, f"{_digest(text)} {text}", run))
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run, oldest first."""
-        return [dict(row) for row in self.db.execute("SELECT * FROM runs ORDER BY id")]
+        """Every run, oldest first; ``summary`` is None where it is not what was written."""
+        rows = self.db.execute("SELECT * FROM runs ORDER BY id")
+        return [{**dict(row), "summary": _summary(row["summary"])} for row in rows]
 
 
 def _identity(of: Stage | Record) -> dict[str, Any]:
@@ -239,6 +242,18 @@ def _identity(of: Stage | Record) -> dict[str, Any]:
         "params": json.dumps(dict(of.params)),
         "parents": json.dumps(dict(of.parents)),
     }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _summary(written: Any) -> dict[str, Any] | None:
+    """What a run recorded about itself: nothing before its end, None where it is damaged."""
+    if written == "{}":
+        return {}
+    digest, _, text = str(written).partition(" ")
+    return json.loads(text) if _digest(text) == digest else None
 
 
 def _row(row: sqlite3.Row) -> StageRow:

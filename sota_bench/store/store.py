@@ -103,7 +103,7 @@ class Store:
         )
 
     def take_notes(self) -> list[str]:
-        """Lines about repairs since the last call, for people."""
+        """Lines about repairs and damage since the last call, for people."""
         notes = list(self._notes)
         self._notes.clear()
         return notes
@@ -197,8 +197,13 @@ class Store:
         return self.rows().get(key) if not self.is_held else self._index.read(lambda ledger: ledger.row(key))
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run of this store, oldest first."""
-        return self._index.read(lambda ledger: ledger.runs())
+        """Every run of this store whose record is sound, oldest first."""
+        runs = self._index.read(lambda ledger: ledger.runs())
+        for run in runs:
+            line = f"what the run of {run['started']} recorded about itself is damaged; it is left out"
+            if run["summary"] is None and line not in self._notes:
+                self._notes.append(line)
+        return [run for run in runs if run["summary"] is not None]
 
     def failed(self) -> dict[str, StageRow]:
         """Stages whose last run failed by themselves (not those blocked by another), by key."""

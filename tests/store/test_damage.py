@@ -181,6 +181,24 @@ def test_flipped_bits_in_the_ledger_never_stop_a_run(store: Store) -> None:
         assert store.result(MADE.key).values == VALUES
 
 
+@pytest.mark.parametrize("written", ["flipped", "{", "", b"text"])
+def test_a_run_whose_record_is_damaged_is_left_out(store: Store, written: str | bytes) -> None:
+    with store.hold("test"):
+        for accuracy in (50, 60):
+            store.end_run(store.begin_run("quick", "out", "run"), {"accuracy": accuracy})
+        store.begin_run("quick", "out", "run")
+    db = sqlite3.connect(store.root / "ledger.sqlite")
+    if written == "flipped":
+        (text,) = db.execute("SELECT summary FROM runs WHERE id = 1").fetchone()
+        written = text.replace("50", "51")
+    db.execute("UPDATE runs SET summary = ? WHERE id = 1", (written,))
+    db.commit()
+    db.close()
+    assert [run["summary"] for run in store.runs()] == [{"accuracy": 60}, {}]
+    (note,) = store.take_notes()
+    assert "damaged; it is left out" in note
+
+
 def test_a_ledger_of_a_newer_version_is_refused_in_one_line(store: Store) -> None:
     db = sqlite3.connect(store.root / "ledger.sqlite")
     (application,) = db.execute("PRAGMA application_id").fetchone()

@@ -130,16 +130,36 @@ def show(console: Console, plan: Plan, prediction: Prediction | None, misses: li
         line(f"  ... and {len(misses) - SHOWN} more (--json shows them)")
 
 
-def iteration_minutes(trials: Any, column: str = "minutes") -> float | None:
+def iteration_minutes(trials: Any, alone: bool = False) -> float | None:
     """The iteration that counts for the goal: the slowest cell, each cell by the median over its seeds.
 
     Args:
         trials: the table of trials; only finished ones count.
-        column: with the minutes.
+        alone: whether minutes with nothing else running count; the run's own where those could not be measured.
     """
     done = trials[trials["status"] == "done"]
-    cells = done.groupby("cell")[column].median().dropna()
+    minutes = done["minutes_alone"].fillna(done["minutes"]) if alone else done["minutes"]
+    cells = minutes.groupby(done["cell"]).median()
     return float(cells.max()) if len(cells) else None
+
+
+def alone_lines(trials: Any, alone: Prediction | None) -> list[str]:
+    """How far the minutes with nothing else running can be believed.
+
+    Args:
+        trials: the table of trials.
+        alone: what was measured, or None where nothing could be.
+    """
+    lines = []
+    if alone is not None:
+        waited = f"{100 * alone.cpu_wait:.0f}% of the time"
+        lines.append(f"minutes alone: measured anew; other work held the processors {waited}")
+    lost = trials[(trials["status"] == "done") & trials["minutes_alone"].isna()]
+    if cells := sorted(set(lost["cell"])):
+        lines.append(
+            f"minutes alone: not measured for {', '.join(cells)}, whose minutes in this run count for the goal"
+        )
+    return lines
 
 
 def _minutes(value: float) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
 from sota_bench.engine.crew import workers_stay
 from sota_bench.engine.messages import WorkerSettings
+
+if TYPE_CHECKING:
+    from sota_bench.timing.predict import Prediction
 
 REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
 """What the report takes longest to import; it is imported while images are decoded: no training is disturbed by it."""
@@ -43,7 +46,7 @@ REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
 )
 @click.option("--memory-limit", help="End a stage whose process takes more memory than this, such as 8GB.")
 @click.option("--no-calibrate", is_flag=True, help="Do not measure a few steps first to predict the minutes.")
-@click.option("--exclusive-timing", is_flag=True, help="Also measure each combination with nothing else running.")
+@click.option("--exclusive-timing", is_flag=True, help="Also measure each combination anew, with nothing else running.")
 @click.option("--enforce-goal", is_flag=True, help="End with exit code 3 when the slowest cell misses the goal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
@@ -90,7 +93,7 @@ def command(
         prediction = forecasting.forecast(
             plan, count, shelf, lambda found: not no_calibrate and found.is_cheap(plan, count)
         )
-        alone = _alone(question, machine, shelf) if exclusive_timing else {}
+        alone = _alone(question, machine, shelf, only) if exclusive_timing else None
         calibrated = time.monotonic()
         import_ahead(REPORT_LIBRARIES)
         done = execute(plan, shelf, options, selected, prediction, alone=alone)
@@ -105,28 +108,31 @@ def command(
         tables = collector.tables(with_confirmation(shelf, question.name, done.about))
         analysis = write(question.out, tables, figures_file(store, question.name))
     lines = summary_lines(tables, analysis)
-    spent = forecasting.iteration_minutes(tables.trials, "minutes_alone" if exclusive_timing else "minutes")
+    asked = tables.trials if selected is None else tables.trials[tables.trials["trial"].isin(selected)]
+    if exclusive_timing:
+        lines += forecasting.alone_lines(asked, alone)
+    spent = forecasting.iteration_minutes(asked, alone=exclusive_timing)
     missed = enforce_goal and goal is not None and spent is not None and spent > goal
     if missed:
         lines.append(f"the goal of {goal:g} minutes is missed: the slowest cell takes {spent:.2f}")
     spans = {"calibrate": calibrated - planned, "run the stages": ran - calibrated}
     lines.append(_took(time.monotonic() - started, {**spans, "render the report": time.monotonic() - ran}))
     _tell(question.out, lines, tables.run, as_json)
-    asked = tables.trials if selected is None else tables.trials[tables.trials["trial"].isin(selected)]
     wrong = asked["status"].isin(["failed", "blocked"]).any() or done.failed > 0
     return 1 if wrong else 3 if missed else 0
 
 
-def _alone(question: Any, machine: Any, shelf: Any) -> dict[str, float]:
-    """Minutes of each trial from each combination measured with nothing else running: one worker, all cores."""
+def _alone(question: Any, machine: Any, shelf: Any, only: str | None) -> Prediction | None:
+    """What each trial takes, from each combination measured anew with nothing else running: one worker, all cores."""
     from dataclasses import replace
 
     from sota_bench.commands import forecasting
     from sota_bench.plan.make import make_plan
+    from sota_bench.timing.forecast import Forecast
 
-    plan, _ = make_plan(question, replace(machine, workers=1))
-    prediction = forecasting.forecast(plan, 1, shelf, lambda found: True)
-    return prediction.trial_minutes if prediction else {}
+    trials = question.only(only) if only else None
+    plan, _ = make_plan(question, replace(machine, workers=1), trials=trials)
+    return Forecast(shelf, forecasting.say).anew(plan, 1)
 
 
 def _took(seconds: float, parts: dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from sota_bench.plan.plan import Plan
 from sota_bench.plan.stage import Stage
 from sota_bench.plan.why import to_run
 from sota_bench.store import Store
-from sota_bench.timing.calibrate import calibrate, missing, small_stages, startup_of
+from sota_bench.timing.calibrate import calibrate, missing, scratch, small_stages, startup_of
 from sota_bench.timing.calibration import Calibration, Shelf
 from sota_bench.timing.combination import Combinations
 from sota_bench.timing.estimate import Estimates
@@ -45,6 +46,18 @@ class Forecast:
         for reason in dict.fromkeys(failed.values()):
             self.problems.append(f"not calibrated: {reason}")
             self.tell(self.problems[-1])
+
+    def anew(self, plan: Plan, workers: int) -> Prediction | None:
+        """The prediction of a plan from calibrations that are made now and not kept: those in the store may have been
+        made on a busy machine."""
+        folder = scratch(self.shelf.folder)
+        try:
+            fresh = Forecast(self.store, self.tell)
+            fresh.shelf = Shelf(folder)
+            fresh.calibrate(plan, workers)
+            return fresh.predict(plan, workers)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def is_cheap(self, plan: Plan, workers: int) -> bool:
         """Whether measuring what is lacking is a small part of what is left to run."""

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from sota_bench.cli import main
+from sota_bench.timing.forecast import Forecast
 
 GRID = """
 [grid]
@@ -101,6 +102,33 @@ def test_a_missed_goal_is_exit_code_3_and_the_report_is_there(
     assert stages.loc["train", "step_ms_median"] > 0 and stages.loc["train", "first_step_ms"] > 0
     monkeypatch.chdir(folder)
     assert main(["run", "grid.toml", "--enforce-goal", "--set", "grid.minutes_per_iteration=50"]) == 0
+
+
+def test_only_the_trials_that_are_asked_for_are_judged(
+    folder: Path, planned: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["run", "grid.toml"]) == 0
+    trials = pd.read_csv("reports/tiny/trials.csv").sort_values("minutes")
+    goal = f"grid.minutes_per_iteration={trials['minutes'].mean()}"
+    assert main(["run", "grid.toml", "--enforce-goal", "--set", goal]) == 3
+    quickest = f"tta={trials['tta'].iloc[0]}"
+    assert main(["run", "grid.toml", "--enforce-goal", "--set", goal, "--only", quickest]) == 0
+
+
+def test_alone_the_goal_is_judged_on_what_is_measured_anew_or_on_the_run(
+    folder: Path, planned: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    asked = ["run", "grid.toml", "--exclusive-timing", "--enforce-goal", "--set"]
+    assert main([*asked, GOAL]) == 3
+    shown = capsys.readouterr()
+    assert "calibrating" in shown.err and "minutes alone: measured anew; other work held the processors" in shown.out
+    assert pd.read_csv("reports/tiny/trials.csv")["minutes_alone"].gt(0).all()
+    monkeypatch.setattr(Forecast, "anew", lambda *arguments: None)
+    assert main([*asked, GOAL]) == 3
+    assert "not measured for c00, c01, whose minutes in this run count for the goal" in capsys.readouterr().out
+    assert main([*asked, "grid.minutes_per_iteration=50"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
-from sota_bench.timing.calibrate import missing, scratch, startup_of
+from sota_bench.timing.calibrate import missing, scratch, startup_of, wanted
+from sota_bench.timing.calibration import Calibration
 from sota_bench.timing.combination import Combinations
 from sota_bench.timing.forecast import Forecast
 from sota_bench.timing.shrink import LEAST_STEPS, Shrinker
@@ -70,6 +71,21 @@ def test_other_seeds_and_epochs_need_no_new_calibration(
 def test_nothing_is_left_but_the_calibrations(forecast: Forecast) -> None:
     assert {path.suffix for path in forecast.shelf.folder.iterdir()} == {".json"}
     assert not (forecast.store.root / "artifacts").exists()
+
+
+def test_what_is_measured_anew_uses_nothing_that_is_there_and_leaves_it(
+    plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
+    plan = plan_of('resize = "32x2"', "lr = [0.003]", (0,))
+    found = Forecast(Store(tmp_path / "store"))
+    combinations = Combinations(plan, 1)
+    busy = Calibration(1e6, 0.0, 0.0, 1.0, 1.0)
+    for combination in (*wanted(plan, combinations), startup_of(combinations)):
+        found.shelf.put(combination, busy)
+    alone = found.anew(plan, 1)
+    assert alone is not None and 0 < max(alone.trial_minutes.values()) < 5
+    assert {path.suffix for path in found.shelf.folder.iterdir()} == {".json"}
+    assert found.shelf.get(startup_of(combinations)) == busy
 
 
 def test_what_a_killed_calibration_left_is_removed(tmp_path: Path) -> None:

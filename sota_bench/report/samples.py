@@ -37,10 +37,10 @@ def samples_of(plan: Plan, store: Store, results: Mapping[str, StageResult]) -> 
         group: list[Sample] = []
         seen: set[str] = set()
         for level, trial in _context(plan, results, factor).items():
-            for size, strip in _strips(trial, store, results):
+            for size, strip in _strips(plan, trial, store, results):
                 if strip["digest"] not in seen:
                     seen.add(strip["digest"])
-                    group.append(_sample(plan, factor, level, size, strip))
+                    group.append(_sample(factor, level, size, strip))
         if len({sample.level for sample in group}) > 1:
             found += group
     return found
@@ -63,7 +63,9 @@ def _context(plan: Plan, results: Mapping[str, StageResult], factor: str) -> dic
     return contexts[min(contexts, key=rank)] if contexts else {}
 
 
-def _strips(trial: TrialPlan, store: Store, results: Mapping[str, StageResult]) -> list[tuple[int, dict[str, Any]]]:
+def _strips(
+    plan: Plan, trial: TrialPlan, store: Store, results: Mapping[str, StageResult]
+) -> list[tuple[int, dict[str, Any]]]:
     import hashlib
 
     from safetensors.numpy import load_file
@@ -77,11 +79,13 @@ def _strips(trial: TrialPlan, store: Store, results: Mapping[str, StageResult]) 
         images, targets = stored["images"][:SHOWN], stored["targets"][:SHOWN]
         seen = results[key].values.get("input", {})
         digest = hashlib.sha256(images.tobytes() + targets.tobytes() + repr(seen).encode()).hexdigest()
-        found.append((phase.size, {"images": images, "targets": targets, "digest": digest, "input": seen}))
+        classes = plan.images.subset(plan.images.choice(trial.trial.cell.recipe, phase.task)).classes
+        strip = {"images": images, "targets": targets, "classes": classes, "digest": digest, "input": seen}
+        found.append((phase.size, strip))
     return found
 
 
-def _sample(plan: Plan, factor: str, level: str, size: int, strip: dict[str, Any]) -> Sample:
+def _sample(factor: str, level: str, size: int, strip: dict[str, Any]) -> Sample:
     from PIL import Image
 
     images = strip["images"]
@@ -91,7 +95,7 @@ def _sample(plan: Plan, factor: str, level: str, size: int, strip: dict[str, Any
     picture = Image.fromarray(joined[..., 0] if joined.shape[2] == 1 else joined)
     buffer = io.BytesIO()
     picture.convert("RGB").quantize(COLOURS).save(buffer, "PNG", optimize=True)
-    classes = plan.images.subset(plan.images.choice(plan.grid.cells()[0].recipe, "main")).classes
+    classes = strip["classes"]
     targets = [
         {classes[k]: round(float(row[k]), 3) for k in np.argsort(-row) if row[k] > 0.005} for row in strip["targets"]
     ]

@@ -42,7 +42,8 @@ class RunTables:
             the evaluation size), ``peak_memory_mb``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99`` (of the last
             phase), ``energy_j``, ``stability`` and ``plasticity`` (percent; NaN without a rise), ``forgetting``
             (percentage points), ``shared_epochs``, ``epochs``, ``micro_batch`` (images of a part, where memory ran out
-            and batches were computed in parts; else NaN), ``error``.
+            and batches were computed in parts; else NaN), ``judged_on`` (digest of the images that judge it; accuracies
+            on different ones do not compare), ``error``.
         evaluations: one row per trial x phase x evaluation size x TTA. Columns: ``trial``, ``phase`` (0-based),
             ``train_size``, ``size``, ``task``, ``tta``, ``final`` (bool: the evaluation that ``trials.accuracy`` is),
             ``accuracy``, ``nll``, ``ece``, ``brier``, ``confidence``, ``latency_ms`` (per image).

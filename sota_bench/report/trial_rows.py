@@ -66,8 +66,14 @@ def trial_row(
         "shared_epochs": sum(plan.stages[key].epochs for key in trial.training if len(plan.stages[key].trials) > 1),
         "epochs": trial.epochs,
         "micro_batch": micro_batch(trained),
+        "judged_on": _judged_on(plan, trial),
         "error": error,
     }
+
+
+def _judged_on(plan: Plan, trial: TrialPlan) -> str:
+    """The first digits of the digest of the images that judge a trial, and of their labels."""
+    return "" if trial.inapplicable is not None else str(plan.stages[trial.final.key].params["data"]["digest"])[:12]
 
 
 def shared_with(trials: Sequence[TrialPlan]) -> dict[str, str]:

@@ -185,18 +185,20 @@ def _reach(row: Mapping[str, Any], delta: float | None) -> str:
 
 
 def best_cells(view: View) -> list[str]:
-    """Cells that cannot be told apart from the best one, the best first."""
+    """Cells that cannot be told apart from the best of those that are judged as the baseline is, the best first."""
     from sota_bench.stats import best_set
 
-    found = best_set(view.done, response="accuracy", cell="cell", within=view.within)
+    found = best_set(view.alike, response="accuracy", cell="cell", within=view.within)
     return [str(cell) for cell in found.loc[found["in_best_set"], "cell"]]
 
 
 def pareto_cells(view: View) -> list[str]:
-    """Cells that no other cell beats in both mean minutes and mean accuracy, from the quickest to the slowest."""
+    """Cells that no other cell beats in both mean minutes and mean accuracy, of those that are judged as the baseline
+    is, from the quickest to the slowest."""
     from sota_bench.stats import pareto
 
-    front = view.cells[pareto(view.cells["minutes"], view.cells["accuracy"])]
+    cells = view.cells[view.cells.index.isin(view.alike["cell"])]
+    front = cells[pareto(cells["minutes"], cells["accuracy"])]
     return [str(cell) for cell in front.sort_values("minutes", kind="stable").index]
 
 
@@ -255,6 +257,7 @@ def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
             factors=factors,
             within=view.within,
             shares="shared_with" if "shared_with" in view.done else None,
+            judged="judged_on" if "judged_on" in view.done else None,
             higher_is_better=False,
             simple="none",
             allow_missing=True,
@@ -265,7 +268,8 @@ def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
 
 
 def over_images(view: View, effect: Effect) -> tuple[float, float] | None:
-    """The 95% interval of a main effect over images, from the runs that differ in its factor alone.
+    """The 95% interval of a main effect over images, from the runs that differ in its factor alone and are judged on
+    the baseline's images.
 
     Returns:
         Low and high in percentage points; None where no such pair has stored predictions.
@@ -273,7 +277,7 @@ def over_images(view: View, effect: Effect) -> tuple[float, float] | None:
     from sota_bench.stats import image_uncertainty
 
     others = ["seed", *(name for name in view.factors if name != effect.factor)]
-    kept = view.done[view.done["trial"].isin(list(view.tables.predictions))]
+    kept = view.alike[view.alike["trial"].isin(list(view.tables.predictions))]
     sides = [
         kept[kept[effect.factor] == str(level)].set_index(others)["trial"] for level in (effect.baseline, effect.level)
     ]

@@ -72,6 +72,14 @@ class View:
         return done
 
     @cached_property
+    def alike(self) -> pd.DataFrame:
+        """The finished trials that are judged on the same images as the baseline, or as the first one without it."""
+        if "judged_on" not in self.done or self.done.empty:
+            return self.done
+        first = self.done if self.baseline is None else self.done[self.done["cell"] == self.baseline]
+        return self.done[self.done["judged_on"] == first["judged_on"].iloc[0]]
+
+    @cached_property
     def seeds(self) -> int:
         """How many different seeds finished at least one trial."""
         return int(self.done["seed"].nunique())

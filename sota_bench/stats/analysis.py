@@ -89,6 +89,7 @@ def analyze(
     unit: str | None = None,
     allow_missing: bool = False,
     shares: str | None = None,
+    judged: str | None = None,
     place: str = "table",
 ) -> Analysis:
     """Contrasts, interactions and verdicts of a factorial experiment with repeated seeds.
@@ -117,6 +118,7 @@ def analyze(
         allow_missing: leave out finished rows whose response is empty, with a warning, instead of refusing them.
         shares: column that names the part of a training that trials of one block have in common, such as a first
             stage; empty where there is none. Such trials are no independent repetitions (a split-plot experiment).
+        judged: column that names the images a trial is judged on: only accuracies on the same ones are compared.
         place: what an error calls the table, such as its file name.
 
     Raises:
@@ -133,7 +135,7 @@ def analyze(
         raise UserError(place, "alpha", f"{alpha} is not a level", "give a number such as 0.05")
     design = read_design(
         table, response=response, factors=factors, block=block, within=within, added_seeds=added_seeds,
-        allow_missing=allow_missing, shares=shares, place=place,
+        allow_missing=allow_missing, shares=shares, judged=judged, place=place,
     )  # fmt: skip
     warned = _fractions(design, unit, delta, place)
     names = [factor.name for factor in design.factors]

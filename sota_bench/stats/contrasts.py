@@ -34,6 +34,7 @@ class Contrast:
         contexts: weights of the runs, one row per context [O, C]; no row where nothing can be compared.
         own: cells whose residual is the pooled error [C].
         part: "" or which cells took part, where that is not all of them.
+        apart: whether nothing is left to compare because the levels are judged on different images.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Contrast:
     other: tuple[str, str, str] | None = None
     at: tuple[str, str] | None = None
     part: str = ""
+    apart: bool = False
 
     @property
     def weights(self) -> Array:
@@ -153,7 +155,19 @@ def _build(design: Design, vectors: Mapping[str, Array], fixed: Mapping[str, int
     reduced = _groups(kept, [factor.name for factor in design.between], vectors)
     contexts = np.zeros((len(reduced), len(design.cells)))
     contexts[:, own] = np.reshape(reduced, (len(reduced), len(kept)))
-    return Contrast(MAIN, "", "", "", inner, contexts, own, part=_part(design, contexts, kept, vectors))
+    fair = _on_same_images(design, contexts)
+    part = _part(design, contexts[fair], kept, vectors)
+    return Contrast(MAIN, "", "", "", inner, contexts[fair], own, part=part, apart=bool(len(fair)) and not fair.any())
+
+
+def _on_same_images(design: Design, contexts: Array) -> NDArray[np.bool_]:
+    """The contexts in which accuracies on one set of images are compared, or differences between such accuracies."""
+    if design.judged is None:
+        return np.ones(len(contexts), dtype=bool)
+    sets = [contexts[:, design.judged == number] for number in np.unique(design.judged)]
+    used = np.sum([(part != 0).any(axis=1) for part in sets], axis=0)
+    balanced = np.all([np.abs(part.sum(axis=1)) < 1e-9 for part in sets], axis=0)
+    return np.asarray((used == 1) | balanced)
 
 
 def _matches(

@@ -41,6 +41,7 @@ class Design:
         after_look: labels of the seeds that were added after a look at the results.
         notes: warnings about the table.
         plots: plot of each cell [C], where trainings of one seed share a part; see `sota_bench.stats.plots`.
+        judged: number of the set of images that each cell is judged on [C], where there are several.
     """
 
     response: str
@@ -54,6 +55,7 @@ class Design:
     after_look: tuple[str, ...]
     notes: tuple[str, ...]
     plots: Plots | None = None
+    judged: NDArray[np.int_] | None = None
 
     @property
     def between(self) -> tuple[Factor, ...]:
@@ -107,6 +109,7 @@ def read_design(
     added_seeds: Sequence[object] = (),
     allow_missing: bool = False,
     shares: str | None = None,
+    judged: str | None = None,
     place: str = "table",
 ) -> Design:
     """Check the table and lay it out.
@@ -120,7 +123,7 @@ def read_design(
         raise UserError(place, "factors", "no factor is named", "name at least one column that varies")
     if len(table) == 0:
         raise UserError(place, "", "the table has no rows", "give one row per trial")
-    for column in [response, *names, *([block] if block else []), *([shares] if shares else [])]:
+    for column in [response, *names, *(column for column in (block, shares, judged) if column)]:
         _require(table, column, place)
     clash = {response, block} & set(names) or ({response} & {block})
     if clash:
@@ -146,7 +149,7 @@ def read_design(
         rows = rows[applies]
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
-    return _lay_out(table, rows, response, laid_out, block, counts, added_seeds, shares, notes, place)
+    return _lay_out(table, rows, response, laid_out, block, counts, added_seeds, shares, judged, notes, place)
 
 
 def _require(table: pd.DataFrame, column: str, place: str) -> None:
@@ -221,8 +224,8 @@ def _factor(
 
 def _lay_out(
     table: pd.DataFrame, rows: pd.DataFrame, response: str, factors: tuple[Factor, ...], block: str | None,
-    counts: dict[str, int], added_seeds: Sequence[object], shares: str | None, notes: list[str],
-    place: str,
+    counts: dict[str, int], added_seeds: Sequence[object], shares: str | None, judged: str | None,
+    notes: list[str], place: str,
 ) -> Design:  # fmt: skip
     codes = {}
     for factor in factors:
@@ -269,7 +272,25 @@ def _lay_out(
             "likelier than the p-values say; confirm with fresh seeds."
         )
     plots = _plots(rows, shares, block, [cell_index[cell] for cell in cell_of], notes) if shares and block else None
-    return Design(response, factors, block, cells, settings, labels, y, counts, after, tuple(notes), plots)
+    sets = _judged(rows[judged], [cell_index[cell] for cell in cell_of], notes) if judged else None
+    return Design(response, factors, block, cells, settings, labels, y, counts, after, tuple(notes), plots, sets)
+
+
+def _judged(images: pd.Series, cell_of: Sequence[int], notes: list[str]) -> NDArray[np.int_] | None:
+    """The set of images that each cell is judged on, told in a note where there are several."""
+    names = distinct(images)
+    if len(names) < 2:
+        return None
+    number = {key(name): position for position, name in enumerate(names)}
+    found = np.zeros(max(cell_of) + 1, dtype=int)
+    for cell, name in zip(cell_of, images, strict=True):
+        found[cell] = number[key(name)]
+    notes.append(
+        f"Trials are judged on {len(names)} different sets of images ({images.name}), and accuracies on different "
+        "images do not compare: levels that differ in them are not compared. The analysis of variance does not know "
+        "of it."
+    )
+    return found
 
 
 def _plots(rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], notes: list[str]) -> Plots | None:

@@ -62,7 +62,7 @@ def all_rows(design: Design, settings: Settings) -> tuple[list[Row], list[Row], 
     contrasts = _judged(design, settings, [*main_contrasts(design), *trend_contrasts(design)])
     every = interaction_contrasts(design)
     possible = [contrast for contrast in every if len(contrast.contexts)]
-    impossible = [contrast for contrast in every if not len(contrast.contexts)]
+    impossible = [contrast for contrast in every if not (len(contrast.contexts) or contrast.apart)]
     interactions = _judged(design, settings, possible)
     flagged = [row for row in interactions if row["headline"] and row["flagged"]]
     _demote(contrasts, flagged)
@@ -221,6 +221,8 @@ def _prospects(part: Estimate, place: int, settings: Settings, n: float, size: i
 
 def _reason(design: Design, contrast: Contrast, found: Estimates, number: int, error: str) -> str:
     differences, part = found.differences[:, number], found.by_error[error]
+    if contrast.apart:
+        return "its levels are judged on different images, whose accuracies do not compare"
     if not len(contrast.contexts):
         return "no cells exist that differ in this alone"
     if len(design.y) == 1:

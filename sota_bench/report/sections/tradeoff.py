@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
-from sota_bench.report.text import join, minutes, number
+from sota_bench.report.text import join, minutes, number, plural
 from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.report.verdicts import pareto_cells
 from sota_bench.report.view import View
@@ -25,7 +25,7 @@ MOST_DOTS = 400
 
 def section(view: View) -> Section | None:
     """None with fewer than two cells."""
-    cells = view.cells.dropna(subset=["accuracy", "minutes"])
+    cells = view.cells[view.cells.index.isin(view.alike["cell"])].dropna(subset=["accuracy", "minutes"])
     if len(cells) < 2:
         return None
     front = cells.loc[pareto_cells(view)]
@@ -46,6 +46,8 @@ def section(view: View) -> Section | None:
         rows,
     )
     bars = "" if len(cells) <= MOST_BARS else f" With {len(cells)} cells, only those on the front show their intervals."
+    if others := len(view.cells) - len(cells):
+        bars += f" {plural(others, 'cell')} judged on other images cannot be compared with them, and are left out."
     bars += " Of the others, every one in several is drawn." if len(cells) - len(front) > MOST_DOTS else ""
     chart = Chart(
         "tradeoff",

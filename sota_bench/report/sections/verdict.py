@@ -49,11 +49,14 @@ def _no_verdict(view: View) -> str:
 def _lead(view: View) -> str:
     if view.cells.empty:
         return "No trial has finished yet."
-    best = view.cells.iloc[0]
+    cells = view.cells[view.cells.index.isin(view.alike["cell"])]
+    best = cells.iloc[0]
     alone = len(view.cells) == 1
     text = f"{'The only cell' if alone else 'Most accurate'}: {_in_words(best['label'])} at "
     text += f"{number(best['accuracy'])}%, {minutes(best['minutes'])} per iteration."
-    if view.seeds < 2 or alone:
+    if others := len(view.cells) - len(cells):
+        text += f" {plural(others, 'cell')} judged on other images cannot be ranked with it."
+    if view.seeds < 2 or len(cells) == 1:
         return text
     group = view.best
     if len(group) < 2:

@@ -20,8 +20,8 @@ class PhasePlan:
         epochs: passes over the task's training images.
         first_epoch: epochs of the trial before this phase.
         earlier_sizes: sizes trained at before, oldest first, each once.
-        rise: larger than all sizes before, or the first phase that fine-tunes a base model: mitigations act. A base
-            model is trained without them, so that all its fine-tunings start from the same.
+        rise: larger than all sizes before, or one that fine-tunes a base model: mitigations act. A base model is
+            trained without them, so that all its fine-tunings start from the same.
     """
 
     index: int
@@ -40,7 +40,7 @@ def phases_of(recipe: Any, techniques: Sequence[type[Technique]]) -> tuple[Phase
     found: list[PhasePlan] = []
     for index, (task, phase) in enumerate(steps):
         earlier = tuple(dict.fromkeys(before.size for before in found))
-        fine_tunes = bool(found) and found[-1].task != task
+        fine_tunes = any(before.task != task for before in found)
         rise = fine_tunes or (task == "main" and bool(earlier) and phase.size > max(earlier))
         first = sum(before.epochs for before in found)
         found.append(PhasePlan(index, task, phase.size, phase.epochs, first, earlier, rise))

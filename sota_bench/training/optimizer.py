@@ -48,16 +48,18 @@ def create(recipe: Any, phase: Phase) -> torch.optim.Optimizer:
     """An optimizer with one group per learning rate and kind of decay; frozen blocks are in none.
 
     Few groups, because a fused optimizer is one call for each, which a GPU waits for in every step. Weight decay goes
-    to weights with two or more dimensions, not to biases and norms (timm's and fastai's habit). Each group carries
-    ``names`` and ``scale``, its factor on the learning rate.
+    to weights with two or more dimensions, not to biases and norms, nor to what the network says (timm's
+    ``no_weight_decay``: position embeddings and tokens). Each group carries ``names`` and ``scale``, its factor on the
+    learning rate.
     """
     parameters = dict(phase.model.named_parameters())
+    spared = set(getattr(phase.model, "no_weight_decay", set)())
     alike: dict[tuple[float, bool], list[str]] = {}
     for block in phase.blocks:
         scale = phase.learning_rate_scales[block.index]
         if scale != 0.0:
             for name in block.parameters:
-                alike.setdefault((scale, parameters[name].ndim >= 2), []).append(name)
+                alike.setdefault((scale, parameters[name].ndim >= 2 and name not in spared), []).append(name)
     groups = [
         {
             "params": [parameters[name] for name in names],

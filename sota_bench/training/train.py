@@ -119,7 +119,9 @@ def train(
 
     optimizer = optimizers.create(recipe, phase)
     if before is not None and recipe.optimizer_at_switch == "keep":
-        optimizers.load_state(optimizer, before.optimizer)
+        new = _new_parameters(model, before, params["task"])
+        kept = {key: value for key, value in before.optimizer.items() if key.rpartition("/")[0] not in new}
+        optimizers.load_state(optimizer, kept)
     loss_sum = torch.zeros((), device=device)
     at = partial.resume(workspace, model, optimizer, techniques, loss_sum)
     memory = Accumulation(model, at.micro_batch, accumulate)
@@ -144,8 +146,9 @@ def train(
 
             positions = order[step * batch : (step + 1) * batch]
             step_size = size
+            draws = {technique.name: generator(seed, technique.name, clock, step) for technique in techniques}
             for technique in techniques:  # mixed sizes
-                step_size = technique.image_size(phase, generator(seed, technique.name, clock, step)) or step_size
+                step_size = technique.image_size(phase, draws[technique.name]) or step_size
             pixels = _augmented(images, positions, step_size, recipe, generator(seed, "augment", clock, step))
             labels = images.labels[torch.from_numpy(positions)].to(device, non_blocking=True)
             targets = F.one_hot(labels, classes).float()
@@ -154,8 +157,7 @@ def train(
             turn = _whose_turn(mixing, generator(seed, "turn", clock, step))
             for technique in techniques:  # Mixup, CutMix
                 if technique.alternates is None or technique in turn:
-                    rng = generator(seed, technique.name, clock, step)
-                    pixels, targets = technique.on_batch(pixels, targets, rng)
+                    pixels, targets = technique.on_batch(pixels, targets, draws[technique.name])
             if epoch == 0 and step < SAMPLED_STEPS:
                 at.mixed = _keep_samples(workspace, pixels, targets, at.mixed)
             for technique in techniques:  # normalization
@@ -299,8 +301,13 @@ def _network(
 
 def _anchors(model: nn.Module, before: checkpoint.Checkpoint | None, task: str) -> dict[str, Tensor]:
     """Copies of the parameters as the phase before left them; the head of a new task was not there."""
-    new = backbone.classifier_names(model) if before is not None and before.about["task"] != task else set()
+    new = _new_parameters(model, before, task)
     return {name: value.detach().clone() for name, value in model.named_parameters() if name not in new}
+
+
+def _new_parameters(model: nn.Module, before: checkpoint.Checkpoint | None, task: str) -> set[str]:
+    """Names of the head of a new task: nothing of the phase before belongs to it, whatever its shape."""
+    return set(backbone.classifier_names(model)) if before is not None and before.about["task"] != task else set()
 
 
 def _schedule_span(recipe: Any, about: Mapping[str, Any], images: int, steps: int) -> tuple[int, int]:

@@ -66,6 +66,23 @@ def test_bases_are_shared_and_judged_on_their_own_classes(lab: Lab, backbone: st
             assert math.isfinite(values["nll"])
 
 
+def test_every_phase_of_the_fine_tuning_is_mitigated(lab: Lab) -> None:
+    recipe = RECIPE.format("test_resnet").replace('resize = "32x2"', 'resize = "16x1 32x1"', 1)
+    found = lab.plan(recipe, 'base = ["fixed"]\nmitigation = ["none", "freeze"]').trials[1]
+    assert [(phase.task, phase.size, phase.rise) for phase in found.phases] == [
+        ("base", 32, False), ("main", 16, True), ("main", 32, True),
+    ]  # fmt: skip
+
+
+def test_the_head_of_a_new_task_starts_without_the_moments_of_the_old_one(lab: Lab) -> None:
+    ran = lab.run(RECIPE.format("test_resnet"), FACTORS)
+    base, main = (read(ran.checkpoint(phase)) for phase in (0, 1))
+    assert base.model["fc.weight"].shape == main.model["fc.weight"].shape
+    steps = [ran.trained(phase).values["steps"] for phase in (0, 1)]
+    assert main.optimizer["fc.weight/step"] == steps[1]
+    assert main.optimizer["conv1.0.weight/step"] == sum(steps)
+
+
 def test_the_base_head_travels_and_the_body_is_the_fine_tuned_one(lab: Lab) -> None:
     ran = lab.run(RECIPE.format("test_resnet"), FACTORS)
     before, after = read(ran.checkpoint(0)), read(ran.checkpoint(1))

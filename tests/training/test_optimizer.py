@@ -67,14 +67,20 @@ def phase(size: int = 32, name: str = "test_resnet") -> Phase:
     return Phase(size, 1, False, (), timm.create_model(name, num_classes=4))
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
-def test_every_parameter_is_in_one_group_and_only_weights_decay(name: str) -> None:
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "swin_tiny_patch4_window7_224"])
+def test_every_parameter_is_in_one_group_and_those_decay_that_decay_in_timm(name: str) -> None:
+    from timm.optim import param_groups_weight_decay
+
     at = phase(name=name)
+    spared = at.model.no_weight_decay() if hasattr(at.model, "no_weight_decay") else ()  # type: ignore[operator]
+    plain, decaying = param_groups_weight_decay(at.model, 0.05, no_weight_decay_list=spared)
+    assert plain["weight_decay"] == 0.0
+    decays = {id(parameter) for parameter in decaying["params"]}
     groups = optimizer.create(recipe(), at).param_groups
     found = [name for group in groups for name in group["names"]]
     assert sorted(found) == sorted(name for name, _ in at.model.named_parameters())
     for group in groups:
-        assert all((parameter.ndim >= 2) == (group["weight_decay"] > 0) for parameter in group["params"])
+        assert all((id(parameter) in decays) == (group["weight_decay"] > 0) for parameter in group["params"])
     assert len({id(parameter) for group in groups for parameter in group["params"]}) == len(found)
 
 

@@ -80,7 +80,7 @@ class Simulated(Source):
             self.name, items.sort_values("path", ignore_index=True), pd.DataFrame(columns=["path", "reason"])
         )
 
-    def decode(self, path: str, size: int) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
         return np.zeros((min(SIDE, size), min(SIDE, size), 3), np.uint8)
 
 

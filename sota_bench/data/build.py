@@ -123,11 +123,11 @@ def _decoded(
     source: Source, paths: list[str], contents: list[str], size: int, processes: int
 ) -> Iterator[tuple[str, str, np.ndarray | str]]:
     """(path, sha256, pixels or the reason why there are none), in order; memory is bounded by the chunks under way."""
-    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
-    shas = iter(contents)
+    files = list(zip(paths, contents, strict=True))
+    chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     if processes <= 1 or len(chunks) < 2:
-        for path in paths:
-            yield path, next(shas), _decode(source, path, size)
+        for path, sha in files:
+            yield path, sha, _decode(source, path, sha, size)
         return
     workers = min(processes, len(chunks))
     # Spawned, not forked: the caller may run threads.
@@ -140,8 +140,8 @@ def _decoded(
                 under_way[position] = None  # type: ignore[call-overload]  # its pixels are not needed again
                 if position + ahead < len(chunks):
                     under_way.append(pool.submit(_decode_all, chunks[position + ahead]))
-                for path, image in zip(chunk, images, strict=True):
-                    yield path, next(shas), image
+                for (path, sha), image in zip(chunk, images, strict=True):
+                    yield path, sha, image
         except BaseException:
             kill_pool(pool)  # else the end of the block waits for what is under way
             raise
@@ -157,14 +157,14 @@ def _start(spec: dict[str, Any], size: int) -> None:
     _source, _size = source_from_spec(spec), size
 
 
-def _decode_all(paths: list[str]) -> list[np.ndarray | str]:
+def _decode_all(files: list[tuple[str, str]]) -> list[np.ndarray | str]:
     assert _source is not None
-    return [_decode(_source, path, _size) for path in paths]
+    return [_decode(_source, path, sha, _size) for path, sha in files]
 
 
-def _decode(source: Source, path: str, size: int) -> np.ndarray | str:
+def _decode(source: Source, path: str, sha: str, size: int) -> np.ndarray | str:
     try:
-        return source.decode(path, size)
+        return source.decode(path, size, sha)
     except BadImage as error:
         return str(error)
     except MemoryError:

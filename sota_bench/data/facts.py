@@ -6,6 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def load(file: Path, key: str, columns: Sequence[str]) -> list[list[Any]] | None
     return found if len({len(column) for column in found}) == 1 else None
 
 
-def save(file: Path, key: str, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write a table whole or not at all; a read-only or full disk only costs the next run its speed."""
+def save(file: Path, key: str, columns: Mapping[str, Sequence[Any]]) -> bool:
+    """Write a table whole or not at all, and say whether; a read-only or full disk only costs the next run its speed."""
     partial = file.with_name(f"{file.name}.{os.getpid()}.part")
     arrays: dict[str, Any] = {"key": np.array(key)} | {name: np.array(values) for name, values in columns.items()}
     try:
@@ -43,4 +44,7 @@ def save(file: Path, key: str, columns: Mapping[str, Sequence[Any]]) -> None:
             np.savez(out, **arrays)
         partial.replace(file)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        return False
+    return True

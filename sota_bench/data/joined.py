@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,11 +64,22 @@ class JoinedSource(Source):
         rows = pd.concat(items).sort_values("path", kind="stable", ignore_index=True)
         return Manifest(self.name, rows, pd.concat(left_out, ignore_index=True))
 
-    def decode(self, path: str, size: int) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
         """Decodes by the source that the path names."""
+        source, inside = self._within(path)
+        return source.decode(inside, size, sha256)
+
+    def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
+        """Has each source note its own images."""
+        listed = [(*self._within(path), reason) for path, reason in left_out]
+        for source in (self.main, *self.others.values()):
+            if own := [(path, reason) for owner, path, reason in listed if owner is source]:
+                source.leave_out(own)
+
+    def _within(self, path: str) -> tuple[Source, str]:
+        """The source that a path names, and the path inside it."""
         name, separator, inside = path.rpartition(SEPARATOR)
-        source = self.others.get(name) if separator else None
-        return self.main.decode(path, size) if source is None else source.decode(inside, size)
+        return (self.others[name], inside) if separator and name in self.others else (self.main, path)
 
 
 def is_joined(manifest: Manifest) -> bool:

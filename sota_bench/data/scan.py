@@ -24,6 +24,8 @@ _CHUNK = 256
 _KEY = "scan 1"
 """Changes when ``check_header`` judges files in another way."""
 
+CHANGED = "changed since it was listed"
+"""Why an image is not decoded whose bytes are others than those that were planned with."""
 
 _COLUMNS = ("path", "bytes", "mtime", "sha256", "problem")
 
@@ -71,22 +73,27 @@ def scan_files(
     return results
 
 
-def remember(cache: Path, left_out: Iterable[tuple[str, str]]) -> None:
-    """Note that files did not decode, so that the next scan leaves them out as long as they do not change.
+def remember(cache: Path, left_out: Iterable[tuple[str, str]]) -> bool:
+    """Note that files did not decode, so that the next scan leaves them out as long as they do not change, and looks
+    again at those that have.
 
     Args:
         cache: as given to ``scan_files``.
         left_out: (path, reason).
+
+    Returns:
+        Whether the next scan will know.
     """
     known = facts.load(cache, _KEY, _COLUMNS)
-    if known is None:
-        return
     reasons = dict(left_out)
+    if known is None:
+        return set(reasons.values()) <= {CHANGED}
     rows = [
         (path, size, mtime, "", reasons[path]) if path in reasons else (path, size, mtime, sha, problem)
         for path, size, mtime, sha, problem in zip(*known, strict=True)
+        if reasons.get(path) != CHANGED
     ]
-    facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
+    return facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
 
 
 def _map(reader: Reader, chunks: list[list[str]]) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:

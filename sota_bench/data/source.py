@@ -15,7 +15,7 @@ from sota_bench.data import known_effects, tarindex
 from sota_bench.data.decode import BadImage, decode_image, scale_down
 from sota_bench.data.layout import Layout, read_layout
 from sota_bench.data.manifest import Manifest, assemble
-from sota_bench.data.scan import Reader, remember, scan_files
+from sota_bench.data.scan import CHANGED, Reader, remember, scan_files
 from sota_bench.errors import UserError
 
 Progress = Callable[[int, int], None]
@@ -52,25 +52,28 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def decode(self, path: str, size: int) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
         """Decode one image.
 
         Args:
             path: as in the manifest.
             size: the shorter side wanted, in pixels; never enlarged.
+            sha256: of the file, as in the manifest; "" decodes whatever is there.
 
         Returns:
             uint8 [h, w, 3]; the longer side is cut centrally at twice the shorter.
 
         Raises:
-            BadImage: the file is missing, damaged or too large.
+            BadImage: the file is missing, damaged or too large, or has other bytes than when it was listed.
         """
 
     def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
-        """Note that images, given as (path, reason), did not decode: the next scan names them and leaves them out.
+        """Note that images, given as (path, reason), did not decode: the next scan names them and leaves them out, and
+        lists those anew that have changed.
 
         Raises:
             BadImage: this source cannot note it.
+            UserError: it cannot be kept.
         """
         for path, reason in left_out:
             raise BadImage(f"{path}: {reason}")
@@ -150,14 +153,18 @@ class FileSource(Source):
         return assemble(self.name, found, left_out, str(self.root))
 
     def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
-        if file := self.remembered("scan"):
-            remember(file, left_out)
+        listed = list(left_out)
+        if (file := self.remembered("scan")) and not remember(file, listed):
+            problem = f"cannot keep which images do not decode, such as {listed[0][0]} ({listed[0][1]})"
+            raise UserError(str(file.parent), "", problem, "make this folder writable, or remove these images")
 
-    def decode(self, path: str, size: int) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
         try:
             data = self.reader()(path)
         except (OSError, KeyError, ValueError) as error:
             raise BadImage(f"cannot be read: {error}") from None
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            raise BadImage(CHANGED)
         return decode_image(data, size)
 
 
@@ -241,7 +248,7 @@ class KnownEffects(Source):
             progress(total, total)
         return assemble(self.name, found, [], self.name)
 
-    def decode(self, path: str, size: int) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
         from PIL import Image
 
         stem = PurePosixPath(path).stem

@@ -97,8 +97,8 @@ def _prepare(stage: Stage, workspace: Path, progress: Callable[[Progress], None]
     if about["left_out"]:
         path, reason = about["left_out"][0]
         count = len(about["left_out"])
-        problem = f"{count} images cannot be decoded, such as {path} ({reason})"
-        raise PlanAgain(f"data: {problem}; they are left out from now on: run again")
+        problem = f"{count} images cannot be used, such as {path} ({reason})"
+        raise PlanAgain(f"data: {problem}; they are left out from now on, or listed anew if they changed: run again")
     manifest.save(workspace / "manifest.csv")
     return Outcome({"cache": about}, {"prepare": time.perf_counter() - started}, 0.0)
 

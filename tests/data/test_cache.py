@@ -1,8 +1,10 @@
 """The cache of decoded pixels: the reference pipeline's pixels, whole or not there, and checked when opened."""
 
 import errno
+import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ from PIL import Image
 from sota_bench.data import build
 from sota_bench.data.build import build_cache
 from sota_bench.data.cache import PixelCache, channel_statistics
+from sota_bench.data.joined import JoinedSource
 from sota_bench.data.source import FolderSource
 from sota_bench.errors import UserError
 
@@ -69,25 +72,67 @@ def test_images_that_do_not_decode_are_named(source, items, tmp_path):
     assert about["count"] == 7
 
 
-def test_what_did_not_decode_is_left_out_of_the_next_scan(tmp_path):
-    """A JPEG whose header and end are whole and whose tables are not: only decoding finds it."""
-    folder = tmp_path / "d" / "train"
-    rng = np.random.default_rng(0)
+def folder_with_one_bad(root, seed=0):
+    """Six photographs, the first a JPEG whose header and end are whole and whose tables are not: only decoding finds
+    it."""
+    rng = np.random.default_rng(seed)
     for n in range(6):
-        target = folder / "ab"[n % 2] / f"{n}.jpg"
+        target = root / "train" / "ab"[n % 2] / f"{n}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(target)
-    data = bytearray((folder / "a" / "0.jpg").read_bytes())
+    bad = root / "train" / "a" / "0.jpg"
+    data = bytearray(bad.read_bytes())
     table = data.index(b"\xff\xc4")
     data[table + 5 : table + 21] = b"\xff" * 16
-    (folder / "a" / "0.jpg").write_bytes(data)
-    source = FolderSource("d", tmp_path / "d", tmp_path / "scans")
+    bad.write_bytes(data)
+    return root
+
+
+def test_what_did_not_decode_is_left_out_of_the_next_scan(tmp_path):
+    source = FolderSource("d", folder_with_one_bad(tmp_path / "d"), tmp_path / "scans")
     first = source.scan()
     about = build_cache(tmp_path / "c", source, first.items, 16, 1)
     assert [path for path, _ in about["left_out"]] == ["train/a/0.jpg"]
     second = source.scan()
     assert second.left_out.values.tolist() == [list(about["left_out"][0])]
     assert len(second.items) == len(first.items) - 1
+
+
+def test_what_does_not_decode_in_a_joined_source_is_noted_by_its_part(tmp_path):
+    main, other = (
+        FolderSource(name, folder_with_one_bad(tmp_path / name, seed), tmp_path / "scans")
+        for seed, name in enumerate("mo")
+    )
+    joined = JoinedSource(main, {"other": other})
+    about = build_cache(tmp_path / "c", joined, joined.scan().items, 16, 1)
+    bad = ["other//train/a/0.jpg", "train/a/0.jpg"]
+    assert sorted(path for path, _ in about["left_out"]) == bad
+    assert sorted(joined.scan().left_out["path"]) == bad
+    assert build_cache(tmp_path / "c", joined, joined.scan().items, 16, 1)["left_out"] == []
+
+
+def test_bad_images_that_cannot_be_noted_are_one_line(tmp_path):
+    (tmp_path / "scans").write_text("a file where a folder belongs")
+    source = FolderSource("d", folder_with_one_bad(tmp_path / "d"), tmp_path / "scans")
+    with pytest.raises(UserError, match=r"scans: cannot keep which images do not decode, such as train/a/0\.jpg"):
+        build_cache(tmp_path / "c", source, source.scan().items, 16, 1)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_image_that_changed_since_it_was_listed_is_listed_anew(source, tmp_path, monkeypatch, processes):
+    """Also where neither its length nor its time shows it, as with a flipped bit."""
+    monkeypatch.setattr(build, "_CHUNK", 2)
+    source.cache = tmp_path / "scans"
+    first, file = source.scan(), source.root / "train/a/2.png"
+    status, image = file.stat(), bytearray(file.read_bytes())
+    image[-5] ^= 1  # in the checksum of the last chunk, which no decoder reads
+    file.write_bytes(image)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    about = build_cache(tmp_path / "c", source, first.items, 24, processes)
+    assert about["left_out"] == [("train/a/2.png", "changed since it was listed")]
+    again = source.scan()
+    assert again.digest != first.digest or "train/a/2.png" in again.left_out["path"].tolist()
+    assert build_cache(tmp_path / "c", source, again.items, 24, processes)["left_out"] == []
 
 
 def test_an_empty_cache_opens(source, items, tmp_path):
@@ -192,7 +237,7 @@ def test_statistics_of_nearly_constant_images_do_not_cancel(tmp_path):
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG")
     (tmp_path / "d/train/a/1.png").write_bytes(out.getvalue())
-    items = pd.DataFrame({"path": ["train/a/1.png"], "sha256": ["1" * 64]})
+    items = pd.DataFrame({"path": ["train/a/1.png"], "sha256": [hashlib.sha256(out.getvalue()).hexdigest()]})
     build_cache(tmp_path / "c", FolderSource("d", tmp_path / "d"), items, 60, 1)
     _, deviation = channel_statistics(PixelCache.open(tmp_path / "c"), [0])
     assert np.allclose(deviation, pixels.reshape(-1, 3).astype(np.float64).std(0), rtol=0, atol=1e-6)

@@ -56,7 +56,7 @@ class Painted(Source):
         ]
         return assemble(self.name, found, [], self.name)
 
-    def decode(self, path: str, size: int) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
         side = min(size, 128)
         return np.zeros((side, side, 3), np.uint8)
 

@@ -74,8 +74,11 @@ class Drawn:
 
 
 def figures_file(store: Path, name: str) -> Path:
-    """Where a store keeps the figures of the run of that name."""
-    return store / "figures" / f"{_digest(name)[:16]}.json"
+    """Where the figures of the run of that name are kept: in the user's cache, since the page shows them as they are
+    and a store may come from elsewhere."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("sota_bench") / "figures" / f"{_digest(f'{store.absolute()}: {name}')[:16]}.json"
 
 
 def key_of(chart: Chart) -> str:

@@ -31,7 +31,7 @@ def refuse(chart: Chart) -> str:
 def test_a_page_from_kept_figures_is_the_page(
     small: RunTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = figures_file(tmp_path / "store", small.run["name"])
+    file = tmp_path / "figures.json"
     fresh = render(small, analysis_of(small))
     write(tmp_path / "first", small, file)
     monkeypatch.setattr(drawn, "figure", refuse)
@@ -40,6 +40,12 @@ def test_a_page_from_kept_figures_is_the_page(
         assert (tmp_path / name / "report.html").read_text("utf-8") == fresh
     with pytest.raises(AssertionError, match="was drawn"):
         write(tmp_path / "third", small)
+
+
+def test_no_figure_comes_out_of_a_store(tmp_path: Path) -> None:
+    """It may be somebody else's, and the page shows a kept figure as it is."""
+    files = {figures_file(tmp_path / store, name) for store in "ab" for name in ("grid", "other")}
+    assert len(files) == 4 and not any(file.is_relative_to(tmp_path) for file in files)
 
 
 def test_other_numbers_are_drawn_anew(small: RunTables, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sota_bench.grid.schedule import SizePhase, format_schedule
 from sota_bench.plan.graph import build
 from sota_bench.plan.plan import Plan, TrialPlan
 from sota_bench.timing.forecast import Forecast
-from sota_bench.timing.predict import Prediction
+from sota_bench.timing.predict import Prediction, iteration
 
 TRIES = 3
 """Candidates of one kind that are measured before giving up on it."""
@@ -37,6 +37,7 @@ class Remedy:
         minutes: predicted minutes of the cell's iteration with it.
         lost: what it gives up, in words.
         size: pixels to which phases are lowered, for ``size``.
+        first_minutes: the part of the minutes that first steps take longer, for what was measured.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Remedy:
     minutes: float
     lost: str
     size: int = 0
+    first_minutes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,11 @@ class Miss:
 def largest_fraction(fraction: float, training_s: float, fixed_s: float, goal_s: float) -> float | None:
     """The largest share of the training images that meets the goal, rounded down to whole percent.
 
-    Training time is proportional to it; evaluation does not depend on it.
+    The time of the training images is proportional to it; first steps and evaluation do not depend on it.
 
     Args:
         fraction: the share now.
-        training_s: seconds of the steps with that share.
+        training_s: seconds of the training images with that share.
         fixed_s: seconds of the rest.
         goal_s: the goal.
 
@@ -120,17 +122,17 @@ class Advisor:
     ) -> None:
         self.plan, self.workers, self.forecast = plan, workers, forecast
         self.prediction, self.measure = prediction, measure
+        self.trials = {trial.trial.cell.id: trial for trial in reversed(plan.trials)}
         self.goal_s = 60 * float(plan.grid.minutes_per_iteration or math.inf)
 
     def misses(self) -> list[Miss]:
         """Every cell above the goal, the slowest first. Sizes and backbones are measured on the slowest cell; for the
         others they are scaled by what they did there."""
         missed = self.prediction.missed(self.goal_s / 60)
-        trials = {trial.trial.cell.id: trial for trial in reversed(self.plan.trials)}
         found: list[Miss] = []
         measured: list[Remedy] = []
         for cell, minutes in missed.items():
-            trial = trials[cell]
+            trial = self.trials[cell]
             remedies = [self._fraction(trial), self._epochs(trial)]
             if not found:
                 measured = self._measured(trial)
@@ -141,9 +143,10 @@ class Advisor:
         return found
 
     def _parts(self, trial: TrialPlan) -> tuple[list[float], float]:
-        """Seconds of each training phase, and of the rest of the iteration."""
-        work = self.prediction.work_s
-        return [work[key] for key in trial.training], sum(work[key] for key in (*trial.computed, trial.final.key))
+        """Seconds of the images of each training phase, and of the rest of the iteration, first steps included."""
+        work, first = self.prediction.work_s, self.prediction.first_s
+        images = [work[key] - first[key] for key in trial.training]
+        return images, sum(work[key] for key in iteration(trial)) - sum(images)
 
     def _fraction(self, trial: TrialPlan) -> Remedy | None:
         recipe = trial.trial.cell.recipe
@@ -191,7 +194,11 @@ class Advisor:
                 tried[f"candidate-{number}"] = remedy
                 trials.append(Trial(f"candidate-{number}", cell, trial.trial.seed))
         minutes = self._minutes(trials)
-        met = [replace(tried[name], minutes=value) for name, value in minutes.items() if 60 * value <= self.goal_s]
+        met = [
+            replace(tried[name], minutes=value, first_minutes=first)
+            for name, (value, first) in minutes.items()
+            if 60 * value <= self.goal_s
+        ]
         found: dict[str, Remedy] = {}
         for remedy in met:  # in the order of the candidates: the one that gives up least comes first
             found.setdefault(remedy.kind, remedy)
@@ -226,17 +233,23 @@ class Advisor:
         return found
 
     def _scaled(self, trial: TrialPlan, minutes: float, remedy: Remedy, slowest: Miss) -> Remedy | None:
-        """A remedy that was measured on the slowest cell, for another one with the same setting."""
-        scaled = replace(remedy, minutes=remedy.minutes * minutes / slowest.minutes)
+        """A remedy that was measured on the slowest cell, for another one with the same setting: its own first steps,
+        and the rest scaled by what the setting did to the slowest cell's."""
+        first = _first_minutes(self.prediction, trial)
+        before = slowest.minutes - _first_minutes(self.prediction, self.trials[slowest.cell.id])
+        share = (remedy.minutes - remedy.first_minutes) / before
+        setting = remedy.setting
         if remedy.kind == "size":
             phases = trial.trial.cell.recipe.phases
-            share = _lowered_share(phases, remedy.size) / _lowered_share(slowest.cell.recipe.phases, remedy.size)
+            share *= _lowered_share(phases, remedy.size) / _lowered_share(slowest.cell.recipe.phases, remedy.size)
             setting = f'resize = "{_lowered(phases, remedy.size)}"'
-            scaled = replace(scaled, setting=setting, minutes=scaled.minutes * share)
-        return scaled if 60 * scaled.minutes <= self.goal_s else None
+        scaled = first + share * (minutes - first)
+        if 60 * scaled > self.goal_s:
+            return None
+        return replace(remedy, setting=setting, minutes=scaled, first_minutes=first)
 
-    def _minutes(self, trials: Sequence[Trial]) -> dict[str, float]:
-        """Predicted minutes of candidates, measured first where that is allowed."""
+    def _minutes(self, trials: Sequence[Trial]) -> dict[str, tuple[float, float]]:
+        """Predicted minutes of candidates, and the part of first steps; measured first where that is allowed."""
         if not trials:
             return {}
         prepare = next(stage for stage in self.plan.stages.values() if stage.kind == "prepare")
@@ -248,7 +261,17 @@ class Advisor:
         if self.measure:
             self.forecast.calibrate(plan, self.workers)
         prediction = self.forecast.predict(plan, self.workers)
-        return prediction.trial_minutes if prediction else {}
+        if prediction is None:
+            return {}
+        by_id = {trial.trial.id: trial for trial in plan.trials}
+        return {
+            name: (value, _first_minutes(prediction, by_id[name])) for name, value in prediction.trial_minutes.items()
+        }
+
+
+def _first_minutes(prediction: Prediction, trial: TrialPlan) -> float:
+    """Minutes of an iteration that its first steps take longer."""
+    return sum(prediction.first_s[key] for key in iteration(trial)) / 60
 
 
 Candidate = TypeVar("Candidate")

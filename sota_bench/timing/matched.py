@@ -24,7 +24,7 @@ from sota_bench.timing.flops import Counter
 from sota_bench.timing.forecast import Forecast
 
 UNITS = {"minutes": "training minutes", "flops": "training FLOPs"}
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def match_grid(
         if not may_measure:
             problem = f"its cells are not matched for {grid.match} yet"
             raise UserError(str(grid.file), "grid.match", problem, "start with run, or with plan")
-        cells = _match(plan, _epoch_costs(plan, workers, machine, tell))
+        cells = _match(plan, _costs(plan, workers, machine, tell))
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, {"format": FORMAT, "cells": {cell: asdict(one) for cell, one in cells.items()}})
     return grid.as_matched({cell: asdict(one) for cell, one in cells.items()})
@@ -127,29 +127,33 @@ def _read(file: Path) -> dict[str, Matched] | None:
         return None
 
 
-def _epoch_costs(plan: Plan, workers: int, machine: Machine, tell: Callable[[str], None]) -> Callable[[str], float]:
-    """What one epoch of a training stage costs, in the unit of the grid's ``match``."""
+Costs = Callable[[str], tuple[float, float]]
+"""What a training stage costs whatever its epochs, and what each epoch costs, in the unit of the grid's ``match``."""
+
+
+def _costs(plan: Plan, workers: int, machine: Machine, tell: Callable[[str], None]) -> Costs:
     if plan.grid.match == "flops":
         per_image = Counter(machine.store, tell).per_image(plan)
 
-        def count(key: str) -> float:
-            return per_image[key] * plan.images.subset(plan.stages[key].context["choice"]).sizes()["train"]
+        def count(key: str) -> tuple[float, float]:
+            return 0.0, per_image[key] * plan.images.subset(plan.stages[key].context["choice"]).sizes()["train"]
 
         return count
     forecast = Forecast(Store(machine.store), tell)
     forecast.calibrate(plan, workers)
     prediction = forecast.predict(plan, workers)
 
-    def minutes(key: str) -> float:
+    def minutes(key: str) -> tuple[float, float]:
         if prediction is None or key not in prediction.work_s:
             problem = f"{plan.stages[key].title} could not be timed"
             raise UserError(str(plan.grid.file), "grid.match", problem, "match flops or epochs instead")
-        return prediction.work_s[key] / 60 / plan.stages[key].epochs
+        first_s = prediction.first_s[key]
+        return first_s / 60, (prediction.work_s[key] - first_s) / 60 / plan.stages[key].epochs
 
     return minutes
 
 
-def _match(plan: Plan, epoch_cost: Callable[[str], float]) -> dict[str, Matched]:
+def _match(plan: Plan, costs_of: Costs) -> dict[str, Matched]:
     """The schedule of every cell; the baseline's cost is the budget, and phases of a base model keep their epochs."""
     found: dict[str, Matched] = {}
     budget = 0.0
@@ -157,9 +161,9 @@ def _match(plan: Plan, epoch_cost: Callable[[str], float]) -> dict[str, Matched]
         cell = trial.trial.cell
         if trial.inapplicable is not None or cell.id in found:
             continue
-        costs = [epoch_cost(key) for key in trial.training]
+        once, costs = zip(*(costs_of(key) for key in trial.training), strict=True)
         epochs = [phase.epochs for phase in trial.phases]
-        total = sum(count * cost for count, cost in zip(epochs, costs, strict=True))
+        total = sum(once) + sum(count * cost for count, cost in zip(epochs, costs, strict=True))
         budget = budget or total
         own = [place for place, phase in enumerate(trial.phases) if phase.task == "main"]
         fixed = total - sum(epochs[place] * costs[place] for place in own)

@@ -23,6 +23,7 @@ class Prediction:
     Attributes:
         stage_s: key -> seconds of a stage on a worker, its overhead included; only stages that can be predicted.
         work_s: key -> seconds of its steps alone, as ``trials.minutes`` counts them.
+        first_s: key -> seconds of ``work_s`` that do not grow with images or epochs: what the first step takes longer.
         trial_minutes: trial -> minutes of the iteration as if it were run alone, shared phases in full.
         training_minutes: the same for the training phases alone.
         cell_minutes: cell -> median over its seeds.
@@ -35,6 +36,7 @@ class Prediction:
 
     stage_s: dict[str, float]
     work_s: dict[str, float]
+    first_s: dict[str, float]
     trial_minutes: dict[str, float]
     training_minutes: dict[str, float]
     cell_minutes: dict[str, float]
@@ -93,6 +95,7 @@ def predict(
     """
     stage_s: dict[str, float] = {}
     work_s: dict[str, float] = {}
+    first_s: dict[str, float] = {}
     unknown = []
     disk = memory = waited_s = trained_s = 0.0
     left = set(to_run)
@@ -104,6 +107,7 @@ def predict(
         images = images_of(stage, combinations)
         stage_s[key] = calibration.stage_s(images)
         work_s[key] = calibration.work_s(images)
+        first_s[key] = calibration.first_s
         if stage.kind == "train":
             trained_s += work_s[key]
             waited_s += work_s[key] * calibration.cpu_wait
@@ -112,7 +116,7 @@ def predict(
             memory = max(memory, calibration.memory_mb)
     minutes, training = {}, {}
     for trial in plan.trials:
-        keys = _iteration(trial)
+        keys = iteration(trial)
         if keys and all(key in work_s for key in keys):
             minutes[trial.trial.id] = sum(work_s[key] for key in keys) / 60
             training[trial.trial.id] = sum(work_s[key] for key in trial.training) / 60
@@ -126,6 +130,7 @@ def predict(
     return Prediction(
         stage_s,
         work_s,
+        first_s,
         minutes,
         training,
         {cell: statistics.median(found) for cell, found in cells.items()},
@@ -137,7 +142,8 @@ def predict(
     )
 
 
-def _iteration(trial: TrialPlan) -> tuple[str, ...]:
+def iteration(trial: TrialPlan) -> tuple[str, ...]:
+    """Keys of the stages that a trial consists of, if it were run alone."""
     return () if trial.inapplicable is not None else (*trial.computed, *trial.training, trial.final.key)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import Lab, ignore
+from world import World
 
 from sota_bench.errors import UserError
 from sota_bench.grid import load
@@ -16,8 +17,11 @@ from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
 from sota_bench.timing import counting
+from sota_bench.timing.combination import Combinations
 from sota_bench.timing.flops import Counter
+from sota_bench.timing.forecast import Forecast
 from sota_bench.timing.matched import match_grid, scaled_epochs, sentence
+from sota_bench.timing.predict import Prediction, predict
 
 phases = st.lists(st.tuples(st.integers(1, 6), st.floats(0.5, 8)), min_size=1, max_size=3)
 
@@ -92,6 +96,26 @@ def test_every_cell_gets_the_baseline_s_operations(
     assert with_tta[0].training == with_tta[1].training
     said = sentence("flops", grid.matched)
     assert "c02 trains 16x16 instead of 16x4" in said and "6% apart" in said
+
+
+def test_every_cell_gets_the_baseline_s_minutes_and_pays_its_first_steps_once(
+    lab: Lab, tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    def known(self: Forecast, plan: Plan, workers: int) -> Prediction:
+        return predict(plan, Combinations(plan, workers), world.measure, list(plan.stages), 0.0)
+
+    monkeypatch.setattr(Forecast, "calibrate", lambda *arguments: None)
+    monkeypatch.setattr(Forecast, "predict", known)
+    grid = match_grid(load(written(lab, tmp_path, "minutes")), machine)
+    # An epoch takes 48 x 1e-5 x 32^2 s at 32 px and a fourth of it at 16 px; each phase takes 0.5 s more.
+    epoch = 48 * 1e-5 * 32**2 / 60
+    budget = 0.5 / 60 + 4 * epoch
+    assert {cell: one["schedule"] for cell, one in grid.matched.items() if cell in ("c00", "c02", "c04")} == {
+        "c00": "32x4", "c02": "16x16", "c04": "16x2 32x2"
+    }  # fmt: skip
+    assert all(one["budget"] == pytest.approx(budget) for one in grid.matched.values())
+    assert grid.matched["c02"]["cost"] == pytest.approx(budget)
+    assert grid.matched["c04"]["cost"] == pytest.approx(2 * 0.5 / 60 + 2.5 * epoch)
 
 
 def test_schedules_stay_when_measurements_change(

@@ -15,7 +15,7 @@ from typing import Any
 from sota_bench.plan.made import record
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
-from sota_bench.timing.predict import Prediction
+from sota_bench.timing.predict import Prediction, makespan_s
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,9 @@ def execute(
             memory_limit_mb=None if options.memory_limit is None else options.memory_limit / 2**20,
             on_event=view,
         )
-    spent = {"measured": (time.monotonic() - started) / 60, "predicted": prediction.run_minutes if prediction else None}
+    left = to_run({stage.key: stage for stage in stages}, shelf.is_done, shelf.has_files)
+    foretold = _foretold(plan, prediction, options.workers, left)
+    spent = {"measured": (time.monotonic() - started) / 60, "predicted": foretold}
     parts = [*earlier, *([spent] if missing else [])]
     about = {
         "parts": parts,
@@ -155,6 +157,13 @@ def _earlier_parts(shelf: Store, name: str, keys: set[str]) -> list[dict[str, An
         if row["grid"] == name and keys.intersection(row["summary"].get("keys", {}).values()):
             return list(row["summary"].get("parts", []))
     return []
+
+
+def _foretold(plan: Plan, prediction: Prediction | None, workers: int, left: Sequence[str]) -> float | None:
+    """Minutes that were predicted for what a command did: those of all that it had to do, less what is still left."""
+    if prediction is None or prediction.run_minutes is None or not prediction.stage_s.keys() >= set(left):
+        return None
+    return max(0.0, prediction.run_minutes - makespan_s(plan, prediction.stage_s, workers, left) / 60)
 
 
 def _total(parts: Sequence[Mapping[str, Any]], what: str) -> float | None:

@@ -30,7 +30,12 @@ def say(line: str) -> None:
 
 
 def forecast(
-    plan: Plan, workers: int, shelf: Store, measure: Callable[[Any], bool], tell: Callable[[str], None] = say
+    plan: Plan,
+    workers: int,
+    shelf: Store,
+    measure: Callable[[Any], bool],
+    selected: set[str] | None = None,
+    tell: Callable[[str], None] = say,
 ) -> Prediction | None:
     """The prediction of a plan, or None where nothing is known of it.
 
@@ -39,6 +44,7 @@ def forecast(
         workers: that it will have.
         shelf: the store.
         measure: asked, with the forecast, whether to calibrate first.
+        selected: ids of the trials to run; all by default.
         tell: told what happens, a line at a time.
     """
     from sota_bench.timing.forecast import Forecast
@@ -46,7 +52,7 @@ def forecast(
     found = Forecast(shelf, tell)
     if measure(found):
         found.calibrate(plan, workers)
-    return found.predict(plan, workers)
+    return found.predict(plan, workers, selected)
 
 
 def misses_of(plan: Plan, workers: int, shelf: Store, prediction: Prediction | None, measure: bool) -> list[Miss]:

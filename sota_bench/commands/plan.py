@@ -39,7 +39,7 @@ def command(
     question = matched(question, machine, may_measure=not no_calibrate)
     plan, count = make_plan(question, machine)
     shelf = Store(store)
-    prediction = forecasting.forecast(plan, count, shelf, lambda found: not no_calibrate)
+    prediction = forecasting.forecast(plan, count, shelf, lambda found: not no_calibrate, selected)
     misses = forecasting.misses_of(plan, count, shelf, prediction, measure=not no_calibrate)
     stages = {
         key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)

@@ -91,7 +91,7 @@ def command(
     with shelf.hold(command_line()):
         planned = time.monotonic()
         prediction = forecasting.forecast(
-            plan, count, shelf, lambda found: not no_calibrate and found.is_cheap(plan, count)
+            plan, count, shelf, lambda found: not no_calibrate and found.is_cheap(plan, count), selected
         )
         alone = _alone(question, machine, shelf, only) if exclusive_timing else None
         calibrated = time.monotonic()

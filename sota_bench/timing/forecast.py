@@ -68,8 +68,14 @@ class Forecast:
         small = small_stages(plan, combinations, lacking).stages.values()
         return work(small, plan) <= share * work((plan.stages[key] for key in left), plan)
 
-    def predict(self, plan: Plan, workers: int) -> Prediction | None:
-        """The prediction of a plan, or None where nothing of it is known."""
+    def predict(self, plan: Plan, workers: int, selected: set[str] | None = None) -> Prediction | None:
+        """The prediction of a plan, or None where nothing of it is known.
+
+        Args:
+            plan: what is asked for.
+            workers: that it will have.
+            selected: ids of the trials whose stages are to run; all by default. The others' minutes are predicted too.
+        """
         combinations = Combinations(plan, workers)
         startup = self.shelf.get(startup_of(combinations))
         if startup is None:
@@ -90,6 +96,9 @@ class Forecast:
                 memo[combination.name] = estimates.of(combination)
             return memo[combination.name]
 
-        left = to_run(plan.stages, self.store.is_done, self.store.has_files)
+        stages = {
+            key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
+        }
+        left = to_run(stages, self.store.is_done, self.store.has_files)
         startup_s = 0.0 if wait_for_work() else startup.overhead_s
         return predict(plan, combinations, calibration_of, left, startup_s)

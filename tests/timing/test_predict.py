@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from world import World
 
+from sota_bench.commands.execution import EngineOptions, execute
+from sota_bench.engine import pool
+from sota_bench.engine.events import Summary
 from sota_bench.plan.plan import Plan, TrialPlan
 from sota_bench.plan.stage import Stage
-from sota_bench.timing.calibrate import wanted
+from sota_bench.store import Store
+from sota_bench.timing.calibrate import startup_of, wanted
 from sota_bench.timing.calibration import Calibration
 from sota_bench.timing.combination import Combinations
 from sota_bench.timing.estimate import Estimates, to_measure
+from sota_bench.timing.forecast import Forecast
 from sota_bench.timing.predict import Prediction, predict
 
 STARTUP_S = 7.0
@@ -143,3 +149,38 @@ def test_what_is_not_known_is_said(plan: Plan, combinations: Combinations, world
     assert found.run_minutes is None and found.unknown
     mixed = {trial.trial.id for trial in plan.trials if trial.trial.cell.text["mixup"] == "0.2"}
     assert found.trial_minutes and not mixed & found.trial_minutes.keys()
+
+
+def test_each_part_of_a_run_is_predicted_as_what_it_did(
+    plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, combinations, done = Store(tmp_path / "store"), Combinations(plan, 1), set[str]()
+    forecast = Forecast(shelf)
+    forecast.shelf.put(startup_of(combinations), Calibration(0.0, 0.0, STARTUP_S, 0.0, 0.0))
+    for combination, stages in wanted(plan, combinations).items():
+        forecast.shelf.put(combination, world.measure(stages[0]))
+    monkeypatch.chdir(tmp_path)
+    for name in ("is_done", "has_files"):
+        monkeypatch.setattr(Store, name, lambda self, key: key in done)
+
+    def part(most: int, selected: set[str] | None = None) -> tuple[list[float], float]:
+        """The parts that are predicted after a command that is interrupted, and what its stages take."""
+        before, prediction = set(done), forecast.predict(plan, 1, selected)
+        assert prediction is not None
+
+        def run_stages(stages: Sequence[Stage], *arguments: object, **options: object) -> Summary:
+            done.update([stage.key for stage in stages if stage.key not in done][:most])
+            return Summary(interrupted=True)
+
+        monkeypatch.setattr(pool, "run_stages", run_stages)
+        with shelf.hold("test"):
+            about = execute(plan, shelf, EngineOptions(1), selected, prediction).about
+        took = STARTUP_S + sum(prediction.stage_s[key] for key in done - before)
+        return [60 * one["predicted"] for one in about["parts"]], took
+
+    first, took = part(100, {trial.trial.id for trial in plan.trials if trial.trial.seed == 0})
+    assert first == pytest.approx([took])
+    second, again = part(3)
+    assert second == pytest.approx([took, again])
+    third, last = part(100)
+    assert third == pytest.approx([took, again, last]) and done == set(plan.stages)

@@ -85,6 +85,7 @@ def as_json(plan: Plan, prediction: Prediction | None, misses: list[Miss]) -> di
         "memory_mb": prediction.memory_mb,
         "cpu_wait": prediction.cpu_wait,
         "not_predicted": prediction.unknown,
+        "cells_not_predicted": _not_predicted(plan, prediction),
         "misses": [
             {
                 "cell": miss.cell.id,
@@ -121,8 +122,11 @@ def show(console: Console, plan: Plan, prediction: Prediction | None, misses: li
         line(f"Not predicted: {title}.")
     if goal is None:
         return
+    unknown = _not_predicted(plan, prediction)
+    if unknown:
+        line(f"Whether these meet the goal of {_minutes(goal)} is not known: {', '.join(unknown)}.")
     if not misses:
-        line(f"Every cell meets the goal of {_minutes(goal)}.")
+        line(f"Every {'other ' if unknown else ''}cell meets the goal of {_minutes(goal)}.")
         return
     line(f"{len(misses)} of {len(prediction.cell_minutes)} cells miss the goal of {_minutes(goal)}:")
     for miss in misses[:SHOWN]:
@@ -134,6 +138,12 @@ def show(console: Console, plan: Plan, prediction: Prediction | None, misses: li
             line("    nothing that this version tries")
     if len(misses) > SHOWN:
         line(f"  ... and {len(misses) - SHOWN} more (--json shows them)")
+
+
+def _not_predicted(plan: Plan, prediction: Prediction) -> list[str]:
+    """Cells whose minutes are not known, since a stage of theirs could not be measured."""
+    cells = dict.fromkeys(trial.trial.cell.id for trial in plan.trials if trial.inapplicable is None)
+    return [cell for cell in cells if cell not in prediction.cell_minutes]
 
 
 def iteration_minutes(trials: Any, alone: bool = False) -> float | None:

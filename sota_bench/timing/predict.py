@@ -29,7 +29,7 @@ class Prediction:
         cell_minutes: cell -> median over its seeds.
         run_minutes: from the start to the end of what is left, with all workers; None where a stage is not known.
         disk_bytes: what the stages that are left will write.
-        memory_mb: peak memory of all workers together, or of the device, in 2**20 bytes.
+        memory_mb: peak memory of all workers together, on the device where that is a GPU, in 2**20 bytes.
         unknown: titles of stages that cannot be predicted.
         cpu_wait: share of the training time in which other work held the processors while it was calibrated.
     """
@@ -136,7 +136,7 @@ def predict(
         {cell: statistics.median(found) for cell, found in cells.items()},
         None if run_s is None else run_s / 60,
         disk,
-        memory * (combinations.workers if plan.environment.device == "cpu" else 1),
+        memory * combinations.workers,
         unknown,
         waited_s / trained_s if trained_s else 0.0,
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from world import World
 
 from sota_bench.commands.execution import EngineOptions, execute
+from sota_bench.commands.forecasting import as_json, show
 from sota_bench.engine import pool
 from sota_bench.engine.events import Summary
 from sota_bench.plan.plan import Plan, TrialPlan
@@ -128,6 +132,8 @@ def test_disk_and_memory_are_counted(plan: Plan, combinations: Combinations, wor
     rest = len(kinds) - kinds.count("train")
     assert found.disk_bytes == pytest.approx(pixels + kinds.count("train") * 5e6 + rest * 1e4)
     assert found.memory_mb == 2 * 900.0
+    on_gpu = replace(plan, environment=replace(plan.environment, device="cuda:0"))  # each worker holds its own network
+    assert predicted(on_gpu, combinations, world).memory_mb == 2 * 900.0
 
 
 def test_the_goal_is_missed_by_cells_and_the_slowest_is_named(
@@ -149,6 +155,13 @@ def test_what_is_not_known_is_said(plan: Plan, combinations: Combinations, world
     assert found.run_minutes is None and found.unknown
     mixed = {trial.trial.id for trial in plan.trials if trial.trial.cell.text["mixup"] == "0.2"}
     assert found.trial_minutes and not mixed & found.trial_minutes.keys()
+    asked = [trial.trial for trial in plan.trials if trial.inapplicable is None]
+    cells = sorted({trial.cell.id for trial in asked if trial.id in mixed})
+    with_goal = replace(plan, grid=plan.grid.model_copy(update={"minutes_per_iteration": 1000.0}))
+    assert as_json(with_goal, found, [])["cells_not_predicted"] == cells
+    shown = io.StringIO()
+    show(Console(file=shown), with_goal, found, [])
+    assert f"is not known: {', '.join(cells)}.\nEvery other cell meets the goal" in shown.getvalue()
 
 
 def test_each_part_of_a_run_is_predicted_as_what_it_did(

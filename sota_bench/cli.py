@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from sota_bench.errors import UserError
+from sota_bench.errors import UserError, disk_is_full
 from sota_bench.interrupts import INTERRUPTED, LINE, interruptible
 
 if TYPE_CHECKING:
@@ -119,7 +119,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with interruptible():
             code = _run(args)
-        sys.stdout.flush()
     except KeyboardInterrupt:  # while it was being told
         return INTERRUPTED
     except BrokenPipeError:
@@ -142,6 +141,7 @@ def _run(args: list[str]) -> int:
         # Not click's own main(): it prints a line of its own when interrupted, and ends the process on a broken pipe.
         with cli.make_context("sota-bench", args) as context:
             answer = cli.invoke(context)
+        sys.stdout.flush()
         return answer if isinstance(answer, int) and not isinstance(answer, bool) else 0
     except click.exceptions.Exit as left:
         return left.exit_code
@@ -158,7 +158,7 @@ def _run(args: list[str]) -> int:
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
-        return _internal(error)
+        return _fail(_system_line(error), 2) if isinstance(error, OSError) else _internal(error)
 
 
 def _usage_line(error: click.UsageError) -> str:
@@ -168,10 +168,18 @@ def _usage_line(error: click.UsageError) -> str:
     return f"{command}: {message}{remedy}"
 
 
+def _system_line(error: OSError) -> str:
+    """What the operating system refuses, where, and what would help."""
+    place = f"{error.filename}: " if error.filename else ""
+    remedy = "free some space" if disk_is_full(error) else "mend this"
+    return f"{place}{error.strerror or error or type(error).__name__}; {remedy} and run the same command again"
+
+
 def _fail(line: str, code: int) -> int:
     text = " ".join(line.split())
     safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-    click.echo(safe.encode(sys.stderr.encoding or "utf-8", "backslashreplace"), err=True)
+    with suppress(OSError):  # the code still tells
+        click.echo(safe.encode(sys.stderr.encoding or "utf-8", "backslashreplace"), err=True)
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import re
 import subprocess
@@ -126,6 +127,43 @@ def test_an_internal_error_is_one_line_with_a_log(
     monkeypatch.setenv(cli.DEBUG, "1")
     with pytest.raises(RuntimeError):
         cli.main(["fake"])
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "a/b"), "a/b: No space left on device; free some space"),
+        (PermissionError(13, "Permission denied", "a/b"), "a/b: Permission denied; mend this"),
+        (OSError("odd"), "odd; mend this"),
+    ],
+)
+def test_what_the_operating_system_refuses_is_one_line_and_2(
+    failing, error: OSError, line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(cli.DEBUG, raising=False)
+    failing(error)
+    assert cli.main(["fake"]) == 2
+    assert capsys.readouterr().err == f"{line} and run the same command again\n"
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["fake"]])
+def test_an_output_that_is_full_is_one_line_and_2(
+    failing, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    failing(None)
+    monkeypatch.delenv(cli.DEBUG, raising=False)
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err == "No space left on device; free some space and run the same command again\n"
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert cli.main(arguments) == 2
 
 
 def test_nowhere_to_write_the_log(failing, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

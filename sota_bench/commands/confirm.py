@@ -179,6 +179,7 @@ def _said(row: dict[str, Any]) -> str:
 
 
 def _write(out: Path, tested: Any, answer: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    tested.to_csv(out / "confirmation.csv", index=False, lineterminator="\n")
-    (out / "confirmation.json").write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+    from sota_bench.report.output import write_files
+
+    table = tested.to_csv(index=False, lineterminator="\n")
+    write_files(out, {"confirmation.csv": table, "confirmation.json": json.dumps(answer, indent=1) + "\n"})

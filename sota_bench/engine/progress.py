@@ -75,9 +75,10 @@ class ProgressView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars:
-            self._bars.close()
-        self._say_reused()
+        with suppress(OSError):  # the terminal may be gone; what was computed is not
+            if self._bars:
+                self._bars.close()
+            self._say_reused()
         if self._file:
             with suppress(OSError):
                 self._file.close()

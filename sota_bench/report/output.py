@@ -82,8 +82,11 @@ def write_files(out: Path, files: Mapping[str, str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             partial = out / f".{name}.{os.getpid()}.part"
-            partial.write_text(text, encoding="utf-8", newline="")
-            partial.replace(out / name)
+            try:
+                partial.write_text(text, encoding="utf-8", newline="")
+                partial.replace(out / name)
+            finally:
+                partial.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(str(out), "", f"cannot be written: {error}", "name another folder with --out") from error
 

@@ -155,6 +155,20 @@ def show(console: Console, log: Path, every_s: float = 10.0) -> str:
     return log.read_text()
 
 
+def test_a_terminal_that_is_gone_at_the_end_is_left_alone(tmp_path: Path) -> None:
+    class Gone(io.StringIO):
+        lost = False
+
+        def write(self, text: str) -> int:
+            if self.lost:
+                raise OSError(5, "Input/output error")
+            return super().write(text)
+
+    file = Gone()
+    with ProgressView(plan(), tmp_path / "run.log", console=Console(file=file, force_terminal=True)):
+        file.lost = True
+
+
 def test_plain_lines_and_the_log_say_the_same(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), force_terminal=False, width=40)
     log = show(console, tmp_path / "out" / "run.log", every_s=2.0)

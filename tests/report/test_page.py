@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from synthetic import FACTORS, HOSTILE, synthetic
 
-from sota_bench.report.output import analysis_of
+from sota_bench.errors import UserError
+from sota_bench.report.output import analysis_of, write_files
 from sota_bench.report.page import render, summary_lines
 from sota_bench.report.tables import RunTables
 from sota_bench.stats import Analysis
@@ -126,6 +127,13 @@ def test_the_same_tables_give_the_same_bytes(tmp_path: Path) -> None:
     subprocess.run(command, check=True, env=environment)
     tables = synthetic(seeds=2, factors=factors)
     assert out.read_text("utf-8") == render(tables, analysis_of(tables))
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_leaves_no_part(tmp_path: Path) -> None:
+    (tmp_path / "trials.csv").mkdir()
+    with pytest.raises(UserError, match=r"cannot be written.*--out"):
+        write_files(tmp_path, {"trials.csv": "a"})
+    assert [path.name for path in tmp_path.iterdir()] == ["trials.csv"]
 
 
 def test_names_are_text_and_never_markup(hostile_page: str) -> None:

@@ -220,7 +220,7 @@ class ManifestApart:
 
     def save(self, path: Path) -> None:
         """As ``Manifest.save``; what is asked later comes from the file, and the process may go."""
-        if not path.exists():  # a manifest's file is named by its digest
+        if path != self._origin:  # also over a file of that name, which may be damaged
             self.ask("save", path)
         self._origin = path
         self.close()

@@ -9,7 +9,7 @@ from typing import Any
 from sota_bench.data.find import open_source
 from sota_bench.data.joined import JoinedSource
 from sota_bench.data.source import Source, source_from_spec
-from sota_bench.errors import in_file
+from sota_bench.errors import UserError, in_file
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.pretrained import located
@@ -81,13 +81,16 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
         recorded: what the ledger has of the run (see ``plan.made.record``).
 
     Raises:
-        UserError: the run's manifest is gone from the store.
+        UserError: the run's manifest is gone from the store, or damaged.
     """
     about = recorded["images"]
     file = manifest_file(store, about["manifest"])
+    manifest = stored_manifest(file)
+    if manifest.digest != about["manifest"]:
+        raise UserError(str(file), "", "is not the manifest of that name: it is damaged", "run the grid again")
     images = GridImages(
         source_from_spec(about["source"]),
-        stored_manifest(file),
+        manifest,
         about["size"],
         about["upsampled"],
         grid.file,

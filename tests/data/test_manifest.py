@@ -120,6 +120,13 @@ def test_a_name_is_one_line_of_its_file(tmp_path, name, kept):
     assert Manifest.load(tmp_path / "manifest.csv").name == (kept or name)
 
 
+def test_a_manifest_that_cannot_be_written_leaves_no_part(tmp_path):
+    (tmp_path / "manifest.csv").mkdir()
+    with pytest.raises(OSError):
+        assemble("d", example(), [], "x").save(tmp_path / "manifest.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.csv"]
+
+
 def test_manifests_survive_their_file(tmp_path):
     rows = example(classes=("NA", 'né, "q"', "猫", "#5", "nan"))
     manifest = assemble(

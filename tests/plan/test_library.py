@@ -16,7 +16,8 @@ from sota_bench.grid import load
 from sota_bench.plan import library
 from sota_bench.plan.library import Library, ManifestApart, manifest_of, stored_manifest
 from sota_bench.plan.machine import Machine
-from sota_bench.plan.make import make_plan
+from sota_bench.plan.made import record
+from sota_bench.plan.make import make_plan, manifest_file, remake_plan
 
 GRID = """
 [grid]
@@ -82,6 +83,25 @@ def test_a_plan_is_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert list(apart.stages) == list(here.stages)
     apart.images.manifest.save(folder / "stored.csv")
     assert isinstance(stored_manifest(folder / "stored.csv"), ManifestApart)
+
+
+@pytest.mark.parametrize("large", [10, 50_000])
+def test_a_stored_manifest_that_is_damaged_is_refused_and_written_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(library, "LARGE", large)
+    grid, store = load(Path("grid.toml")), folder / "store"
+    plan, _ = make_plan(grid, Machine(store))
+    file = manifest_file(store, plan.images.manifest.digest)
+    plan.images.manifest.save(file)
+    whole = file.read_text()
+    file.write_text(whole.replace("cat,", "cow,"))
+    with pytest.raises(UserError, match=f"{file}: is not the manifest of that name: it is damaged; run the grid again"):
+        remake_plan(grid, store, record(plan))
+    plan, _ = make_plan(grid, Machine(store))
+    plan.images.manifest.save(file)
+    assert file.read_text() == whole and list(remake_plan(grid, store, record(plan)).stages) == list(plan.stages)
 
 
 def test_a_mistake_is_the_same_line(tmp_path: Path) -> None:

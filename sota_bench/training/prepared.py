@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sota_bench.data.cache import PixelCache
+from sota_bench.data.cache import PixelCache, version_of
 from sota_bench.data.manifest import Manifest
 from sota_bench.data.subset import Subset, choose
 from sota_bench.training.images import Images
@@ -44,13 +44,13 @@ class Prepared:
 
 
 @lru_cache(maxsize=8)
-def _opened(folder: Path) -> tuple[Manifest, PixelCache]:
+def _opened(folder: Path, version: tuple[int, int]) -> tuple[Manifest, PixelCache]:
     return Manifest.load(folder / "manifest.csv"), PixelCache.open(folder / "cache")
 
 
 @lru_cache(maxsize=32)
-def _chosen(folder: Path, choice: tuple[tuple[str, Any], ...]) -> Prepared:
-    manifest, cache = _opened(folder)
+def _chosen(folder: Path, version: tuple[int, int], choice: tuple[tuple[str, Any], ...]) -> Prepared:
+    manifest, cache = _opened(folder, version)
     settings: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in choice}
     subset = choose(manifest, **settings)
     splits = ("train", "select", "test")
@@ -60,8 +60,8 @@ def _chosen(folder: Path, choice: tuple[tuple[str, Any], ...]) -> Prepared:
 
 
 @lru_cache(maxsize=64)
-def _digest(folder: Path, choice: tuple[tuple[str, Any], ...], split: str) -> str:
-    return _chosen(folder, choice).subset.split_digest(split)
+def _digest(folder: Path, version: tuple[int, int], choice: tuple[tuple[str, Any], ...], split: str) -> str:
+    return _chosen(folder, version, choice).subset.split_digest(split)
 
 
 def prepared(folder: Path, data: Mapping[str, Any]) -> Prepared:
@@ -77,8 +77,9 @@ def prepared(folder: Path, data: Mapping[str, Any]) -> Prepared:
     choice = tuple(
         sorted((name, tuple(value) if isinstance(value, list) else value) for name, value in data["choice"].items())
     )
-    found = _chosen(folder, choice)
-    digest = _digest(folder, choice, data["split"])
+    version = version_of(folder / "cache" / "pixels.u8")  # damaged pixels are made again at the same path
+    found = _chosen(folder, version, choice)
+    digest = _digest(folder, version, choice, data["split"])
     if digest != data["digest"]:
         raise ValueError(f"the {data['split']} split has digest {digest[:12]}, the plan asks for {data['digest'][:12]}")
     return found

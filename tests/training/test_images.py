@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from sota_bench.data.build import build_cache
+from sota_bench.data.source import FolderSource
+from sota_bench.data.subset import choose
 from sota_bench.training import images as module
 from sota_bench.training.crop import crop_resize_products, random_resized_boxes
 from sota_bench.training.images import Images
+from sota_bench.training.prepared import prepared
 
 
 class Pictures:
@@ -86,3 +94,28 @@ def test_a_gpu_makes_the_batches_of_a_cpu(images: Images, monkeypatch: pytest.Mo
     flip = positions % 2 == 0
     found = there.batch(positions, boxes, flip, 16).cpu()
     assert (found - images.batch(positions, boxes, flip, 16)).abs().max() < 1.01
+
+
+def test_pixels_that_were_made_again_at_the_same_place_are_opened_anew(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for number, label in enumerate("aabb"):
+            target = tmp_path / "d" / split / label / f"{number}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 8), (number, 10, 20 * (split == "val"))).save(target)
+    source, folder = FolderSource("d", tmp_path / "d"), tmp_path / "prepare"
+    manifest = source.scan()
+    build_cache(folder / "cache", source, manifest.items, 8, 1)
+    manifest.save(folder / "manifest.csv")
+    shutil.copytree(folder, tmp_path / "sound")
+    pixels = folder / "cache" / "pixels.u8"
+    pixels.write_bytes(bytes(pixels.stat().st_size))
+
+    def first_pixel() -> list[int]:
+        data = {"split": "train", "digest": digest, "choice": {}}
+        return prepared(folder, data).cache.image(0)[0, 0].tolist()  # type: ignore[no-any-return]
+
+    digest = choose(manifest).split_digest("train")
+    assert first_pixel() == [0, 0, 0]
+    folder.rename(tmp_path / "damaged")
+    (tmp_path / "sound").rename(folder)
+    assert first_pixel() != [0, 0, 0]

@@ -61,8 +61,8 @@ class Execution:
 
 
 def command_line() -> str:
-    """This command, as it can be given again."""
-    return shlex.join(["python", "-m", "sota_bench", *sys.argv[1:]])
+    """This command, as it can be given again; what is not UTF-8, and no ledger can hold, is escaped."""
+    return shlex.join(["python", "-m", "sota_bench", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
 
 
 def execute(

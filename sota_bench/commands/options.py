@@ -39,29 +39,35 @@ def grid_options(command: Command) -> Command:
     return command
 
 
-def load_grid(grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Path | None) -> Grid:
-    """The grid with the options applied.
+def load_grid(grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Path | None, writes: bool = True) -> Grid:
+    """The grid with the options applied; ``writes`` says whether the command writes into the report's folder.
 
     Raises:
         UserError: the grid or an option is wrong.
     """
     question = load(grid, overrides, seeds=parse_seeds(seeds) if seeds is not None else None, out=out)
-    _must_be_folder("--out", question.out)
+    _must_be_folder("--out", question.out, writes)
     return question
 
 
-def _must_be_folder(option: str, path: Path) -> None:
+def _must_be_folder(option: str, path: Path, writes: bool) -> None:
     """A folder, or a place where one can be made.
 
     Raises:
-        UserError: it is a file, below a file, or not writable.
+        UserError: it is a file, below a file, no path that can be looked at, or not writable where that is needed.
     """
-    found = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    try:
+        str(path).encode()  # the ledger and reports name it
+        found = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    except UnicodeEncodeError:
+        raise UserError(option, "", f"{str(path)!r} is not valid UTF-8", "name another folder") from None
+    except OSError as error:
+        raise UserError(option, "", f"{str(path)!r} cannot be used: {error.strerror}", "name another folder") from None
     if not found.is_dir():
         raise UserError(
             option, "", f"{str(path)!r} cannot be a folder: {found.name!r} is a file", "name another folder"
         )
-    if not os.access(found, os.W_OK):
+    if writes and not os.access(found, os.W_OK):
         raise UserError(option, "", f"{str(path)!r} cannot be written", "name another folder")
 
 
@@ -77,11 +83,11 @@ def parse_seeds(text: str) -> list[int]:
         raise UserError("--seeds", "", f"{text!r} is not a list of whole numbers", "write for example 0,1,2") from None
 
 
-def machine_of(store: Path, device: str, workers: int) -> Machine:
-    """The machine options together.
+def machine_of(store: Path, device: str, workers: int, writes: bool = True) -> Machine:
+    """The machine options together; ``writes`` says whether the command writes into the store.
 
     Raises:
         UserError: the store cannot be a folder.
     """
-    _must_be_folder("--store", store)
+    _must_be_folder("--store", store, writes)
     return Machine(store, device, workers)

@@ -23,7 +23,7 @@ def command(
 
     if not others:
         question = load_grid(grid, overrides, seeds, out)
-        tables = stored_tables(question, grid, machine_of(store, device, workers), only)
+        tables = stored_tables(question, grid, machine_of(store, device, workers, writes=False), only)
         analysis = write(question.out, tables)
         for line in summary_lines(tables, analysis):
             click.echo(line)
@@ -31,8 +31,8 @@ def command(
         return 1 if tables.trials["status"].isin(["failed", "blocked"]).any() else 0
     runs = []
     for file in (grid, *others):
-        question = load_grid(file, overrides, seeds, None)
-        tables = stored_tables(question, file, machine_of(store, device, workers), only)
+        question = load_grid(file, overrides, seeds, None, writes=False)
+        tables = stored_tables(question, file, machine_of(store, device, workers, writes=False), only)
         runs.append((question.name, tables, analysis_of(tables)))
     folder = out or Path("reports") / "-vs-".join(name for name, _, _ in runs)
     write_files(folder, {"report.html": render_side_by_side(runs)})

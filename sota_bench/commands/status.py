@@ -23,9 +23,9 @@ def command(
     from sota_bench.plan.make import make_plan
     from sota_bench.store import Store
 
-    question = load_grid(grid, overrides, seeds, out)
+    question = load_grid(grid, overrides, seeds, out, writes=False)
     selected = {trial.id for trial in question.only(only)} if only else None
-    plan, _ = make_plan(question, machine_of(store, device, workers))
+    plan, _ = make_plan(question, machine_of(store, device, workers, writes=False))
     shelf = Store(store)
     rows = shelf.rows()
     holder = shelf.holder()

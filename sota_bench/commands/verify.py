@@ -44,9 +44,9 @@ def command(
     from sota_bench.report.collect import Collector
     from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
-    question = load_grid(grid, overrides, seeds, out)
+    question = load_grid(grid, overrides, seeds, out, writes=False)
     selected = {trial.id for trial in question.only(only)} if only else None
-    machine = machine_of(store, device, workers)
+    machine = machine_of(store, device, workers, writes=False)
     plan, count = make_plan(question, machine)
     shelf = Store(store)
     wanted = {

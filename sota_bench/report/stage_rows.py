@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -71,8 +72,16 @@ def _stage(stage: Stage, result: StageResult | None, row: Any, reused: bool, why
         "concurrent": result.concurrent if result else 0,
         **_use(result.values if result else {}),
         "started": row.started if row else "",
+        "notes": _notes(result.values) if result and stage.kind == "train" else "",
         "error": row.reason if failed else "",
     }
+
+
+def _notes(values: Mapping[str, Any]) -> str:
+    """What the techniques of a training did, and what the network saw, as JSON."""
+    found = {name: said for name, said in values.get("techniques", {}).items() if said}
+    found |= {name: values[name] for name in ("input", "steps_at_size") if values.get(name)}
+    return json.dumps(found, sort_keys=True)
 
 
 def _use(values: Mapping[str, Any]) -> dict[str, float]:

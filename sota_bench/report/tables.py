@@ -40,9 +40,10 @@ class RunTables:
             ``predicted_minutes``, ``minutes_alone`` (measured with nothing else running, where asked for), ``train_s``,
             ``evaluate_s``, ``compile_s``, ``images_per_s``, ``params``, ``layers``, ``flops`` (one image, forward, at
             the evaluation size), ``peak_memory_mb``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99`` (of the last
-            phase), ``energy_j``, ``stability`` and ``plasticity`` (percent; NaN without a rise), ``forgetting``
-            (percentage points), ``shared_epochs``, ``epochs``, ``micro_batch`` (images of a part, where memory ran out
-            and batches were computed in parts; else NaN), ``judged_on`` (digest of the images that judge it; accuracies
+            phase), ``energy_j``, ``average_accuracy`` (over all tasks or resolutions at the end), ``stability`` and
+            ``plasticity`` (percent; NaN without a rise), ``forgetting`` (percentage points), ``shared_epochs``,
+            ``epochs``, ``micro_batch`` (images of a part, where memory ran out and batches were computed in parts; else
+            NaN), ``judged_on`` (digest of the images that judge it; accuracies
             on different ones do not compare), ``error``.
         evaluations: one row per trial x phase x evaluation size x TTA. Columns: ``trial``, ``phase`` (0-based),
             ``train_size``, ``size``, ``task``, ``tta``, ``final`` (bool: the evaluation that ``trials.accuracy`` is),
@@ -51,7 +52,8 @@ class RunTables:
             ``reused`` (bool), ``why``, ``prepare_s``, ``compile_s``, ``train_s``, ``evaluate_s``, ``peak_memory_mb``,
             ``images_per_s``, ``first_step_ms``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99``, ``concurrent``
             (stages at once), ``cpu_wait`` (share of the time without a free processor), ``gpu_processes``,
-            ``energy_j``, ``started``, ``error``.
+            ``energy_j``, ``started``, ``notes`` (JSON of a training: what each technique did, such as the statistics
+            used; ``input``, the moments of what the network saw; ``steps_at_size``), ``error``.
         curves: one row per trial x epoch: ``trial``, ``phase``, ``epoch`` (over the whole trial), ``size``, ``loss``,
             ``lr``, ``images_per_s``, ``seconds``.
         reliability: one row per trial x confidence bin: ``trial``, ``low``, ``high``, ``count``, ``confidence``,

@@ -99,7 +99,7 @@ def shared_with(trials: Sequence[TrialPlan]) -> dict[str, str]:
 
 def retention(trial: TrialPlan, results: Results) -> dict[str, float]:
     """Stability, plasticity and forgetting from R[phase, what was learned], NaN without a rise."""
-    names = ("stability", "plasticity", "forgetting", "backward_transfer")
+    names = ("average_accuracy", "stability", "plasticity", "forgetting", "backward_transfer")
     nothing = dict.fromkeys(names, math.nan)
     if not any(phase.rise for phase in trial.phases):
         return nothing
@@ -116,7 +116,7 @@ def retention(trial: TrialPlan, results: Results) -> dict[str, float]:
         found = forgetting(matrix, list(learned.values()))
     except ValueError:  # an evaluation is missing
         return nothing
-    values = {name: getattr(found, name) for name in names}
+    values = {name: getattr(found, name.removesuffix("_accuracy")) for name in names}
     return {name: math.nan if value is None else float(value) for name, value in values.items()}
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from sota_bench.report.text import finite, join, level_text, number, plural, signed
 from sota_bench.report.view import View
+
+if TYPE_CHECKING:
+    from sota_bench.stats.images import ImageInterval
 
 ALPHA = 0.05
 HEADS = {
@@ -276,14 +280,33 @@ def over_images(view: View, effect: Effect) -> tuple[float, float] | None:
     """
     from sota_bench.stats import image_uncertainty
 
-    others = ["seed", *(name for name in view.factors if name != effect.factor)]
-    kept = view.alike[view.alike["trial"].isin(list(view.tables.predictions))]
-    sides = [
-        kept[kept[effect.factor] == str(level)].set_index(others)["trial"] for level in (effect.baseline, effect.level)
-    ]
-    pairs = sides[0].to_frame("a").join(sides[1].rename("b"), how="inner")
+    pairs = _pairs(view, effect)
     if pairs.empty:
         return None
     a, b = (np.array([view.tables.predictions[trial] for trial in pairs[side]], dtype=bool) for side in ("a", "b"))
     found = image_uncertainty(a, b)
     return found.low, found.high
+
+
+def changed_images(view: View, effect: Effect) -> list[tuple[str, ImageInterval]]:
+    """Each seed's images that only one of two predictions of the same training has right, with McNemar's test: for a
+    factor that varies inside a training, with all other factors at their baseline. Empty for other factors."""
+    from sota_bench.stats import image_uncertainty
+
+    if effect.factor not in view.within:
+        return []
+    pairs, correct = _pairs(view, effect).reset_index(), view.tables.predictions
+    for name, levels in view.factors.items():
+        if name != effect.factor:
+            pairs = pairs[pairs[name] == levels[0]]
+    return [(str(row["seed"]), image_uncertainty(correct[row["a"]], correct[row["b"]])) for _, row in pairs.iterrows()]
+
+
+def _pairs(view: View, effect: Effect) -> pd.DataFrame:
+    """Trials ``a`` at the baseline and ``b`` at the level that are alike in seed and all other factors (the index)."""
+    others = ["seed", *(name for name in view.factors if name != effect.factor)]
+    kept = view.alike[view.alike["trial"].isin(list(view.tables.predictions))]
+    sides = [
+        kept[kept[effect.factor] == str(level)].set_index(others)["trial"] for level in (effect.baseline, effect.level)
+    ]
+    return sides[0].to_frame("a").join(sides[1].rename("b"), how="inner")

@@ -10,7 +10,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import load_state_dict, model_entrypoint
+from timm.models import adapt_input_conv, load_state_dict, model_entrypoint
 from torch import Tensor, nn
 
 from sota_bench.errors import UserError
@@ -114,6 +114,9 @@ def _load(model: nn.Module, state: dict[str, Tensor]) -> None:
     """
     own = model.state_dict()
     head = classifier_names(model)
+    for key in _first_layers(model):  # of other channels: as timm does it for weights from its hub
+        if key in state and state[key].shape[1] != own[key].shape[1]:
+            state[key] = adapt_input_conv(own[key].shape[1], state[key])
     wrong = [
         key for key in own if key not in head and (key not in state or state[key].shape != own[key].shape)
     ]  # fmt: skip
@@ -125,9 +128,18 @@ def _load(model: nn.Module, state: dict[str, Tensor]) -> None:
 
 def classifier_names(model: nn.Module) -> set[str]:
     """Names in ``state_dict`` of the classifier, the layer that depends on the number of classes."""
-    declared = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
-    prefixes = (declared,) if isinstance(declared, str) else tuple(declared)
+    prefixes = _declared(model, "classifier")
     return {key for key in model.state_dict() if any(key.startswith(f"{prefix}.") for prefix in prefixes)}
+
+
+def _first_layers(model: nn.Module) -> list[str]:
+    """Names of the weights that see the image's channels."""
+    return [f"{name}.weight" for name in _declared(model, "first_conv") if f"{name}.weight" in model.state_dict()]
+
+
+def _declared(model: nn.Module, what: str) -> tuple[str, ...]:
+    found = getattr(model, "pretrained_cfg", {}).get(what) or ()
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 @dataclass(frozen=True)
@@ -183,6 +195,24 @@ def resize(model: nn.Module, size: int) -> None:
         {name: before[name].detach().clone() for name in changed},
         {name: after[name].detach().clone() for name in changed},
     )
+
+
+def untrained_source(model: nn.Module) -> tuple[int, dict[str, Tensor]] | None:
+    """What was resampled, before it was, with its size; None where nothing was, or where it was trained since."""
+    last: _Sized | None = model.__dict__.get("_sized")
+    if last is None or not last.source:
+        return None
+    state = model.state_dict()
+    if any(not torch.equal(state[name].cpu(), value.cpu()) for name, value in last.resampled.items()):
+        return None
+    return last.source_size, dict(last.source)
+
+
+def resampled_from(model: nn.Module, source_size: int, source: Mapping[str, Tensor]) -> None:
+    """Tells a rebuilt network what was resampled for its size, as :func:`untrained_source` gave it."""
+    state, size = model.state_dict(), model.__dict__["_sized"].size
+    now = {name: state[name].detach().clone() for name in source}
+    model.__dict__["_sized"] = _Sized(size, source_size, dict(source), now)
 
 
 def _set_size(model: Any, size: int) -> None:

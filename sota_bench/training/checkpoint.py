@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-MODEL, OPTIMIZER, TECHNIQUES, EARLIER_HEAD, ABOUT = (
+MODEL, OPTIMIZER, TECHNIQUES, EARLIER_HEAD, SOURCE, ABOUT = (
     "model.safetensors",
     "optimizer.safetensors",
     "techniques.safetensors",
     "earlier_head.safetensors",
+    "resampled_from.safetensors",
     "checkpoint.json",
 )
 
@@ -34,6 +35,8 @@ class Checkpoint:
         optimizer: moments by ``parameter/moment``.
         techniques: technique name -> its state.
         earlier_head: the classifier of the task before this one, by name; empty where there was none.
+        source: what was resampled for this size and not trained since (position embeddings), as it was at
+            ``about["source_size"]``; empty where there is no such.
     """
 
     about: dict[str, Any]
@@ -41,6 +44,7 @@ class Checkpoint:
     optimizer: dict[str, Tensor]
     techniques: dict[str, dict[str, Tensor]]
     earlier_head: dict[str, Tensor]
+    source: dict[str, Tensor]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -56,6 +60,7 @@ def write(
     optimizer: Mapping[str, Tensor],
     techniques: Mapping[str, Mapping[str, Tensor]],
     earlier_head: Mapping[str, Tensor],
+    source: Mapping[str, Tensor],
 ) -> None:
     """Writes a checkpoint into an existing folder."""
     write_tensors(folder / MODEL, model.state_dict())
@@ -64,6 +69,8 @@ def write(
     write_tensors(folder / TECHNIQUES, states)
     if earlier_head:
         write_tensors(folder / EARLIER_HEAD, earlier_head)
+    if source:
+        write_tensors(folder / SOURCE, source)
     (folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True))
 
 
@@ -73,13 +80,14 @@ def read(folder: Path, with_optimizer: bool = True) -> Checkpoint:
     for key, value in load_file(str(folder / TECHNIQUES)).items():
         name, _, part = key.partition("/")
         techniques.setdefault(name, {})[part] = value
-    head = folder / EARLIER_HEAD
+    head, source = folder / EARLIER_HEAD, folder / SOURCE
     return Checkpoint(
         about=json.loads((folder / ABOUT).read_text()),
         model=load_file(str(folder / MODEL)),
         optimizer=load_file(str(folder / OPTIMIZER)) if with_optimizer else {},
         techniques=techniques,
         earlier_head=load_file(str(head)) if head.exists() else {},
+        source=load_file(str(source)) if source.exists() else {},
     )
 
 

@@ -29,6 +29,9 @@ from sota_bench.training.images import Images
 from sota_bench.training.opened import open_checkpoint, outputs, read_once
 from sota_bench.training.prepared import prepared
 
+WARM_UP = 8
+"""Images that warm up an evaluation of fewer than two whole batches."""
+
 
 @dataclass(frozen=True)
 class BatchViews:
@@ -95,7 +98,7 @@ def predict(
 
     Returns:
         Log-probabilities float32 [N, K] of the central crop, or of the views that a technique averages; and the latency
-        in seconds per image, the median over batches without the first, which warms up.
+        in seconds per image, the median over whole batches without the first, which warms up.
     """
     device, layout = images.device, devices.layout(model, recipe.layout)
     model.to(memory_format=layout)
@@ -107,22 +110,27 @@ def predict(
             logits: Tensor = model(pixels.contiguous(memory_format=layout))
         return logits.float()
 
+    def scored(positions: np.ndarray, index: int) -> np.ndarray:
+        views = BatchViews(images, positions, size, recipe.eval_crop, trained.crop_scale, trained.flip, seed, index)
+        scores = None
+        for technique in techniques:  # test-time augmentation
+            scores = technique.predict(views, forward) if scores is None else scores
+        if scores is None:
+            scores = torch.log_softmax(forward(views.center()), dim=1)
+        return scores.float().cpu().numpy()  # waits for the device
+
+    batch = recipe.eval_batch_size
     collected, per_image = [], []
     started = time.perf_counter()
     with torch.inference_mode():
-        for index, first in enumerate(range(0, len(images), recipe.eval_batch_size)):
+        if len(images) < 2 * batch:  # the only whole batch is timed, so something smaller warms up
+            scored(np.arange(min(WARM_UP, len(images))), 0)
+        for index, first in enumerate(range(0, len(images), batch)):
             begun = time.perf_counter()
-            positions = np.arange(first, min(first + recipe.eval_batch_size, len(images)))
-            views = BatchViews(
-                images, positions, size, recipe.eval_crop, trained.crop_scale, trained.flip, seed, index
-            )  # fmt: skip
-            scores = None
-            for technique in techniques:  # test-time augmentation
-                scores = technique.predict(views, forward) if scores is None else scores
-            if scores is None:
-                scores = torch.log_softmax(forward(views.center()), dim=1)
-            collected.append(scores.float().cpu().numpy())  # waits for the device
-            per_image.append((time.perf_counter() - begun) / len(positions))
+            positions = np.arange(first, min(first + batch, len(images)))
+            collected.append(scored(positions, index))
+            if not per_image or len(positions) == batch:  # a rest costs more per image
+                per_image.append((time.perf_counter() - begun) / len(positions))
             done = int(positions[-1]) + 1
             rate = done / max(time.perf_counter() - started, 1e-9)
             progress(Progress(done, len(images), images_per_s=rate, note=f"{size} px"))

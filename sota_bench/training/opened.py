@@ -87,5 +87,7 @@ def load_model(
     state = dict(found.model) if task == found.about["task"] else {**found.model, **found.earlier_head}
     model = backbone.rebuild(found.about["backbone"], outputs(found, task), int(found.about["size"]))
     model.load_state_dict(state)
+    if found.source:
+        backbone.resampled_from(model, found.about["source_size"], found.source)
     backbone.resize(model, size)
     return model.to(device).eval(), found

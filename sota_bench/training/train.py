@@ -232,6 +232,7 @@ def train(
 
     phase.model.eval()
     _check_weights(model)
+    source_size, source = backbone.untrained_source(model) or (size, {})
     checkpoint.write(
         workspace,
         {
@@ -239,6 +240,7 @@ def train(
             "techniques": [technique.name for technique in techniques],
             "technique_files": params.get("technique_files", []),
             "size": size,
+            "source_size": source_size,
             "sizes": list(dict.fromkeys([*about["earlier_sizes"], size])),
             "classes": data.classes,
             "task": params["task"],
@@ -249,6 +251,7 @@ def train(
         optimizers.state_by_name(optimizer),
         {technique.name: technique.state() for technique in techniques},
         earlier_head,
+        source,
     )
     partial.remove(workspace)
     values = {
@@ -289,6 +292,8 @@ def _network(
     built = {"name": name, "arguments": arguments}
     model = backbone.rebuild(built, len(about["classes"]), int(about["size"]))
     model.load_state_dict(before.model)
+    if before.source:
+        backbone.resampled_from(model, about["source_size"], before.source)
     backbone.resize(model, size)
     if about["task"] == params["task"]:
         return model, built, before.earlier_head

@@ -7,10 +7,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import minutes, number, p_value, signed
-from sota_bench.report.verdicts import HEADS, as_effect, detectable, effects, family_size, interactions, over_images
+from sota_bench.report.verdicts import (
+    HEADS,
+    as_effect,
+    changed_images,
+    detectable,
+    effects,
+    family_size,
+    interactions,
+    over_images,
+)
 from sota_bench.report.view import View, block_means, pooled_means
 from sota_bench.stats import VERDICTS
 
@@ -157,3 +167,19 @@ def test_numbers_as_people_read_them() -> None:
         "5.0 days",
     )
     assert (p_value(0.0004), p_value(0.04), p_value(None)) == ("< 0.001", "0.040", "–")
+
+
+def test_mcnemar_is_of_two_predictions_by_one_training(view: View) -> None:
+    by_name = {effect.factor: effect for effect in effects(view)}
+    found = dict(changed_images(view, by_name["tta"]))
+    assert len(found) >= 3 and set(found) <= {str(seed) for seed in view.done["seed"]}
+    base = {name: levels[0] for name, levels in view.factors.items()}
+    for seed, changed in found.items():
+        alike = [view.done[name] == level for name, level in base.items() if name != "tta"]
+        at = view.done[np.logical_and.reduce([view.done["seed"].astype(str) == seed, *alike])].set_index("tta")["trial"]
+        levels = (by_name["tta"].baseline, by_name["tta"].level)
+        a, b = (view.tables.predictions[at[level]] for level in levels)
+        lost, gained = int((a & ~b).sum()), int((~a & b).sum())
+        assert (changed.lost, changed.gained) == (lost, gained)
+        assert changed.p == pytest.approx(binomtest(min(lost, gained), lost + gained).pvalue)
+    assert changed_images(view, by_name["mixup"]) == []

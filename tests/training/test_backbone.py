@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 from lab import Lab
+from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
 from sota_bench.errors import UserError
@@ -114,6 +117,35 @@ def test_a_rise_starts_from_the_network_before_it(lab: Lab) -> None:
     assert model.pos_embed.shape == checkpoint.read(ran.checkpoint(1)).model["pos_embed"].shape
     resize(model, 16)
     assert torch.equal(logits(model, 16), old)
+
+
+def test_what_a_freeze_keeps_from_training_gives_the_old_logits_after_phases_in_files(lab: Lab) -> None:
+    """Position embeddings of 2 x 2 patches lose detail when they go to 4 x 4 and back, and none of it was training."""
+    ran = lab.run('backbone = "test_vit"\nresize = "32x1 64x1 96x1"\nupsample = true', 'mitigation = ["freeze"]')
+    first = checkpoint.read(ran.checkpoint(0)).model["pos_embed"]
+    for phase in (1, 2):
+        assert checkpoint.read(ran.checkpoint(phase)).about["source_size"] == 32
+        model, _ = load_model(ran.checkpoint(phase), 32, "main", CPU)
+        assert torch.equal(model.pos_embed.detach(), first)  # type: ignore[operator,union-attr]
+
+
+def test_trained_embeddings_are_resampled_as_they_are(lab: Lab) -> None:
+    ran = lab.run('backbone = "test_vit"\nresize = "32x1 64x1"\nupsample = true', "lr = [0.0031]")
+    found = checkpoint.read(ran.checkpoint(1))
+    assert found.source == {} and found.about["source_size"] == 64
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_local_weights_fit_images_of_one_channel_as_timm_makes_them_fit(name: str, tmp_path: Path) -> None:
+    whole = timm.create_model(name, num_classes=4)
+    file = tmp_path / "weights.safetensors"
+    save_file(whole.state_dict(), str(file))
+    overlay = {"file": str(file), "num_classes": 4}
+    theirs = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=4, in_chans=1)
+    recipe = recipe_type()(backbone=name, resize="64x1", in_chans=1)
+    ours, _ = backbone.create(recipe, [], 4, 64, 0, str(file))
+    resize(theirs, 64)
+    assert all(torch.equal(value, theirs.state_dict()[key]) for key, value in ours.state_dict().items())
 
 
 def test_first_weights_depend_on_the_seed_alone(lab: Lab) -> None:

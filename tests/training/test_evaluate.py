@@ -71,6 +71,32 @@ def test_batch_norm_statistics_do_not_move(lab: Lab) -> None:
     assert all(torch.equal(value.cpu(), stored[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(("count", "per_image"), [(5, 1.5 / 5), (11, 1.8 / 8), (16, 1.8 / 8), (40, 1.8 / 8)])
+def test_latency_is_that_of_whole_batches_after_a_warm_up(
+    monkeypatch: pytest.MonkeyPatch, count: int, per_image: float
+) -> None:
+    """A network whose call takes 1 s and 0.1 s for each image, and its first call 100 s more, in batches of 8."""
+    from types import SimpleNamespace
+
+    from sota_bench.training import evaluate
+
+    clock = SimpleNamespace(now=0.0, calls=0)
+    monkeypatch.setattr(evaluate.time, "perf_counter", lambda: clock.now)
+
+    class Slow(torch.nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            clock.now += 1 + 0.1 * len(pixels) + (0 if clock.calls else 100)
+            clock.calls += 1
+            return pixels.mean(dim=(2, 3))
+
+    pictures = Pictures([np.full((4, 4, 3), number, np.uint8) for number in range(count)])
+    images = Images(pictures, np.arange(count), np.zeros(count, int), torch.device("cpu"))  # type: ignore[arg-type]
+    recipe = SimpleNamespace(layout="channels_first", precision="fp32", eval_batch_size=8, eval_crop=1.0)
+    trained = SimpleNamespace(crop_scale=1.0, flip=False)
+    scores, latency = evaluate.predict(Slow(), [], images, recipe, trained, 4, 0, lambda done: None)
+    assert latency == pytest.approx(per_image) and len(scores) == count
+
+
 class Pictures:
     """A cache of pictures in memory."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 200
 MOST_DOTS = 250
 OUTLYING = 4.0
+SAID = {"input": "what the network saw"}
 
 
 def section(view: View) -> Section:
@@ -49,6 +52,8 @@ def section(view: View) -> Section:
         blocks.append(Table(title, ["Trial", "Images of a part#"], rows[:MOST_ROWS]))
     if not view.tables.stages.empty:
         blocks.append(_stages(view))
+    if notes := _notes(view):
+        blocks.append(notes)
     return Section("diagnostics", "Diagnostics", _lead(view, residuals), blocks)
 
 
@@ -235,6 +240,41 @@ def _anova(view: View) -> Table:
         rows,
         folded="Analysis of variance",
     )
+
+
+def _notes(view: View) -> Table | None:
+    """What the techniques did in each training: those that did the same are one row."""
+    stages = view.tables.stages
+    if stages.empty:
+        return None
+    trained = stages[stages["notes"].fillna("") != ""]
+    rows: list[list[Cell | str]] = []
+    for text, same in trained.groupby("notes", sort=False):
+        values = json.loads(str(text))
+        steps = values.pop("steps_at_size", {})
+        said = [f"{SAID.get(name, name)}: {_said(of)}" for name, of in values.items()]
+        said += [f"steps: {', '.join(f'{count} at {size} px' for size, count in steps.items())}"] if steps else []
+        others = f" and {plural(len(same) - 1, 'other')}" if len(same) > 1 else ""
+        rows.append([f"{same['title'].iloc[0]}{others}", "; ".join(said)])
+    if not rows:
+        return None
+    return Table(
+        "Statistics used for normalization (of 0 to 255), the mean and deviation of what the network saw in its first "
+        "batch, and what mitigations did"
+        + (f"; the first {MOST_ROWS} of {len(rows)}" if len(rows) > MOST_ROWS else ""),
+        ["Training", "What it did"],
+        rows[:MOST_ROWS],
+        folded="Trainings: what their techniques did",
+    )
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    parts = []
+    for name, value in values.items():
+        numbers = value if isinstance(value, list) else [value]
+        shown = ", ".join(number(one, 3) if isinstance(one, float) else str(one) for one in numbers)
+        parts.append(f"{name} {shown or 'none'}")
+    return ", ".join(parts)
 
 
 def _stages(view: View) -> Table:

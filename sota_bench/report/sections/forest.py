@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import finite, number, p_value, plural, signed
 from sota_bench.report.theme import TONES, Ink, sheet, short
-from sota_bench.report.verdicts import Effect, effects, over_images
+from sota_bench.report.verdicts import Effect, changed_images, effects, over_images
 from sota_bench.report.view import View
 
 if TYPE_CHECKING:
@@ -40,6 +40,17 @@ def section(view: View) -> Section | None:
         f"difference.{over}{band} Right of zero the level is better than its baseline.",
     )
     tables = [_image_table(found, images)] if images else []
+    if changed := [[e.name, seed, str(c.gained), str(c.lost), p_value(c.p)] for e in found
+                   for seed, c in changed_images(view, e)]:  # fmt: skip
+        tables.append(
+            Table(
+                "Two predictions by one training, all else at its baseline: images that only the level, or only the "
+                "baseline has right, and McNemar's exact test of each seed (not corrected for their number)",
+                ["Contrast", "Seed", "Gained#", "Lost#", "p (McNemar)#"],
+                changed,
+                folded="McNemar's test of each seed",
+            )
+        )
     tables += [table(paired, "The same contrasts, each with its own paired t", "Contrasts with their own paired error")]
     extra = [effect for kind in ("simple", "trend-linear", "trend-quadratic") for effect in effects(view, kind=kind)]
     if extra:

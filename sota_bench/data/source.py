@@ -258,9 +258,10 @@ class KnownEffects(Source):
 
 
 def _walk(
-    folder: Path, prefix: str, found: list[tuple[str, int, int]], left_out: list[tuple[str, str]], above: set[Path]
+    folder: Path, prefix: str, found: list[tuple[str, int, int]], left_out: list[tuple[str, str]], visited: set[Path]
 ) -> None:
-    """Collect files below a folder, following links but never into a folder that is being walked already."""
+    """Collect files below a folder, following links but never into a folder that was visited already: folders that link
+    to each other have more paths than can be walked."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -273,14 +274,12 @@ def _walk(
                 continue
             path.encode()
             if entry.is_dir():
-                if entry.is_symlink():
-                    target = Path(entry.path).resolve()
-                    if target in above:
-                        left_out.append((path, "a link to a folder that contains it"))
-                        continue
-                    _walk(Path(entry.path), path + "/", found, left_out, above | {target})
-                else:
-                    _walk(Path(entry.path), path + "/", found, left_out, above | {Path(entry.path).resolve()})
+                target = Path(entry.path).resolve()
+                if entry.is_symlink() and target in visited:
+                    left_out.append((path, "a link to a folder that is listed already"))
+                    continue
+                visited.add(target)
+                _walk(Path(entry.path), path + "/", found, left_out, visited)
             elif entry.is_file():
                 status = entry.stat()
                 found.append((path, status.st_size, status.st_mtime_ns))

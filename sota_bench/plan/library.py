@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -260,5 +260,15 @@ def _is_large(source: Source) -> bool:
         return False
     if source.root.is_file():
         return source.root.stat().st_size > ARCHIVE_BYTES
-    files = (1 for _, _, names in os.walk(source.root, followlinks=True) for _ in names)
-    return sum(islice(files, LARGE)) == LARGE
+    return sum(1 for _ in islice(_files(source.root), LARGE)) == LARGE
+
+
+def _files(root: Path) -> Iterator[str]:
+    """Names of all files below a folder, those of each folder once, however many links lead to it."""
+    visited = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        if (real := Path(folder).resolve()) in visited:
+            folders.clear()
+        else:
+            visited.add(real)
+            yield from names

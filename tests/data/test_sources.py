@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import os
 import pickle
 import shutil
@@ -21,6 +22,7 @@ from sota_bench.data.layout import read_layout
 from sota_bench.data.source import FolderSource, TarSource, source_from_spec
 from sota_bench.data.unpack import unpack
 from sota_bench.errors import UserError
+from sota_bench.plan.library import _is_large
 
 
 def photo(seed, side=12, kind="PNG"):
@@ -117,6 +119,18 @@ def test_links_to_classes_elsewhere_are_followed(tmp_path):
     folder = fill(tmp_path / "d", files())
     (folder / "train" / "c").symlink_to(elsewhere, target_is_directory=True)
     assert FolderSource("d", folder).scan().sizes()["train"] == 11
+
+
+def test_folders_that_link_to_each_other_are_listed_once(tmp_path):
+    """Twelve folders that each link to all others have more paths than can be walked."""
+    folder = fill(tmp_path / "d", {f"train/{n:02}/{n}.png": photo(n) for n in range(12)})
+    for place, target in itertools.permutations(sorted((folder / "train").iterdir()), 2):
+        (place / f"to-{target.name}").symlink_to(target)
+    source = FolderSource("d", folder)
+    found, left_out = source.files()
+    assert {path.rpartition("/")[2] for path, _, _ in found} == {f"{n}.png" for n in range(12)}
+    assert any(reason == "a link to a folder that is listed already" for _, reason in left_out)
+    assert not _is_large(source)
 
 
 @pytest.mark.parametrize("name", ["猫 🐈", "é\u0301t\u00e9", "عربي", "a'b\"c,d", "x" * 200, "#1 & <b>"])

@@ -10,19 +10,26 @@
 
 Every comparison uses processes of its own. Results are added to ``benchmarks/results/gate_study.jsonl`` one by one; the
 same command goes on where it stopped, kinds in turn, and writes ``gate_study.md`` and ``gate_study.json`` after each
-comparison. ``--minutes`` ends it in time; ``--fresh`` starts anew. Exit code 1 when a figure is missed.
+comparison. ``--jobs 2`` compares two at a time, each on a core of its own: in less time, and in the noise that the
+other makes; the whole gate runs alone. ``--minutes`` ends it in time; ``--fresh`` starts anew. Exit code 1 when a
+figure is missed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +108,7 @@ class Trees:
         self.suite = self.base.folder / SUITE
         self.counts = counts or self._calibrate()
         self.made: dict[str, Tree] = {"same": self.same}
+        self.making = threading.Lock()
 
     def _calibrate(self) -> dict[str, int]:
         """How many products are 10% and 25% of a step: from the ratio with many of them."""
@@ -110,12 +118,12 @@ class Trees:
         say(f"calibrated: {MOST_COUNT} products are {100 * share * MOST_COUNT:.1f}% of a step")
         return {kind: max(1, round(extra / share)) for kind, extra in EXTRA.items()}
 
-    def of(self, kind: str, attempt: int) -> Tree:
+    def of(self, kind: str, attempt: int, job: int) -> Tree:
         """The head of one comparison."""
         if kind == "whole":
             return self.same
         if kind == "one_operation":
-            folder = self.folder / "oneoperation"
+            folder = self.folder / f"oneoperation{job}"
             shutil.rmtree(folder, ignore_errors=True)
             return patched(self.base.folder, folder, OPERATIONS[attempt % len(OPERATIONS)])
         if kind not in self.made:
@@ -123,14 +131,17 @@ class Trees:
         return self.made[kind]
 
 
-def compare(trees: Trees, kind: str, attempt: int, blocks: int, seconds: float) -> dict[str, Any]:
+def compare(trees: Trees, kind: str, attempt: int, job: int, blocks: int, seconds: float) -> dict[str, Any]:
     """One comparison by the gate."""
     exact = kind == "one_operation"
-    head, scratch = trees.of(kind, attempt), trees.folder / f"scratch-{kind.replace('_', '')}"
+    with trees.making:
+        head = trees.of(kind, attempt, job)
+    scratch = trees.folder / f"scratch{job}-{kind.replace('_', '')}"
+    warm = not scratch.is_dir()
     scratch.mkdir(exist_ok=True)
     one = Settings((WORKLOAD,), blocks, seconds=seconds, times=not exact, counts=exact)
     settings = Settings() if kind == "whole" else one
-    outcome = Gate(trees.base, head, scratch, settings, lambda line: None, warm=attempt == 0).run()
+    outcome = Gate(trees.base, head, scratch, settings, lambda line: None, warm=warm).run()
     if outcome.missing:  # a failure of the study, and nothing that it has found
         raise SystemExit(f"{kind}: {outcome.missing}")
     verdict = outcome.verdicts.get(WORKLOAD)
@@ -176,7 +187,8 @@ def report(found: Sequence[dict[str, Any]], header: dict[str, Any]) -> tuple[str
     lines = [
         "# How often the timing gate is wrong, and what it finds", "",
         f"`python benchmarks/gate_study.py` on {hardware['cores']} cores of {hardware['cpu']}, torch "
-        f"{hardware['torch']}: `{WORKLOAD}`, {header['blocks']} blocks a stage, threshold 5%.", "",
+        f"{hardware['torch']}: `{WORKLOAD}`, {header['blocks']} blocks a stage, threshold 5%, {header['jobs']} at a "
+        "time.", "",
         "| | found | 95% interval | to reach | inconclusive | void |", "|---|--:|--:|--:|--:|--:|", *table, "",
         "Median change that the gate reported: "
         + "; ".join(f"{kind} {100 * change:+.1f}%" for kind, change in changes.items()) + ".", "",
@@ -186,6 +198,61 @@ def report(found: Sequence[dict[str, Any]], header: dict[str, Any]) -> tuple[str
         "code: the command ends alike.", "",
     ]  # fmt: skip
     return "\n".join(lines), {**header, "results": rows, "changes": changes}, good
+
+
+class Study:
+    """What is left of the study.
+
+    Args:
+        trees: what is compared.
+        header: settings, machine and commit.
+        found: comparisons so far, added to.
+        out: folder of the results.
+        until: monotonic time after which no comparison begins.
+    """
+
+    def __init__(
+        self, trees: Trees, header: dict[str, Any], found: list[dict[str, Any]], out: Path, until: float
+    ) -> None:
+        self.trees, self.header, self.found, self.out, self.until = trees, header, found, out, until
+        self.taken = Counter(one["kind"] for one in found)
+        self.lock, self.began = threading.Lock(), time.monotonic()
+
+    def run(self, jobs: int) -> None:
+        """Compares until all is done, then runs the whole gate alone."""
+        cores: list[int | None] = sorted(os.sched_getaffinity(0)) if jobs > 1 else [None]
+        kinds = [kind for kind in WANTED if kind != "whole"]
+        with ThreadPoolExecutor(jobs) as pool:
+            for _ in pool.map(lambda job: self._work(job, cores[job % len(cores)], kinds), range(jobs)):
+                pass
+        self._work(0, None, ["whole"])
+
+    def _work(self, job: int, core: int | None, kinds: Sequence[str]) -> None:
+        if core is not None:
+            os.sched_setaffinity(0, {core})  # of this thread, and of the processes that it starts
+        while time.monotonic() < self.until:
+            with self.lock:
+                left = [kind for kind in kinds if self.taken[kind] < WANTED[kind]]
+                if not left:
+                    return
+                kind = min(left, key=lambda name: self.taken[name] / WANTED[name])  # in turn, in proportion
+                self.taken[kind] += 1
+                attempt = self.taken[kind] - 1
+            one = compare(self.trees, kind, attempt, job, self.header["blocks"], self.header["seconds"])
+            with self.lock:
+                self._keep(one)
+
+    def _keep(self, one: dict[str, Any]) -> None:
+        self.found.append(one)
+        with (self.out / "gate_study.jsonl").open("a") as log:
+            log.write(json.dumps(one) + "\n")
+        change = f" {100 * one['change']:+.1f}%" if one["change"] is not None else ""
+        kind, minutes = one["kind"], (time.monotonic() - self.began) / 60
+        so_far = sum(other["kind"] == kind for other in self.found)
+        say(f"{minutes:5.1f} min  {kind} {so_far}/{WANTED[kind]}: {one['answer']}{change} ({one['seconds']:.0f} s)")
+        text, about, _ = report(self.found, self.header)
+        (self.out / "gate_study.md").write_text(text, encoding="utf-8")
+        (self.out / "gate_study.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def say(line: str) -> None:
@@ -198,6 +265,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=3, help="blocks of a stage")
     parser.add_argument("--seconds", type=float, default=0.5, help="each process times the step for so long")
+    parser.add_argument("--jobs", type=int, default=1, help="comparisons at a time, each on one core")
     parser.add_argument("--minutes", type=float, default=0.0, help="no comparison begins after so many; 0: no limit")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run has measured")
@@ -216,28 +284,11 @@ def main() -> int:
         trees = Trees(Path(folder), header["counts"] if header else {})
         if header is None:
             header = {"commit": commit, "changed": changed, "hardware": fingerprint(), "counts": trees.counts,
-                      "blocks": options.blocks, "seconds": options.seconds}  # fmt: skip
+                      "blocks": options.blocks, "seconds": options.seconds, "jobs": options.jobs}  # fmt: skip
             with log.open("a") as out:
                 out.write(json.dumps(header) + "\n")
-        started: dict[str, int] = {}
-        while not options.minutes or time.monotonic() - began < 60 * options.minutes:
-            done = {kind: sum(one["kind"] == kind for one in found) for kind in WANTED}
-            left = [kind for kind, wanted in WANTED.items() if done[kind] < wanted]
-            if not left:
-                break
-            kind = min(left, key=lambda name: (name == "whole", done[name] / WANTED[name]))  # in turn, in proportion
-            attempt = done[kind] if kind == "one_operation" else started.get(kind, 0)
-            one = compare(trees, kind, attempt, header["blocks"], header["seconds"])
-            started[kind] = started.get(kind, 0) + 1
-            found.append(one)
-            with log.open("a") as out:
-                out.write(json.dumps(one) + "\n")
-            change = f" {100 * one['change']:+.1f}%" if one["change"] is not None else ""
-            say(f"{(time.monotonic() - began) / 60:5.1f} min  {kind} {done[kind] + 1}/{WANTED[kind]}: "
-                f"{one['answer']}{change} ({one['seconds']:.0f} s)")  # fmt: skip
-            text, about, _ = report(found, header)
-            (options.out / "gate_study.md").write_text(text, encoding="utf-8")
-            (options.out / "gate_study.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        study = Study(trees, header, found, options.out, began + 60 * options.minutes if options.minutes else math.inf)
+        study.run(options.jobs)
     text, _, good = report(found, header)
     print(text)
     return 0 if good else 1

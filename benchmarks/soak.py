@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -76,8 +77,11 @@ def damage(store: Store, generator: np.random.Generator) -> str:
     return str(kind)
 
 
-def disturb(store: Store, stages: list[Stage], kills: int, generator: np.random.Generator) -> dict[str, int]:
-    """Run the graph in drivers that are killed, with workers killed and bits flipped in between."""
+def disturb(
+    store: Store, stages: list[Stage], kills: int, generator: np.random.Generator, commits: Counter[str]
+) -> dict[str, int]:
+    """Run the graph in drivers that are killed, with workers killed and bits flipped in between; counts in ``commits``
+    how often each stage was done."""
     counts = {"drivers killed": 0, "workers killed": 0, "bits flipped": 0, "runs that ended": 0}
     spec = store.root.parent / "spec.json"
     spec.write_text(json.dumps({"stages": [dataclasses.asdict(stage) for stage in stages], "settings": {"workers": 2}}))
@@ -86,6 +90,7 @@ def disturb(store: Store, stages: list[Stage], kills: int, generator: np.random.
             [sys.executable, str(ENGINE_TESTS / "drive.py"), str(store.root), str(spec)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert driver.stdout is not None
         if generator.random() < 0.8:
@@ -97,17 +102,24 @@ def disturb(store: Store, stages: list[Stage], kills: int, generator: np.random.
         counts["runs that ended" if driver.poll() is not None else "drivers killed"] += 1
         driver.kill()
         driver.wait()
+        commits.update(line.removeprefix("done ") for line in driver.stdout.read().splitlines() if line[:5] == "done ")
         driver.stdout.close()
         if generator.random() < 0.5:
             counts["bits flipped"] += damage(store, generator) != "nothing"
     return counts
 
 
-def finish(store: Store, stages: list[Stage]) -> int:
+def finish(store: Store, stages: list[Stage], commits: Counter[str]) -> int:
     """Let the graph end, with failed stages retried; how many rounds that took."""
+
+    def count(event: events.Event) -> None:
+        if isinstance(event, events.StageDone) and not event.reused:
+            commits[event.stage.title] += 1
+
     for rounds in range(1, 30):
         with store.hold("soak"):
-            summary = run_stages(stages, store, workers=2, execute="fake_stages:execute", retry=set(store.failed()))
+            retry = set(store.failed())
+            summary = run_stages(stages, store, workers=2, execute="fake_stages:execute", retry=retry, on_event=count)
         damaged = [stage.key for stage in stages if not store.verify(stage.key)]
         if summary.complete and not damaged:
             return rounds
@@ -118,7 +130,14 @@ def finish(store: Store, stages: list[Stage]) -> int:
     raise SystemExit("the graph does not end")
 
 
-def check(store: Store, stages: list[Stage]) -> dict[str, int]:
+def doubled(store: Store, stages: list[Stage], commits: Counter[str]) -> int:
+    """How often a stage was done although its artifact was there: more often than it was set aside as damaged, and
+    once."""
+    aside = Counter(path.name.rpartition("-")[0] for path in (store.root / "damaged").iterdir())
+    return sum(max(0, commits[stage.title] - aside[stage.key] - 1) for stage in stages)
+
+
+def check(store: Store, stages: list[Stage], commits: Counter[str]) -> dict[str, int]:
     """Count what is lost, doubled, wrong, or left behind."""
     wrong = 0
     for stage in stages:
@@ -131,7 +150,8 @@ def check(store: Store, stages: list[Stage]) -> dict[str, int]:
             behind += process.environ().get(MARK) == os.environ[MARK] and process.pid != os.getpid()
     return {
         "lost": len({stage.key for stage in stages} - set(keys)),
-        "doubled": len(keys) - len(stages),
+        "doubled": doubled(store, stages, commits),
+        "not asked for": len(set(keys) - {stage.key for stage in stages}),
         "wrong": wrong,
         "not done in the ledger": sum(rows[stage.key].status != "done" for stage in stages),
         "workspaces left": len(list((store.root / "work").iterdir())),
@@ -180,10 +200,11 @@ def main() -> int:
         stages = graph(options.stages, generator, options.fault_rate)
         report: dict[str, object] = {"stages": len(stages), "seed": options.seed}
         report["faulty stages"] = sum(stage.params["does"] != "work" for stage in stages)
-        report |= disturb(store, stages, options.kills, generator)
+        commits = Counter[str]()
+        report |= disturb(store, stages, options.kills, generator, commits)
         report["done before the quiet end"] = sum(store.is_done(stage.key) for stage in stages)
-        report["rounds to the end"] = finish(store, stages)
-        counts = check(store, stages)
+        report["rounds to the end"] = finish(store, stages, commits)
+        counts = check(store, stages, commits)
         flat = memory(Store(Path(folder) / "quiet"), options.stages)
     report |= counts | flat | {"minutes": round((time.monotonic() - began) / 60, 1)}
     print(json.dumps(report, indent=2))

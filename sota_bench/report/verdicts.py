@@ -309,4 +309,5 @@ def _pairs(view: View, effect: Effect) -> pd.DataFrame:
     sides = [
         kept[kept[effect.factor] == str(level)].set_index(others)["trial"] for level in (effect.baseline, effect.level)
     ]
-    return sides[0].to_frame("a").join(sides[1].rename("b"), how="inner")
+    pairs: pd.DataFrame = sides[0].to_frame("a").join(sides[1].rename("b"), how="inner")
+    return pairs

@@ -77,7 +77,8 @@ class View:
         if "judged_on" not in self.done or self.done.empty:
             return self.done
         first = self.done if self.baseline is None else self.done[self.done["cell"] == self.baseline]
-        return self.done[self.done["judged_on"] == first["judged_on"].iloc[0]]
+        found: pd.DataFrame = self.done[self.done["judged_on"] == first["judged_on"].iloc[0]]
+        return found
 
     @cached_property
     def seeds(self) -> int:

@@ -278,7 +278,7 @@ def _lay_out(
 
 def _judged(images: pd.Series, cell_of: Sequence[int], notes: list[str]) -> NDArray[np.int_] | None:
     """The set of images that each cell is judged on, told in a note where there are several."""
-    names = distinct(images)
+    names = distinct(list(images))
     if len(names) < 2:
         return None
     number = {key(name): position for position, name in enumerate(names)}

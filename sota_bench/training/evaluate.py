@@ -120,7 +120,7 @@ def predict(
         return scores.float().cpu().numpy()  # waits for the device
 
     batch = recipe.eval_batch_size
-    collected, per_image = [], []
+    collected, per_image = list[np.ndarray](), list[float]()
     started = time.perf_counter()
     with torch.inference_mode():
         if len(images) < 2 * batch:  # the only whole batch is timed, so something smaller warms up

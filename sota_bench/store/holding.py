@@ -26,7 +26,7 @@ class Holder:
         host: name of the machine.
         since: local time with offset, ISO 8601.
         command: what it runs, for people.
-        born: start of the process in seconds since the epoch; tells a reused pid apart.
+        born: start of the process as :func:`_born` says it; tells a reused pid apart.
     """
 
     pid: int
@@ -55,10 +55,25 @@ def read_holder(root: Path) -> Holder | None:
     if holder.host != platform.node():
         return holder
     try:
-        alive = abs(psutil.Process(holder.pid).create_time() - holder.born) < 1.0
+        alive = abs(_born(holder.pid) - holder.born) < 1.0
     except psutil.Error:
         alive = False
     return holder if alive else None
+
+
+def _born(pid: int) -> float:
+    """When a process started: in ticks since the machine did, which setting the clock does not move, or in seconds
+    since the epoch where the system does not tell.
+
+    Raises:
+        psutil.Error: there is no such process.
+    """
+    import psutil
+
+    try:
+        return float(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return psutil.Process(pid).create_time()
 
 
 @contextmanager
@@ -72,8 +87,6 @@ def exclusive(root: Path, command: str) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the folder cannot be written.
     """
-    import psutil
-
     lock = FileLock(root / "lock")
     try:
         lock.acquire(timeout=0)
@@ -86,7 +99,7 @@ def exclusive(root: Path, command: str) -> Iterator[None]:
             "wait until that has ended, or choose another folder with --store",
         ) from error
     try:
-        me = Holder(os.getpid(), platform.node(), now(), command, psutil.Process().create_time())
+        me = Holder(os.getpid(), platform.node(), now(), command, _born(os.getpid()))
         write_json(root / "holder.json", asdict(me))
         yield
     finally:

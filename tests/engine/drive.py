@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from sota_bench.engine.events import StageProgress, StageStarted
+from sota_bench.engine.events import StageDone, StageProgress, StageStarted
 from sota_bench.engine.pool import run_stages
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
@@ -15,7 +15,7 @@ from sota_bench.store import Store
 
 
 def main() -> int:
-    """Run the stages; prints ``started`` and ``progress`` lines, and the summary."""
+    """Run the stages; prints ``started``, ``progress`` and ``done`` lines, and the summary."""
     sys.path.insert(0, str(Path(__file__).parent))
     for signum in (signal.SIGINT, signal.SIGHUP):  # a suite in the background ignores them, and its children with it
         signal.signal(signum, signal.SIG_DFL)
@@ -29,6 +29,8 @@ def main() -> int:
             print("started", event.stage.title, event.pid, flush=True)
         if isinstance(event, StageProgress):
             print("progress", event.stage.title, event.progress.done, event.progress.note, flush=True)
+        if isinstance(event, StageDone) and not event.reused:
+            print("done", event.stage.title, flush=True)
 
     try:
         with store.hold("drive"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,6 +130,13 @@ def test_the_second_holder_is_told_who_holds_it(store: Store) -> None:
     with store.hold("again"):
         assert store.is_held
     assert store.holder() is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system tells starts by the clock alone")
+def test_a_clock_that_is_set_does_not_hide_the_holder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.hold("run grid.toml"):
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: 0.0)
+        assert store.holder() is not None
 
 
 def test_a_holder_that_was_killed_is_no_obstacle(store: Store) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sota_bench.data.cache import version_of
 from sota_bench.technique import Technique
 from sota_bench.training import backbone, checkpoint
 
@@ -63,8 +64,13 @@ def open_checkpoint(
     return Opened(model, chain, recipe, int(found.about["backbone"]["arguments"]["in_chans"]))
 
 
-@lru_cache(maxsize=2)
 def read_once(folder: Path) -> checkpoint.Checkpoint:
+    """A checkpoint without its moments, kept for the stages that follow; a damaged one is made again at its path."""
+    return _read(folder, version_of(folder / checkpoint.MODEL))
+
+
+@lru_cache(maxsize=2)
+def _read(folder: Path, version: tuple[int, int]) -> checkpoint.Checkpoint:
     return checkpoint.read(folder, with_optimizer=False)
 
 

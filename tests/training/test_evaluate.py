@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from safetensors.numpy import load_file
 
 from sota_bench import metrics
 from sota_bench.plan.plan import Evaluation
+from sota_bench.training import checkpoint
 from sota_bench.training.images import LUMINANCE, Images
+from sota_bench.training.opened import load_model, read_once
 
 
 def predictions(ran: Any, evaluation: Evaluation | None = None) -> dict[str, np.ndarray]:
@@ -61,10 +64,19 @@ def test_a_part_of_the_central_crop_is_a_setting(lab: Lab) -> None:
     assert not np.array_equal(whole, part)
 
 
-def test_batch_norm_statistics_do_not_move(lab: Lab) -> None:
-    from sota_bench.training import checkpoint
-    from sota_bench.training.opened import load_model
+def test_a_checkpoint_that_was_made_again_at_the_same_place_is_read_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    for value in (1.0, 2.0):
+        if folder.exists():
+            folder.rename(tmp_path / "damaged")
+        folder.mkdir()
+        model = torch.nn.Linear(1, 1)
+        torch.nn.init.constant_(model.weight, value)
+        checkpoint.write(folder, {}, model, {}, {}, {}, {})
+        assert read_once(folder).model["weight"].item() == value
 
+
+def test_batch_norm_statistics_do_not_move(lab: Lab) -> None:
     ran = lab.run()
     model, _ = load_model(ran.checkpoint(), 32, "main", torch.device("cpu"))
     stored = checkpoint.read(ran.checkpoint()).model

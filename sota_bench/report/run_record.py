@@ -63,6 +63,7 @@ def run_record(plan: Plan, results: Results, trials: pd.DataFrame, about: Mappin
         "concurrent": any(result.concurrent > 1 for result in results.values()),
         "cpu_wait": _waited(results.values()),
         "minutes_alone": float(np.median(list(alone.values()))) if alone else None,
+        "cpu_wait_alone": about.get("cpu_wait_alone"),
         "notes": [*accumulated.notes(trials), *_notes(plan, results)],
         "accumulated": trials.set_index("trial")["micro_batch"].dropna().astype(int).to_dict(),
         "added_seeds": list(grid.added_seeds),

@@ -112,7 +112,9 @@ def _totals(view: View) -> list[tuple[str, str, str]]:
     if finite(predicted.get("median_error")):
         pairs.append(("Prediction error", f"{100 * predicted['median_error']:.0f}% (median over trials)", ""))
     if finite(run.get("minutes_alone")):
-        pairs.append(("With nothing else running", f"{minutes(run['minutes_alone'])} (median)", ""))
+        waited = run.get("cpu_wait_alone") or 0.0
+        busy = f"; other work held the processors for {100 * waited:.0f}% of the time" if waited >= 0.005 else ""
+        pairs.append(("Measured alone", f"{minutes(run['minutes_alone'])} (median){busy}", ""))
     if finite(sharing.get("factor")) and round(sharing["factor"], 1) > 1.0:
         pairs.append(
             (

@@ -113,8 +113,8 @@ def test_it_is_applied_once_in_each_forward_pass(lab: Lab, monkeypatch: pytest.M
 
     monkeypatch.setattr(normalization, "normalize", counted)
     lab.run(f'normalize = "{level}"\nresize = "32x1 40x1"\nlr = 0.0021', 'tta = ["off"]')
-    training, evaluating = 2 * [16, 16, 16], [16]
-    assert calls == training[:3] + 2 * evaluating + training[3:] + 2 * evaluating
+    training, evaluating = 2 * [16, 16, 16], [8, 16]  # 8 images warm an evaluation of one batch up
+    assert calls == training + 4 * evaluating
 
 
 def test_statistics_come_from_the_training_split_of_the_trial(lab: Lab) -> None:

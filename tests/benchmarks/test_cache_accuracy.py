@@ -124,7 +124,7 @@ def test_both_arms_of_each_seed_are_trained_in_turns(
     ]  # fmt: skip
     assert opened == [(0, "train"), (0, "select"), (1, "train"), (1, "select")]  # one arm alone reads files
     assert all(0 <= run["accuracy"] <= 100 and run["seconds"] > 0 for run in found["runs"])
-    assert found["task"] | {"train": 192, "judged": 64} == found["task"]
+    assert found["task"] | {"train": 128, "judged": 64} == found["task"]
     written = json.loads((tmp_path / "out" / "cache_accuracy.json").read_text())
     assert written["paired"] == found["paired"]
     assert "2 seeds, paired" in (tmp_path / "out" / "cache_accuracy.md").read_text()

@@ -35,7 +35,7 @@ def load(file: Path, key: str, columns: Sequence[str]) -> list[list[Any]] | None
 
 
 def save(file: Path, key: str, columns: Mapping[str, Sequence[Any]]) -> bool:
-    """Write a table whole or not at all, and say whether: a disk that is read-only or full costs the next run its speed."""
+    """Write a table whole or not at all, and say whether; a disk that refuses it costs the next run its speed alone."""
     partial = file.with_name(f"{file.name}.{os.getpid()}.part")
     arrays: dict[str, Any] = {"key": np.array(key)} | {name: np.array(values) for name, values in columns.items()}
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,16 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The command, imported as it runs: from its own folder."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("cache_accuracy", "common", "pictures", "record", "steps"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("cache_accuracy")
+def bench(imported: Callable[[str], ModuleType]) -> ModuleType:
+    return imported("cache_accuracy")
 
 
 @pytest.fixture

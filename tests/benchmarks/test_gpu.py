@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The command, imported as it runs: from its own folder."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("gpu", "pictures", "record", "steps"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("gpu")
+def gpu(imported: Callable[[str], ModuleType]) -> ModuleType:
+    return imported("gpu")
 
 
 def test_all_parts_run_on_a_cpu(gpu: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

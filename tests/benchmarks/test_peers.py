@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,12 +14,8 @@ PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
 
 
 @pytest.fixture
-def compare(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The command, imported as it runs: from its own folder."""
-    monkeypatch.syspath_prepend(str(PEERS))
-    for name in ("common", "compare"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("compare")
+def compare(imported: Callable[[str], ModuleType]) -> ModuleType:
+    return imported("compare")
 
 
 def run(runner: str, rate: float, whole: float, accuracy: float, size: int = 64) -> dict[str, object]:

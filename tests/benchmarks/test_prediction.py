@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def prediction(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The command, imported as it runs: from its own folder."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("prediction", "record"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("prediction")
+def prediction(imported: Callable[[str], ModuleType]) -> ModuleType:
+    return imported("prediction")
 
 
 @pytest.mark.parametrize(

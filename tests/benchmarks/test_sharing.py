@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def sharing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The command, imported as it runs: from its own folder."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS / "peers"))
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("sharing", "common", "pictures", "record", "steps"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("sharing")
+def sharing(imported: Callable[[str], ModuleType]) -> ModuleType:
+    return imported("sharing")
 
 
 def test_the_command_runs(

@@ -36,7 +36,7 @@ def analysis_of(tables: RunTables) -> Analysis:
         delta=run["grid"]["smallest_effect"],
         added_seeds=run["added_seeds"],
         shares="shared_with" if "shared_with" in tables.trials else None,
-        judged="judged_on" if "judged_on" in tables.trials else None,
+        judged="judged_on",
         unit="pp",
         place="trials.csv",
     )

@@ -261,7 +261,7 @@ def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
             factors=factors,
             within=view.within,
             shares="shared_with" if "shared_with" in view.done else None,
-            judged="judged_on" if "judged_on" in view.done else None,
+            judged="judged_on",
             higher_is_better=False,
             simple="none",
             allow_missing=True,

@@ -74,7 +74,7 @@ class View:
     @cached_property
     def alike(self) -> pd.DataFrame:
         """The finished trials that are judged on the same images as the baseline, or as the first one without it."""
-        if "judged_on" not in self.done or self.done.empty:
+        if self.done.empty:
             return self.done
         first = self.done if self.baseline is None else self.done[self.done["cell"] == self.baseline]
         found: pd.DataFrame = self.done[self.done["judged_on"] == first["judged_on"].iloc[0]]

@@ -179,11 +179,11 @@ def resize(model: nn.Module, size: int) -> None:
         return
     if last.size == size:
         return
-    source_size, state = last.size, model.state_dict()
-    if last.source and all(torch.equal(state[name].cpu(), value.cpu()) for name, value in last.resampled.items()):
-        source_size = last.source_size
+    source_size = last.size
+    if untrained := untrained_source(model):
+        source_size, source = untrained
         _set_size(model, source_size)
-        model.load_state_dict(last.source, strict=False)
+        model.load_state_dict(source, strict=False)
     before = model.state_dict()
     if size != source_size:
         _set_size(model, size)

@@ -93,7 +93,7 @@ def _trial(
     ]
     row |= dict.fromkeys(numbers, np.nan)
     row |= {"params": 11_181_642, "layers": 18, "flops": 595_000_000 if rises else 596_000_000, "epochs": 5}
-    row |= {"shared_epochs": 0, "error": ""}
+    row |= {"shared_epochs": 0, "judged_on": "0123456789ab", "error": ""}
     if mitigation != "none" and not rises:
         return row | {"status": "not_applicable", "error": "mitigation needs a rise in resolution"}, {}
     if index == 1 and seed == 1:

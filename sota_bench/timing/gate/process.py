@@ -120,7 +120,6 @@ class Measuring:
 
     def __init__(self, requests: int, replies: int, log: Path) -> None:
         self._requests, self._replies, self._log, self._buffer = requests, replies, log, b""
-        self._open = True
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Sends a request without waiting for its answer."""
@@ -162,10 +161,8 @@ class Measuring:
 
     def close(self) -> None:
         """Lets the process end."""
-        if self._open:
-            self._open = False
-            os.close(self._requests)
-            os.close(self._replies)
+        os.close(self._requests)
+        os.close(self._replies)
 
 
 def environment() -> dict[str, str]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CHUNK = 64
+_IMAGES_A_PROCESS = 1000
+"""A process takes as long to start as to decode some hundred images, and a worker imports torch beside it."""
 
 
 def build_cache(
@@ -129,7 +131,7 @@ def _decoded(
         for path, sha in files:
             yield path, sha, _decode(source, path, sha, size)
         return
-    workers = min(processes, len(chunks))
+    workers = min(processes, max(1, len(files) // _IMAGES_A_PROCESS))
     # Spawned, not forked: the caller may run threads.
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (source.spec, size)) as pool:
         ahead = 4 * workers

@@ -45,9 +45,11 @@ class CoreRecipe(Settings):
     batch_sizes: dict[int, int] = setting(
         {}, "images per step at given sizes in pixels, where they differ from `batch_size`", scope="train"
     )
-    optimizer: Literal["adamw", "sgd"] = setting(
-        "adamw", "adamw (Loshchilov and Hutter 2019) or sgd with Nesterov momentum 0.9", scope="train",
-        levels=("adamw", "sgd"),
+    optimizer: Literal["adamw", "sgd", "muon"] = setting(
+        "adamw",
+        "adamw (Loshchilov and Hutter 2019), sgd with Nesterov momentum 0.9, or timm's muon (Jordan et al. 2024) with "
+        "updates of AdamW's size, so that `lr` means the same",
+        scope="train", levels=("adamw", "sgd", "muon"),
     )  # fmt: skip
     lr: float = setting(3e-3, "peak learning rate", scope="train", gt=0, le=100, levels=(3e-3, 1e-3))
     weight_decay: float = setting(

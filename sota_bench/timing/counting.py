@@ -22,6 +22,8 @@ def execute(
         return stages.execute(stage, inputs, workspace, device, progress)
     from torch.utils.flop_counter import FlopCounterMode
 
+    from sota_bench.training.small_maps import as_convolutions
+
     seen = 0
 
     def tell(done: Progress) -> None:
@@ -29,7 +31,7 @@ def execute(
         seen = done.done
         progress(done)
 
-    with FlopCounterMode(display=False) as counter:
+    with as_convolutions(), FlopCounterMode(display=False) as counter:
         outcome = stages.execute(stage, inputs, workspace, device, tell)
     counted = {"counted_flops": int(counter.get_total_flops()), "counted_images": seen}
     return replace(outcome, values={**outcome.values, **counted})

@@ -28,6 +28,7 @@ from sota_bench.training.crop import central_boxes, random_resized_boxes
 from sota_bench.training.images import Images
 from sota_bench.training.opened import open_checkpoint, outputs, read_once
 from sota_bench.training.prepared import prepared
+from sota_bench.training.small_maps import ease_small_maps
 
 WARM_UP = 8
 """Images that warm up an evaluation of fewer than two whole batches."""
@@ -164,6 +165,8 @@ def evaluate(
     size, task = int(params["size"]), params["task"]
     data = prepared(inputs["data"], params["data"])
     opened = open_checkpoint(inputs["checkpoint"], size, task, techniques, trained_recipe, device)
+    if device.type == "cpu":
+        ease_small_maps(opened.model)
     chain = [*opened.techniques, *techniques(params["techniques"], recipe)]
     images = data.images(params["split"], device, opened.channels)
     if len(images) == 0:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from timm.optim.muon import Muon
 from torch import Tensor
 
+from sota_bench.training.backbone import classifier_names
 from sota_bench.training.phase import Phase
 
 START_DIVISOR, FINAL_DIVISOR = 25.0, 1e4
@@ -51,24 +53,34 @@ def create(recipe: Any, phase: Phase) -> torch.optim.Optimizer:
     to weights with two or more dimensions, not to biases and norms, nor to what the network says (timm's
     ``no_weight_decay``: position embeddings and tokens). Each group carries ``names`` and ``scale``, its factor on the
     learning rate.
+
+    Muon orthogonalizes updates of weight matrices, a convolution's as output channels x all else. As its author says,
+    the classifier is left to AdamW, here with Nesterov momentum; timm leaves it norms, biases and what else is no
+    matrix. Its rule ``match_rms_adamw`` (Liu et al. 2025) gives updates the size of AdamW's.
     """
+    muon = recipe.optimizer == "muon"
     parameters = dict(phase.model.named_parameters())
     spared = set(getattr(phase.model, "no_weight_decay", set)())
-    alike: dict[tuple[float, bool], list[str]] = {}
+    fallback = classifier_names(phase.model) | spared if muon else set[str]()
+    alike: dict[tuple[float, bool, bool], list[str]] = {}
     for block in phase.blocks:
         scale = phase.learning_rate_scales[block.index]
         if scale != 0.0:
             for name in block.parameters:
-                alike.setdefault((scale, parameters[name].ndim >= 2 and name not in spared), []).append(name)
+                decays = parameters[name].ndim >= 2 and name not in spared
+                alike.setdefault((scale, decays, name in fallback), []).append(name)
     groups = [
         {
             "params": [parameters[name] for name in names],
             "names": names,
             "scale": scale,
             "weight_decay": recipe.weight_decay if decays else 0.0,
+            **({"use_fallback": True} if falls_back else {}),
         }
-        for (scale, decays), names in alike.items()
+        for (scale, decays, falls_back), names in alike.items()
     ]
+    if muon:
+        return Muon(groups, lr=recipe.lr, nesterov=True, adjust_lr_fn="match_rms_adamw")
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, fused=True)
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
@@ -87,14 +99,15 @@ def state_by_name(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         for group in optimizer.param_groups
         for name, parameter in zip(group["names"], group["params"], strict=True)
         for key, value in optimizer.state.get(parameter, {}).items()
-        if value is not None
+        if isinstance(value, Tensor)
     }
 
 
 def load_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
     """Takes back the moments of the parameters that are still trained and still have the same shape.
 
-    Moments take the memory layout of their parameter: torch's fused kernels walk both in memory order.
+    Moments take the memory layout of their parameter: torch's fused kernels walk both in memory order. Counts of steps
+    lie where the optimizer reads them: on the device for a fused kernel, else with the host, which would wait.
     """
     moments: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
@@ -102,10 +115,11 @@ def load_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Tensor]) ->
         moments.setdefault(name, {})[moment] = value
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
+            counts_on = parameter.device if group.get("fused") else torch.device("cpu")
             found = moments.get(name)
             if found and all(value.ndim == 0 or value.shape == parameter.shape for value in found.values()):
                 optimizer.state[parameter] = {
-                    key: _like(value, parameter) if value.ndim else value.to(parameter.device, copy=True)
+                    key: _like(value, parameter) if value.ndim else value.to(counts_on, copy=True)
                     for key, value in found.items()
                 }
 

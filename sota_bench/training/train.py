@@ -26,7 +26,7 @@ from sota_bench.training.images import Images
 from sota_bench.training.partial import Position
 from sota_bench.training.phase import Phase
 from sota_bench.training.prepared import prepared
-from sota_bench.training.small_maps import train_small_maps_in_fp32
+from sota_bench.training.small_maps import ease_small_maps
 
 SAMPLES = 8
 """Images of one batch that are kept for the report."""
@@ -97,8 +97,8 @@ def train(
     model, built, earlier_head = _network(recipe, techniques, before, params, classes, weights)
     layout = devices.layout(model, recipe.layout)
     model.to(device).to(memory_format=layout)
-    if device.type == "cpu" and precision == "bf16":
-        train_small_maps_in_fp32(model)
+    if device.type == "cpu":
+        ease_small_maps(model)
     checkpoint.restore_techniques(techniques, before.techniques if before else {})
     computed = {
         technique.name: load_file(str(inputs[technique.name] / "computed.safetensors"), device=str(device))

@@ -61,8 +61,8 @@ MISTAKES = {
     "number for text": ("[recipe]\nweights = 3\n" + OK, "recipe.weights: 3 is not text; write text in quotes"),
     "date": ("[factors]\nlr = [2020-01-01]", f"factors.lr: 2020-01-01 is not a number; {NUMBER}"),
     "table for a number": ("[factors]\nlr = [{a = 1}]", f"factors.lr: {{a = 1}} is not a number; {NUMBER}"),
-    "choice": ("[recipe]\noptimizer = 'adamww'\n" + OK, "recipe.optimizer: 'adamww' is not one of adamw, sgd; did you mean adamw?"),
-    "far choice": ("[recipe]\noptimizer = 'lion'\n" + OK, "recipe.optimizer: 'lion' is not one of adamw, sgd; write one of them"),
+    "choice": ("[recipe]\noptimizer = 'adamww'\n" + OK, "recipe.optimizer: 'adamww' is not one of adamw, sgd, muon; did you mean adamw?"),
+    "far choice": ("[recipe]\noptimizer = 'lion'\n" + OK, "recipe.optimizer: 'lion' is not one of adamw, sgd, muon; write one of them"),
     "schedule": (
         "[factors]\nresize = ['64by3']",
         "factors.resize: '64by3' is not SIZExEPOCHS; write for example \"64x3 128x2\" (3 epochs at 64 px, then 2 at 128 px)",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import timm
+import timm.optim
 import torch
 from lab import Lab
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
@@ -96,7 +97,7 @@ def test_scales_reach_the_rates_and_frozen_blocks_have_no_group() -> None:
     assert {rates[name] for name in at.blocks[-1].parameters} == {0.2}
 
 
-@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "muon"])
 def test_moments_come_back_by_name_into_other_groups(kind: str) -> None:
     first = phase()
     made = optimizer.create(recipe(kind), first)
@@ -113,6 +114,51 @@ def test_moments_come_back_by_name_into_other_groups(kind: str) -> None:
     assert {key.rpartition("/")[0] for key in found} == set(trained)
     for key, value in found.items():
         assert torch.equal(value, state[key]), key
+
+
+def step_with(made: torch.optim.Optimizer, model: torch.nn.Module, steps: int) -> None:
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for _ in range(steps):
+        model(images).square().sum().backward()
+        made.step()
+        made.zero_grad()
+
+
+def test_muon_equals_timms() -> None:
+    """Groups made by timm's factory, which also leaves the classifier to AdamW where it is told to."""
+    ours, theirs = phase(), phase()
+    theirs.model.load_state_dict(ours.model.state_dict())
+    made = optimizer.create(recipe("muon"), ours)
+    settings: dict[str, Any] = {"lr": 0.01, "weight_decay": 0.05, "momentum": 0.95, "adjust_lr_fn": "match_rms_adamw"}
+    factory = timm.optim.create_optimizer_v2(theirs.model, "nmuon", fallback_list=("fc.*",), **settings)
+    step_with(made, ours.model, 3)
+    step_with(factory, theirs.model, 3)
+    for (name, one), other in zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_muon_orthogonalizes_matrices_and_leaves_the_rest_to_adamw() -> None:
+    at = phase()
+    made = optimizer.create(recipe("muon"), at)
+    step_with(made, at.model, 1)
+    kept = {key.rpartition("/")[0] for key in optimizer.state_by_name(made) if key.endswith("/exp_avg")}
+    vectors = {name for name, parameter in at.model.named_parameters() if parameter.ndim < 2}
+    assert kept == vectors | {"fc.weight", "fc.bias"}
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "muon"])
+def test_a_step_after_resuming_equals_one_without_a_break(kind: str) -> None:
+    whole, first, second = phase(), phase(), phase()
+    for other in (first, second):
+        other.model.load_state_dict(whole.model.state_dict())
+    step_with(optimizer.create(recipe(kind), whole), whole.model, 3)
+    made, again = optimizer.create(recipe(kind), first), optimizer.create(recipe(kind), second)
+    step_with(made, first.model, 2)
+    second.model.load_state_dict(first.model.state_dict())
+    optimizer.load_state(again, optimizer.state_by_name(made))
+    step_with(again, second.model, 1)
+    for one, other in zip(whole.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_moments_of_another_shape_are_left_out() -> None:

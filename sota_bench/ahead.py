@@ -1,7 +1,7 @@
 """Imports in a thread, for a process that waits for others: most of a short run is imports.
 
-Meanwhile nothing looks for cyclic garbage: modules are made to stay, and looking through them again and again is a fifth
-of the time that torch and timm take to import.
+Meanwhile nothing looks for cyclic garbage: modules are made to stay, and looking through them again and again is a
+fifth of the time that torch and timm take to import.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ interrupted.
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import importlib.util
 import os
@@ -127,7 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def program() -> NoReturn:
-    """Runs the command of this process and ends it, without taking pandas and matplotlib apart first: 0.3 seconds."""
+    """Runs the command of this process and ends it, without taking pandas and matplotlib apart first: 0.3 seconds.
+
+    Cyclic garbage is looked for less often than by default, as there is little of it and much that stays.
+    """
+    gc.set_threshold(50_000, 20, 20)
     code = main()
     atexit._run_exitfuncs()
     with suppress(OSError, ValueError):

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gate_study import REACH, WHOLE_MINUTES
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- speed table: benchmarks/speed_table.py --write -->", "<!-- end of the speed table -->"
@@ -112,6 +114,28 @@ def growth() -> Iterator[Row]:
            "20 s, 1 MB", "growth.py")  # fmt: skip
 
 
+def minutes() -> Iterator[Row]:
+    """How well minutes are foretold, and how often the gate on regressions in time is wrong."""
+    found = read("prediction.json")
+    yield (f"minutes of an iteration foretold, median error over {len(found['trials'])} trials",
+           f"{100 * found['median_error']:.1f}%", "15%", "prediction.py")  # fmt: skip
+    yield "calibrating for that", f"{found['calibration_s']:.0f} s", "60 s", "prediction.py"
+    said = {
+        "same": "the timing gate fails the same code",
+        "slower_10": "it finds 10% more work in a training step",
+        "slower_25": "it finds 25% more work in a training step",
+        "one_operation": "its exact counts find one operation more",
+    }
+    command, results = "gate_study.py", read("gate_study.json")["results"]
+    for kind, about in said.items():
+        hits = results[kind]["fail"] + (results[kind]["void"] if kind == "same" else 0)
+        yield about, f"{hits} of {results[kind]['tries']}", " ".join(map(str, REACH[kind])), command
+    for line in (RESULTS / "gate_study.jsonl").read_text(encoding="utf-8").splitlines():
+        one = json.loads(line)
+        if one.get("kind") == "whole":
+            yield "the whole gate, all workloads", f"{one['seconds'] / 60:.1f} min", f"{WHOLE_MINUTES} min", command
+
+
 def gpu() -> Iterator[Row]:
     """The targets on one GPU that have been measured."""
     found = read("gpu.json")
@@ -128,7 +152,7 @@ def gpu() -> Iterator[Row]:
 def table() -> str:
     """The table, with a line on the machine."""
     lines = ["| | measured | to reach | `benchmarks/` |", "| --- | --: | --: | --- |"]
-    lines += [f"| {' | '.join(row)} |" for part in (peers, cache, grid, step, growth, gpu) for row in part()]
+    lines += [f"| {' | '.join(row)} |" for part in (peers, cache, grid, step, growth, minutes, gpu) for row in part()]
     about = read("peers/table.json")
     machine, versions = about["machine"], about["versions"]
     runs = min(row["runs"] for row in about["rows"])

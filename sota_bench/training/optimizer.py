@@ -46,6 +46,26 @@ def _anneal(first: float, last: float, share: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
 
 
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW, which hands its fused kernel the weights of channels_last convolutions in the order of memory.
+
+    On a CPU the kernel copies each gradient that is not contiguous, and then walks the gradient itself: a twentieth of
+    a ResNet's step at 64 px, a tenth at 32 px.
+    """
+
+    def _init_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], exp_avgs: list[Tensor],
+                    exp_avg_sqs: list[Tensor], *more: Any) -> bool:  # fmt: skip
+        is_complex = super()._init_group(group, params, grads, exp_avgs, exp_avg_sqs, *more)  # type: ignore[misc]
+        for tensors in (params, grads, exp_avgs, exp_avg_sqs) if params and params[0].device.type == "cpu" else ():
+            tensors[:] = [_in_order_of_memory(tensor) for tensor in tensors]
+        return bool(is_complex)
+
+
+def _in_order_of_memory(tensor: Tensor) -> Tensor:
+    nhwc = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    return tensor.permute(0, 2, 3, 1) if nhwc else tensor
+
+
 def create(recipe: Any, phase: Phase) -> torch.optim.Optimizer:
     """An optimizer with one group per learning rate and kind of decay; frozen blocks are in none.
 
@@ -83,7 +103,7 @@ def create(recipe: Any, phase: Phase) -> torch.optim.Optimizer:
         return Muon(groups, lr=recipe.lr, nesterov=True, adjust_lr_fn="match_rms_adamw")
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    return AdamW(groups, lr=recipe.lr, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -11,6 +11,7 @@ import timm.optim
 import torch
 from lab import Lab
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torch.profiler import ProfilerActivity, profile
 
 from sota_bench.training import checkpoint, optimizer
 from sota_bench.training.phase import Phase
@@ -122,6 +123,24 @@ def step_with(made: torch.optim.Optimizer, model: torch.nn.Module, steps: int) -
         model(images).square().sum().backward()
         made.step()
         made.zero_grad()
+
+
+def test_adamw_equals_torchs_and_copies_no_gradient() -> None:
+    ours, theirs = phase(), phase()
+    theirs.model.load_state_dict(ours.model.state_dict())
+    called = []
+    for at, kind in ((ours, optimizer.AdamW), (theirs, torch.optim.AdamW)):
+        at.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        made = kind(at.model.parameters(), lr=0.01, fused=True)
+        step_with(made, at.model, 3)
+        at.model(torch.ones(2, 3, 32, 32).contiguous(memory_format=torch.channels_last)).sum().backward()
+        with profile(activities=[ProfilerActivity.CPU]) as seen:
+            made.step()
+        called.append({event.key for event in seen.key_averages()})
+    assert "aten::_fused_adamw_" in called[0]
+    assert "aten::contiguous" not in called[0]
+    for (name, one), other in zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True):
+        assert torch.equal(one, other), name
 
 
 def test_muon_equals_timms() -> None:

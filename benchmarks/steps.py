@@ -205,7 +205,7 @@ def pure_steps(
     settings: Mapping[str, Any], size: int, batch: int, count: int, device: str = "cpu", search: bool = False
 ) -> list[float]:
     """Seconds of steps of the network alone: forward, loss, backward and optimizer on one batch in memory, with the
-    precision, layout and compilation of a recipe, and on a CPU with this project's products for small maps.
+    precision, layout and compilation of a recipe, and what this project does to a network and its optimizer.
 
     Args:
         settings: the recipe.
@@ -221,6 +221,7 @@ def pure_steps(
     import timm
     import torch
 
+    from sota_bench.training.optimizer import AdamW
     from sota_bench.training.small_maps import ease_small_maps
 
     on = torch.device(device)
@@ -228,7 +229,7 @@ def pure_steps(
     model = timm.create_model(settings["backbone"], num_classes=10).train().to(on, memory_format=layout)
     if on.type == "cpu":
         ease_small_maps(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
     images = torch.randn(batch, 3, size, size, device=on).contiguous(memory_format=layout)
     labels = torch.randint(0, 10, (batch,), device=on)
     forward = torch.compile(model) if settings["compile"] == "on" else model

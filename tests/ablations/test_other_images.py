@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from lab import CLASSES, write_images
 
 from sota_bench.cli import main
@@ -24,7 +25,9 @@ mixup = [0.0, 0.2]
 """
 
 
-def test_a_base_on_half_of_the_classes_is_reported_beside_none(tmp_path: Path) -> None:
+def test_a_base_on_half_of_the_classes_is_reported_beside_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     grid = tmp_path / "grid.toml"
     grid.write_text(GRID.format(images=write_images(tmp_path / "images")))
     out = tmp_path / "out"
@@ -40,8 +43,9 @@ def test_a_base_on_half_of_the_classes_is_reported_beside_none(tmp_path: Path) -
     notes = pd.read_csv(out / "stages.csv").query("kind == 'train'")["notes"].map(json.loads)
     assert all(set(said) >= {"normalization", "input", "steps_at_size"} for said in notes)
     assert json.loads((out / "analysis.json").read_text())["contrasts"]
-    confirm = ["confirm", str(grid), "--store", str(tmp_path / "store"), "--out", str(out), "--workers", "1"]
+    capsys.readouterr()
+    confirm = ["confirm", str(grid), "--store", str(tmp_path / "store"), "--out", str(out), "--workers", "1", "--json"]
     assert main(confirm) == 0
-    chosen = json.loads((out / "confirmation.json").read_text())
+    chosen = json.loads(capsys.readouterr().out.splitlines()[-1])  # the baseline itself, where nothing is better
     base_of = trials.set_index("cell")["base"]
     assert base_of[chosen["winner"]].unique().tolist() == ["none"]

@@ -45,7 +45,7 @@ def build_cache(
         source: decodes; sent to the processes as its ``spec``.
         items: columns ``path`` and ``sha256``; a content that occurs twice is decoded once.
         size: the shorter side, in pixels; smaller images keep theirs.
-        processes: how many decode; 1 decodes here.
+        processes: how many decode at most; 1 decodes here.
         progress: called with (done, total).
         limit_bytes: the most that the cache may take.
 
@@ -121,6 +121,11 @@ def _write(
     return header, left_out
 
 
+def processes_for(images: int, most: int) -> int:
+    """How many processes decode so many images, of ``most`` that may."""
+    return min(most, max(1, images // _IMAGES_A_PROCESS))
+
+
 def _decoded(
     source: Source, paths: list[str], contents: list[str], size: int, processes: int
 ) -> Iterator[tuple[str, str, np.ndarray | str]]:
@@ -131,7 +136,7 @@ def _decoded(
         for path, sha in files:
             yield path, sha, _decode(source, path, sha, size)
         return
-    workers = min(processes, max(1, len(files) // _IMAGES_A_PROCESS))
+    workers = processes_for(len(files), processes)
     # Spawned, not forked: the caller may run threads.
     with ProcessPoolExecutor(workers, get_context("spawn"), _start, (source.spec, size)) as pool:
         ahead = 4 * workers

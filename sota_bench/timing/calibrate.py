@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sota_bench.data.build import processes_for
 from sota_bench.engine.events import Event, StageDone, StageFailed, StageProgress, StageStarted
 from sota_bench.engine.pool import run_stages
 from sota_bench.plan.plan import Plan
@@ -247,7 +248,9 @@ def steady(result: StageResult, images: int, on_gpu: bool) -> tuple[float, float
 
 def _decoding(plan: Plan, stage: Stage, event: StageDone) -> Calibration:
     """Decoding is measured on the source itself, one image after the other; the rest of the stage is its overhead."""
-    count, processes = int(event.result.values["cache"]["count"]), int(stage.context["processes"])
+    prepare = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
+    _, whole = plan.images.contents_digest(prepare.context["choices"])
+    count, processes = int(event.result.values["cache"]["count"]), processes_for(whole, int(stage.context["processes"]))
     paths, seen = plan.images.paths(DECODED), 0
     began = time.perf_counter()
     for path in paths:

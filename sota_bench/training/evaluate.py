@@ -165,8 +165,7 @@ def evaluate(
     size, task = int(params["size"]), params["task"]
     data = prepared(inputs["data"], params["data"])
     opened = open_checkpoint(inputs["checkpoint"], size, task, techniques, trained_recipe, device)
-    if device.type == "cpu":
-        ease_small_maps(opened.model)
+    ease_small_maps(opened.model)
     chain = [*opened.techniques, *techniques(params["techniques"], recipe)]
     images = data.images(params["split"], device, opened.channels)
     if len(images) == 0:

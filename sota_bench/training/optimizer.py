@@ -56,8 +56,9 @@ class AdamW(torch.optim.AdamW):
     def _init_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], exp_avgs: list[Tensor],
                     exp_avg_sqs: list[Tensor], *more: Any) -> bool:  # fmt: skip
         is_complex = super()._init_group(group, params, grads, exp_avgs, exp_avg_sqs, *more)  # type: ignore[misc]
-        for tensors in (params, grads, exp_avgs, exp_avg_sqs) if params and params[0].device.type == "cpu" else ():
-            tensors[:] = [_in_order_of_memory(tensor) for tensor in tensors]
+        if params and params[0].device.type == "cpu":
+            for tensors in (params, grads, exp_avgs, exp_avg_sqs):
+                tensors[:] = [_in_order_of_memory(tensor) for tensor in tensors]
         return bool(is_complex)
 
 

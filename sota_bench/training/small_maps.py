@@ -77,8 +77,11 @@ def as_convolutions() -> Iterator[None]:
 
 
 def ease_small_maps(model: nn.Module) -> None:
-    """Has each 2-d convolution of ``model`` whose kernel is larger than a pixel look at its input first: small maps are
-    computed as products, and what oneDNN gets wrong in bf16 leaves autocast."""
+    """Has each 2-d convolution whose kernel is larger than a pixel look at its input first: small maps are computed as
+    products, and what oneDNN gets wrong in bf16 leaves autocast. A model on another device than a CPU stays as it is.
+    """
+    if any(parameter.device.type != "cpu" for parameter in model.parameters()):
+        return
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1 and not isinstance(module.padding, str):
             module.forward = partial(_forward, module)  # type: ignore[method-assign]

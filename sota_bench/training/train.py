@@ -97,8 +97,7 @@ def train(
     model, built, earlier_head = _network(recipe, techniques, before, params, classes, weights)
     layout = devices.layout(model, recipe.layout)
     model.to(device).to(memory_format=layout)
-    if device.type == "cpu":
-        ease_small_maps(model)
+    ease_small_maps(model)
     checkpoint.restore_techniques(techniques, before.techniques if before else {})
     computed = {
         technique.name: load_file(str(inputs[technique.name] / "computed.safetensors"), device=str(device))

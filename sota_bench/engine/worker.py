@@ -139,7 +139,7 @@ class Worker:
         files.canonical_json([outcome.values, outcome.seconds, outcome.peak_memory_mb])
         digests = {}
         for name in files.result_files(workspace):
-            digests[name] = files.file_digest(workspace / name, sync=True)
+            digests[name] = files.synced_digest(workspace / name)
             self._alive()
         return messages.Finished(outcome, digests)
 

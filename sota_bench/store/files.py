@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,25 +43,40 @@ def write_json(path: Path, value: Any) -> None:
     sync_folder(path.parent)
 
 
-def file_digest(path: Path, *, sync: bool = False) -> str:
-    """SHA-256 of a file in hex; with ``sync`` its bytes are also forced to the disk first."""
-    with path.open("rb") as file:
-        if sync:
-            os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@dataclass(frozen=True)
+class _Version:
+    """What changes when a file is written again, and stays when it is renamed."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    path: Path = field(compare=False)
 
 
 @lru_cache(maxsize=8192)
-def _digest_of_version(path: Path, size: int, modified_ns: int, inode: int) -> str:
-    return file_digest(path)
+def _digest_of(version: _Version) -> str:
+    with version.path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def known_digest(path: Path) -> str:
-    """SHA-256 of a file, computed once per process for each version of it (size, modification time, inode)."""
+    """SHA-256 of a file in hex, computed once per process for each version of it, under whatever name.
+
+    Raises:
+        ValueError: not a plain file.
+    """
     info = path.lstat()
     if not stat.S_ISREG(info.st_mode):
         raise ValueError(f"{path.name} is not a plain file")
-    return _digest_of_version(path, info.st_size, info.st_mtime_ns, info.st_ino)
+    return _digest_of(_Version(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, path))
+
+
+def synced_digest(path: Path) -> str:
+    """SHA-256 of a file in hex, its bytes forced to the disk first."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return known_digest(path)
 
 
 def is_scratch(name: str) -> bool:

@@ -292,7 +292,7 @@ class Store:
             OSError: the disk is full or gone; the workspace is as it was.
         """
         if digests is None:
-            digests = {name: files.file_digest(workspace / name, sync=True) for name in files.result_files(workspace)}
+            digests = {name: files.synced_digest(workspace / name) for name in files.result_files(workspace)}
         result = StageResult(values, seconds, peak_memory_mb, concurrent, dict(digests))
         record = artifacts.seal(stage, workspace, result, holding.now())
         self._file(record, workspace)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +19,20 @@ from sota_bench import metrics
 from sota_bench.engine.messages import Outcome, Progress
 from sota_bench.randomness import generator
 from sota_bench.technique import Technique
-from sota_bench.training import backbone
 from sota_bench.training import device as devices
 from sota_bench.training.clock import Usage
 from sota_bench.training.crop import central_boxes, random_resized_boxes
 from sota_bench.training.images import Images
-from sota_bench.training.opened import open_checkpoint, outputs, read_once
+from sota_bench.training.opened import Opened, open_checkpoint
 from sota_bench.training.prepared import prepared
-from sota_bench.training.small_maps import ease_small_maps
+from sota_bench.training.small_maps import as_convolutions, ease_small_maps
 
 WARM_UP = 8
 """Images that warm up an evaluation of fewer than two whole batches."""
+
+CPU_PART = 64
+"""Images of a batch that pass a CPU's network at once: more are not faster, and maps of a whole batch would need new
+memory, whose pages cost more than the arithmetic when they are touched for the first time."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,10 @@ def predict(
     def forward(pixels: Tensor) -> Tensor:
         for technique in techniques:  # normalization
             pixels = technique.on_input(pixels)
+        parts = pixels.split(CPU_PART if device.type == "cpu" else len(pixels))
         with devices.autocast(device, recipe.precision):
-            logits: Tensor = model(pixels.contiguous(memory_format=layout))
-        return logits.float()
+            logits: list[Tensor] = [model(part.contiguous(memory_format=layout)) for part in parts]
+        return torch.cat(logits).float()
 
     def scored(positions: np.ndarray, index: int) -> np.ndarray:
         views = BatchViews(images, positions, size, recipe.eval_crop, trained.crop_scale, trained.flip, seed, index)
@@ -182,29 +184,28 @@ def evaluate(
     )
     values = metrics.summarize(log_probabilities, labels)
     values |= {"latency_ms": round(1000 * latency, 4), "images_per_s": round(len(images) / seconds, 1)}
-    values |= cost(inputs["checkpoint"], size, task) | usage.values()
+    values |= cost(opened, size) | usage.values()
     return Outcome(values, {"prepare": started - setup, "evaluate": seconds}, devices.peak_memory_mb(device))
 
 
-@lru_cache(maxsize=32)
-def _cost(built: str, name: str, classes: int, trained_size: int, size: int) -> dict[str, int]:
-    model = backbone.rebuild({"name": name, "arguments": json.loads(built)}, classes, size).eval()
-    channels = json.loads(built)["in_chans"]
-    # Attention written out as products: torch's counter does not know the CPU's fused kernel.
-    with FlopCounterMode(display=False) as counter, torch.inference_mode(), sdpa_kernel(SDPBackend.MATH):
-        model(torch.zeros(1, channels, size, size))
-    weights = (getattr(module, "weight", None) for module in model.modules())
-    return {
-        "params": sum(p.numel() for p in model.parameters()),
-        "layers": sum(isinstance(weight, Tensor) and weight.ndim >= 2 for weight in weights),
-        "flops": int(counter.get_total_flops()),
-    }
+_COSTS: dict[tuple[str, int], dict[str, int]] = {}
 
 
-def cost(folder: Path, size: int, task: str) -> dict[str, int]:
+def cost(opened: Opened, size: int) -> dict[str, int]:
     """``params``, ``layers`` (with a weight of two or more dimensions) and ``flops`` of one image's forward pass at
-    ``size``, counted by torch (two per multiply-add)."""
-    found = read_once(folder)
-    about = found.about
-    arguments = json.dumps(about["backbone"]["arguments"], sort_keys=True)
-    return dict(_cost(arguments, about["backbone"]["name"], outputs(found, task), int(about["size"]), size))
+    ``size``, counted by torch (two per multiply-add); counted once for all checkpoints of an architecture."""
+    built = (opened.architecture, size)
+    if built not in _COSTS:
+        model, device = opened.model, next(opened.model.parameters()).device
+        image = torch.zeros(1, opened.channels, size, size, device=device)
+        # Attention written out as products: torch's counter does not know the CPU's fused kernel.
+        with (FlopCounterMode(display=False) as counter, torch.inference_mode(), sdpa_kernel(SDPBackend.MATH),
+              as_convolutions()):  # fmt: skip
+            model(image)
+        weights = (getattr(module, "weight", None) for module in model.modules())
+        _COSTS[built] = {
+            "params": sum(p.numel() for p in model.parameters()),
+            "layers": sum(isinstance(weight, Tensor) and weight.ndim >= 2 for weight in weights),
+            "flops": int(counter.get_total_flops()),
+        }
+    return dict(_COSTS[built])

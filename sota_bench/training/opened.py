@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,12 +26,14 @@ class Opened:
         techniques: those that it was trained with, with the state that travelled with it.
         recipe: the settings that it was trained with.
         channels: that its input has.
+        architecture: name, arguments, outputs and size of its training, as text: what its network is but for weights.
     """
 
     model: nn.Module
     techniques: list[Technique]
     recipe: Any
     channels: int
+    architecture: str
 
     def on_input(self, pixels: Tensor) -> Tensor:
         """The last step before the network, as in its training (normalization)."""
@@ -61,7 +64,10 @@ def open_checkpoint(
     recipe = trained_recipe(found.about["recipe"])
     chain = list(techniques(found.about["techniques"], recipe))
     checkpoint.restore_techniques(chain, found.techniques)
-    return Opened(model, chain, recipe, int(found.about["backbone"]["arguments"]["in_chans"]))
+    built, trained_size = found.about["backbone"], int(found.about["size"])
+    classes = outputs(found, task or found.about["task"])
+    architecture = json.dumps([built, classes, trained_size], sort_keys=True)
+    return Opened(model, chain, recipe, int(built["arguments"]["in_chans"]), architecture)
 
 
 def read_once(folder: Path) -> checkpoint.Checkpoint:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -317,3 +318,24 @@ def test_damage_makes_reading_raise_without_a_hold_and_moves_it_with_one(store: 
         assert "does not match" in store.rows()[made.key].reason and store.rows()[made.key].status == "interrupted"
         commit(store, made)
         assert store.is_done(made.key)
+
+
+def test_a_file_is_hashed_once_under_whatever_name_and_again_when_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def counted(file: Any, digest: str) -> Any:
+        read.append(Path(file.name).name)
+        return hashlib.new(digest, file.read())
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    made, moved = tmp_path / "made.txt", tmp_path / "moved.txt"
+    made.write_text("first")
+    assert files.synced_digest(made) == hashlib.sha256(b"first").hexdigest()
+    made.rename(moved)
+    assert files.known_digest(moved) == hashlib.sha256(b"first").hexdigest()
+    assert read == ["made.txt"]
+    moved.write_text("other")
+    os.utime(moved, ns=(0, 0))  # whatever the clock of the file system resolves
+    assert files.known_digest(moved) == hashlib.sha256(b"other").hexdigest()

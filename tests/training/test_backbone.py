@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -14,9 +15,10 @@ from timm.layers import resample_abs_pos_embed
 from sota_bench.errors import UserError
 from sota_bench.grid.recipe import recipe_type
 from sota_bench.training import backbone, checkpoint
+from sota_bench.training.architecture import build
 from sota_bench.training.backbone import resize
-from sota_bench.training.evaluate import _cost, cost
-from sota_bench.training.opened import load_model
+from sota_bench.training.evaluate import cost
+from sota_bench.training.opened import Opened, load_model, open_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -160,14 +162,19 @@ def test_first_weights_depend_on_the_seed_alone(lab: Lab) -> None:
 )
 def test_operations_are_twice_the_multiply_adds_that_timm_publishes(name: str, macs: float, params: float) -> None:
     """At 224 px; for a vision transformer they include those of the attention."""
-    found = _cost('{"in_chans": 3, "num_classes": 1000}', name, 1000, 224, 224)
+    found = cost(Opened(build(name, num_classes=1000).eval(), [], None, 3, name), 224)
     assert found["flops"] == pytest.approx(2 * macs, rel=0.01)
     assert found["params"] == pytest.approx(params, rel=0.01)
 
 
 def test_the_cost_of_a_checkpoint(lab: Lab) -> None:
-    folder = lab.run().checkpoint()
-    found, model = cost(folder, 32, "main"), network("test_resnet")
-    assert found["params"] == sum(value.numel() for value in model.parameters())
-    assert found["layers"] == sum(isinstance(module, torch.nn.Conv2d | torch.nn.Linear) for module in model.modules())
-    assert cost(folder, 64, "main")["flops"] == pytest.approx(4 * found["flops"], rel=0.02)
+    folder, model = lab.run().checkpoint(), network("test_resnet")
+
+    def at(size: int) -> dict[str, int]:
+        opened = open_checkpoint(folder, size, None, lambda *_: [], lambda found: SimpleNamespace(**found), CPU)
+        return cost(opened, size)
+
+    small, large = at(32), at(64)
+    assert small["params"] == sum(value.numel() for value in model.parameters())
+    assert small["layers"] == sum(isinstance(module, torch.nn.Conv2d | torch.nn.Linear) for module in model.modules())
+    assert large["flops"] == pytest.approx(4 * small["flops"], rel=0.02)

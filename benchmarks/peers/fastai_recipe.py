@@ -35,7 +35,7 @@ def main() -> None:
     options = common.options(__doc__).parse_args()
     set_seed(options.seed)
     loaders = ImageDataLoaders.from_folder(
-        options.images, train="train", valid="val", bs=options.batch, val_bs=250, num_workers=common.cores(),
+        options.images, train="train", valid="val", bs=options.batch, num_workers=common.cores(),
         item_tfms=[RandomResizedCrop(options.size, min_scale=common.CROP_SCALE[0]), FlipItem(0.5)],
         batch_tfms=Normalize.from_stats(*imagenet_stats), device="cpu",
     )  # fmt: skip

@@ -78,7 +78,7 @@ class Task:
             images = datasets.ImageFolder(str(self.options.images / split), v2.Compose([*crop, *self.finish]))
             training = split == "train"
             self.loaders[split, size] = DataLoader(
-                images, self.options.batch if training else 250, shuffle=training, num_workers=common.cores(),
+                images, self.options.batch, shuffle=training, num_workers=common.cores(),
                 persistent_workers=training and self.options.tuned,
             )  # fmt: skip
         return self.loaders[split, size]

@@ -27,7 +27,7 @@ def main() -> None:
         scale=common.CROP_SCALE, hflip=0.5, color_jitter=0.0, interpolation="bilinear", **shared,
     )  # fmt: skip
     evaluation = create_loader(
-        create_dataset("", root=str(options.images), split="val"), batch_size=250, is_training=False,
+        create_dataset("", root=str(options.images), split="val"), batch_size=options.batch, is_training=False,
         interpolation="bilinear", crop_pct=1.0, **shared,
     )  # fmt: skip
     optimizer = create_optimizer_v2(model, opt="adamw", lr=options.lr, weight_decay=common.WEIGHT_DECAY)

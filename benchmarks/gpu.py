@@ -15,6 +15,9 @@
 
 Writes ``gpu.json`` and ``gpu.md`` after each part. Exit code 1 when a target is missed, 2 without a GPU.
 ``sharing.py`` measures how many workers a GPU feeds.
+The row is an accuracy, which any device can reach: ``--parts leaderboard --device cpu --together 2`` takes an hour or
+two on two cores with bf16 and writes ``leaderboard.json`` and ``leaderboard.md``; with ``--scratch FOLDER`` it can be
+interrupted, and the same command goes on.
 ``--device cpu --tiny`` runs the same code on drawn images in seconds; it says whether it works and is no measurement.
 """
 
@@ -25,6 +28,7 @@ import math
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,9 +176,14 @@ class Bench:
         """The recipe beside fastai's row."""
         grid, together = load(SPEEDRUN, self.scale.speedrun), self.scale.together
         store, here = self.scratch / "leaderboard", self.scale.here
-        plans = {split: make_plan(grid, Machine(store, self.device, 1), split=split)[0] for split in ("select", "test")}
+        machine = Machine(store, self.device, together)
+        plans = {split: make_plan(grid, machine, split=split)[0] for split in ("select", "test")}
         stages = plans["select"].stages | plans["test"].stages  # the trainings are the same
-        spent = steps.finish(plans["select"], store, list(stages.values()), here, together)
+
+        def tell(key: str) -> None:
+            say(f"{time.strftime('%H:%M:%S')} done: {stages[key].title}")
+
+        spent = steps.finish(plans["select"], store, list(stages.values()), here, together, tell)
         trials = [trial_of(plans, index, spent, store) for index in range(len(plans["select"].trials))]
         found = judged(grid, trials)
         more = load(SPEEDRUN, (*self.scale.speedrun, f"grid.seeds=[{1 + max(grid.seeds)}]"))
@@ -187,10 +196,16 @@ class Bench:
 
 def cost(plan: Plan, trial: TrialPlan, spent: dict[str, float], store: Path) -> dict[str, Any]:
     """Seconds of a trial's own training and evaluation, from the start of each stage to its result on disk; a worker's
-    first stage includes imports. Statistics of the data belong to it, decoding does not."""
+    first stage includes imports. Statistics of the data belong to it, decoding does not. A stage that ran before an
+    interruption counts with what it says of itself."""
+    shelf = Store(store)
+
+    def seconds(key: str) -> float:
+        return spent[key] if key in spent else sum(shelf.result(key).seconds.values())
+
     keys = {"training_s": trial.training, "evaluation_s": (trial.final.key,), "statistics_s": trial.computed}
-    found: dict[str, Any] = {name: sum(spent[key] for key in stages) for name, stages in keys.items()}
-    results = [Store(store).result(key) for key in trial.training]
+    found: dict[str, Any] = {name: sum(map(seconds, stages)) for name, stages in keys.items()}
+    results = [shelf.result(key) for key in trial.training]
     found["compile_s"] = sum(result.seconds["compile"] for result in results)
     found["peak_memory_mb"] = max(result.peak_memory_mb for result in results)
     return {"seconds": sum(found[name] for name in keys), **found}
@@ -301,25 +316,32 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--compile", nargs="+", choices=("off", "on"), default=["off", "on"], help="of the shares")
     parser.add_argument("--together", type=int, default=5, help="trainings of the leaderboard at once")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override of its grid")
-    parser.add_argument("--device", default="cuda:0", help="cuda:i, or cpu with --tiny")
+    parser.add_argument("--device", default="cuda:0", help="cuda:i, or cpu with --parts leaderboard or --tiny")
     parser.add_argument("--tiny", action="store_true", help="the same code on drawn images, in seconds")
+    parser.add_argument("--scratch", type=Path, help="folder that keeps what the leaderboard has computed")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     options = parser.parse_args(given)
-    if options.device == "cpu" and not options.tiny:
-        parser.error("the targets are a GPU's; --device cpu works with --tiny")
+    elsewhere = options.device == "cpu" and not options.tiny
+    if elsewhere and options.parts != ["leaderboard"]:
+        parser.error("times are a GPU's; --device cpu works with --parts leaderboard, or with --tiny")
+    if options.scratch and options.parts != ["leaderboard"]:
+        parser.error("times are measured from nothing; --scratch is for --parts leaderboard")
     environment = detect(options.device, 1)
     found: dict[str, Any] = {**record.about(environment.device), "tiny": options.tiny}
-    title = "Speed on one GPU" if not options.tiny else "The code of gpu.py on drawn images: no measurement"
+    name, title = ("leaderboard", "fastai's row, without a GPU") if elsewhere else ("gpu", "Speed on one GPU")
+    if options.tiny:
+        title = "The code of gpu.py on drawn images: no measurement"
     with tempfile.TemporaryDirectory(prefix="sota-bench-gpu-") as folder, steps.nothing_compiled(Path(folder)):
         full = Scale(compiles=tuple(options.compile), together=options.together, speedrun=tuple(options.set))
         scale = tiny(Path(folder)) if options.tiny else full
-        bench = Bench(scale, environment.device, "fp32" if options.tiny else "bf16", Path(folder))
+        scratch = options.scratch or Path(folder)
+        bench = Bench(scale, environment.device, "fp32" if options.tiny else "bf16", scratch)
         text = ""
-        for name in options.parts:
-            found[name] = parts[name](bench) | ({"reached": None} if options.tiny else {})
-            text = record.write(options.out, "gpu", title, page(found), found)
+        for part in options.parts:
+            found[part] = parts[part](bench) | ({"reached": None} if options.tiny else {})
+            text = record.write(options.out, name, title, page(found), found)
     print(text)
-    return 1 if any(found[name]["reached"] is False for name in options.parts) else 0
+    return 1 if any(found[part]["reached"] is False for part in options.parts) else 0
 
 
 if __name__ == "__main__":

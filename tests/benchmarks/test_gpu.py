@@ -111,9 +111,37 @@ def test_the_winner_is_chosen_on_one_half_and_compared_on_all(gpu: ModuleType) -
     assert "**Missed.**" in page
 
 
-def test_a_cpu_is_not_what_the_targets_are_for(gpu: ModuleType) -> None:
+def test_a_cpu_is_not_what_times_are_asked_of(gpu: ModuleType) -> None:
     with pytest.raises(SystemExit):
         gpu.main(["--device", "cpu"])
+    with pytest.raises(SystemExit):
+        gpu.main(["--device", "cpu", "--parts", "leaderboard", "share"])
+
+
+def test_the_rows_accuracy_is_asked_of_a_cpu_too_and_kept_beside_what_a_gpu_gave(
+    gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = {"resize": "128x5", "seeds": 2, "accuracy": 90.0, "half_width": 0.5, "test": 90.0, "seconds": 700.0}
+    board = {"rows": [row], "together": 2, "alone": {"seconds": 400.0}, "reached": True}
+    monkeypatch.setattr(gpu.Bench, "leaderboard", lambda self: board | {"together": self.scale.together})
+    given = ["--device", "cpu", "--parts", "leaderboard", "--together", "2", "--out", str(tmp_path)]
+    assert gpu.main(given) == 0
+    assert json.loads((tmp_path / "leaderboard.json").read_text())["leaderboard"]["together"] == 2
+    assert "Reached." in (tmp_path / "leaderboard.md").read_text()
+    assert not (tmp_path / "gpu.json").exists()
+
+
+def test_an_interrupted_leaderboard_goes_on(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bench = gpu.Bench(gpu.tiny(tmp_path), "cpu", "fp32", tmp_path)
+    first = bench.leaderboard()
+    monkeypatch.setattr(gpu.steps, "_run", lambda *_: pytest.fail("a stage ran again"))
+    again = bench.leaderboard()
+    assert [trial["accuracy"] for trial in again["trials"]] == [trial["accuracy"] for trial in first["trials"]]
+    assert all(
+        0 < one["seconds"] <= other["seconds"] for one, other in zip(again["trials"], first["trials"], strict=True)
+    )
+    with pytest.raises(SystemExit):
+        gpu.main(["--device", "cpu", "--tiny", "--scratch", str(tmp_path)])
 
 
 def test_the_recipe_keeps_the_rules_of_the_row(gpu: ModuleType) -> None:

@@ -13,11 +13,10 @@
   is; the test half, which took no part in choosing, stands beside it. Trainings share the GPU (``--together``), and the
   winner trains once more alone, with another seed, for its time.
 
-Writes ``gpu.json`` and ``gpu.md`` after each part. Exit code 1 when a target is missed, 2 without a GPU.
-``sharing.py`` measures how many workers a GPU feeds.
+Writes ``gpu.json`` and ``gpu.md`` after each part, or ``leaderboard.json`` and ``leaderboard.md`` where that is the
+only one. Exit code 1 when a target is missed, 2 without a GPU. ``sharing.py`` measures how many workers a GPU feeds.
 The row is an accuracy, which any device can reach: ``--parts leaderboard --device cpu --together 2`` takes an hour or
-two on two cores with bf16 and writes ``leaderboard.json`` and ``leaderboard.md``; with ``--scratch FOLDER`` it can be
-interrupted, and the same command goes on.
+two on two cores with bf16; with ``--scratch FOLDER`` it can be interrupted, and the same command goes on.
 ``--device cpu --tiny`` runs the same code on drawn images in seconds; it says whether it works and is no measurement.
 """
 
@@ -68,6 +67,7 @@ class Scale:
         seeds: of iterations.
         speedrun: overrides of the leaderboard's grid.
         together: trainings of the leaderboard at once on the device.
+        alone: whether the leaderboard's winner is timed with nothing beside it.
         here: whether stages run in this process instead of the engine's worker.
     """
 
@@ -82,6 +82,7 @@ class Scale:
     seeds: tuple[int, ...] = (0, 1, 2)
     speedrun: tuple[str, ...] = ()
     together: int = 5
+    alone: bool = True
     here: bool = False
 
 
@@ -102,7 +103,7 @@ class Bench:
         scale: how much.
         device: ``cpu`` or ``cuda:i``.
         precision: ``bf16`` or ``fp32``.
-        scratch: folder for stores; each part begins with an empty one.
+        scratch: folder for stores.
     """
 
     def __init__(self, scale: Scale, device: str, precision: str, scratch: Path) -> None:
@@ -185,13 +186,15 @@ class Bench:
 
         spent = steps.finish(plans["select"], store, list(stages.values()), here, together, tell)
         trials = [trial_of(plans, index, spent, store) for index in range(len(plans["select"].trials))]
-        found = judged(grid, trials)
+        found = {**judged(grid, trials), "target": ROW, "together": together}
+        if not self.scale.alone:
+            return found
         more = load(SPEEDRUN, (*self.scale.speedrun, f"grid.seeds=[{1 + max(grid.seeds)}]"))
         plan, _ = make_plan(more, Machine(store, self.device, 1))
         best = next(trial for trial in plan.trials if trial.trial.cell.id == found["best"]["cell"])
         needed = {*best.training, best.final.key}
         spent |= steps.finish(plan, store, [stage for key, stage in plan.stages.items() if key in needed], here)
-        return {**found, "target": ROW, "together": together, "alone": cost(plan, best, spent, store)}
+        return {**found, "alone": cost(plan, best, spent, store)}
 
 
 def cost(plan: Plan, trial: TrialPlan, spent: dict[str, float], store: Path) -> dict[str, Any]:
@@ -291,7 +294,8 @@ def page(found: dict[str, Any]) -> list[str]:
             (row["resize"], row["seeds"], f"{row['accuracy']:.2f}", f"± {row['half_width']:.2f}", f"{row['test']:.2f}",
              f"{row['seconds']:.1f}") for row in board["rows"]
         ])  # fmt: skip
-        lines += ["", f"One iteration of the best row alone: {board['alone']['seconds']:.1f} s."]
+        if "alone" in board:
+            lines += ["", f"One iteration of the best row alone: {board['alone']['seconds']:.1f} s."]
         lines += ["", verdict(board), ""]
     return lines
 
@@ -321,18 +325,19 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--scratch", type=Path, help="folder that keeps what the leaderboard has computed")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     options = parser.parse_args(given)
-    elsewhere = options.device == "cpu" and not options.tiny
-    if elsewhere and options.parts != ["leaderboard"]:
-        parser.error("times are a GPU's; --device cpu works with --parts leaderboard, or with --tiny")
-    if options.scratch and options.parts != ["leaderboard"]:
-        parser.error("times are measured from nothing; --scratch is for --parts leaderboard")
     environment = detect(options.device, 1)
+    board, on_cpu = options.parts == ["leaderboard"], environment.device == "cpu"
+    if on_cpu and not (board or options.tiny):
+        parser.error("times are a GPU's; a CPU works with --parts leaderboard, or with --tiny")
+    if options.scratch and not (board and on_cpu):
+        parser.error("times are measured from nothing; --scratch is for --parts leaderboard on a CPU")
     found: dict[str, Any] = {**record.about(environment.device), "tiny": options.tiny}
-    name, title = ("leaderboard", "fastai's row, without a GPU") if elsewhere else ("gpu", "Speed on one GPU")
+    name, title = ("leaderboard", "fastai's row") if board else ("gpu", "Speed on one GPU")
     if options.tiny:
         title = "The code of gpu.py on drawn images: no measurement"
     with tempfile.TemporaryDirectory(prefix="sota-bench-gpu-") as folder, steps.nothing_compiled(Path(folder)):
-        full = Scale(compiles=tuple(options.compile), together=options.together, speedrun=tuple(options.set))
+        full = Scale(compiles=tuple(options.compile), together=options.together, speedrun=tuple(options.set),
+                     alone=not on_cpu)  # fmt: skip
         scale = tiny(Path(folder)) if options.tiny else full
         scratch = options.scratch or Path(folder)
         bench = Bench(scale, environment.device, "fp32" if options.tiny else "bf16", scratch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -30,10 +31,10 @@ def about(device: str) -> dict[str, Any]:
             versions[name] = "absent"
     cards = [dict(card) for card in gpus()] if device.startswith("cuda") else []
     given = sys.argv[1:]
-    if "--out" in given:  # a folder of that machine, which changes no result
-        at = given.index("--out")
+    for option in {"--out", "--scratch"} & set(given):  # folders of that machine, which change no result
+        at = given.index(option)
         del given[at : at + 2]
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
     return {"hardware": fingerprint(device), "gpus": cards, "versions": versions, "command": command}
 
 

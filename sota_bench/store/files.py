@@ -63,6 +63,9 @@ def _digest_of(version: _Version) -> str:
 def known_digest(path: Path) -> str:
     """SHA-256 of a file in hex, computed once per process for each version of it, under whatever name.
 
+    A file that is written again in place, with as many bytes and within one tick of the file system's clock, passes for
+    the version before.
+
     Raises:
         ValueError: not a plain file.
     """

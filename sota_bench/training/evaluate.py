@@ -31,8 +31,8 @@ WARM_UP = 8
 """Images that warm up an evaluation of fewer than two whole batches."""
 
 CPU_PART = 64
-"""Images of a batch that pass a CPU's network at once: more are not faster, and maps of a whole batch would need new
-memory, whose pages cost more than the arithmetic when they are touched for the first time."""
+"""Images of a batch that pass a CPU's network at once: on two cores more are not faster, and maps of a whole batch need
+new memory, whose pages cost as much as the arithmetic when they are touched for the first time."""
 
 
 @dataclass(frozen=True)

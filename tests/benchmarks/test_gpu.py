@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -122,11 +123,16 @@ def test_the_rows_accuracy_is_asked_of_a_cpu_too_and_kept_beside_what_a_gpu_gave
     gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     row = {"resize": "128x5", "seeds": 2, "accuracy": 90.0, "half_width": 0.5, "test": 90.0, "seconds": 700.0}
-    board = {"rows": [row], "together": 2, "alone": {"seconds": 400.0}, "reached": True}
+    board = {"rows": [row], "reached": True}
     monkeypatch.setattr(gpu.Bench, "leaderboard", lambda self: board | {"together": self.scale.together})
     given = ["--device", "cpu", "--parts", "leaderboard", "--together", "2", "--out", str(tmp_path)]
+    given += ["--set", 'factors.resize=["128x5"]']
+    monkeypatch.setattr(sys, "argv", ["benchmarks/gpu.py", *given, "--scratch", "folder"])
     assert gpu.main(given) == 0
-    assert json.loads((tmp_path / "leaderboard.json").read_text())["leaderboard"]["together"] == 2
+    found = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert found["leaderboard"]["together"] == 2
+    said = """python benchmarks/gpu.py --device cpu --parts leaderboard --together 2 --set 'factors.resize=["128x5"]'"""
+    assert found["command"] == said
     assert "Reached." in (tmp_path / "leaderboard.md").read_text()
     assert not (tmp_path / "gpu.json").exists()
 

@@ -41,6 +41,20 @@ def test_the_size_of_batches_does_not_change_a_prediction(lab: Lab) -> None:
         assert found["labels"].tolist() == all_at_once["labels"].tolist()
 
 
+@pytest.mark.parametrize("tta", ["off", "flip"])
+def test_a_batch_in_parts_gives_the_same_predictions(
+    lab: Lab, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, tta: str
+) -> None:
+    ran = lab.run(f'tta = "{tta}"')
+    whole, stage = predictions(ran), ran.plan.stages[ran.trial.final.key]
+    monkeypatch.setattr("sota_bench.training.evaluate.CPU_PART", 3)
+    again = Lab(tmp_path, lab.images, folders=dict(lab.folders))
+    again.run_stage(stage)
+    found = load_file(str(again.folders[stage.key] / "predictions.safetensors"))
+    assert len(whole["labels"]) > 3
+    np.testing.assert_allclose(found["log_probabilities"], whole["log_probabilities"], atol=1e-5)
+
+
 def test_evaluating_twice_gives_the_same_bits(lab: Lab, tmp_path: Any) -> None:
     ran = lab.run()
     stage = ran.plan.stages[ran.trial.final.key]

@@ -176,7 +176,10 @@ def test_a_record_is_added_and_compared(
 def test_an_interrupted_gate_leaves_no_process(project: Project, tmp_path: Path) -> None:
     base, head = project("base"), project("head", alpha="hangs")
     command = [sys.executable, "-m", "sota_bench", "timing", "gate", "--base", str(base), "--head", str(head)]
-    gate = subprocess.Popen(command, cwd=head, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)})
+    gate = subprocess.Popen(
+        command, cwd=head, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     hung = wait_for(lambda: next(iter(tmp_path.glob("*/work-B/hangs")), None))
     assert hung is not None
     measuring = int(hung.read_text())

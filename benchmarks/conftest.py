@@ -15,7 +15,7 @@ sys.path.insert(0, str(HERE))
 
 from workloads import WORKLOADS, Workload  # noqa: E402
 
-from sota_bench.timing.gate.measure import laps_of  # noqa: E402
+from sota_bench.regression.measure import laps_of  # noqa: E402
 
 SECONDS = 0.3
 

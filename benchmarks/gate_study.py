@@ -35,12 +35,12 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from sota_bench.timing.gate.decide import order_of
-from sota_bench.timing.gate.gate import Gate, block_of
-from sota_bench.timing.gate.outcome import SUITE, Settings
-from sota_bench.timing.gate.process import Place, Together
-from sota_bench.timing.gate.tree import Tree, describe, export
-from sota_bench.timing.hardware import fingerprint
+from sota_bench.regression.decide import order_of
+from sota_bench.regression.gate import Gate, block_of
+from sota_bench.regression.hardware import fingerprint
+from sota_bench.regression.outcome import SUITE, Settings
+from sota_bench.regression.process import Place, Together
+from sota_bench.regression.tree import Tree, describe, export
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

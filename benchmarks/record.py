@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sota_bench.timing.hardware import fingerprint
+from sota_bench.regression.hardware import fingerprint
 
 PACKAGES = ("sota-bench", "torch", "torchvision", "timm", "numpy", "pillow")
 

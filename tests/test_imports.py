@@ -28,7 +28,8 @@ TORCH_FREE = [
     "stats",
     "report",
     "store",
-    "timing",
+    "forecast",
+    "regression",
     "commands",
     "data",
 ]

@@ -97,7 +97,7 @@ class Command:
 PHASES = {
     "reading a grid": ("sota_bench.grid.loading:parse", ["plan", "grid.toml"], signal.SIGTERM),
     "planning": ("sota_bench.plan.make:build", ["status", "grid.toml"], signal.SIGINT),
-    "calibration": ("sota_bench.timing.calibrate:small_stages", ["plan", "grid.toml"], signal.SIGTERM),
+    "calibration": ("sota_bench.forecast.calibrate:small_stages", ["plan", "grid.toml"], signal.SIGTERM),
     "entering a run": (
         "sota_bench.store.store:Store.begin_run",
         ["run", "grid.toml", "--no-calibrate"],

@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sota_bench.forecast.predict import Prediction, makespan_s
 from sota_bench.plan.made import record
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
-from sota_bench.timing.predict import Prediction, makespan_s
 
 
 @dataclass(frozen=True)

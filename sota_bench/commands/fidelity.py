@@ -29,10 +29,10 @@ def command(
     click.get_current_context().with_resource(workers_stay())
     from sota_bench.commands.execution import EngineOptions, command_line, execute
     from sota_bench.commands.matching import matched
+    from sota_bench.fidelity import compare, settings
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
     from sota_bench.store import Store
-    from sota_bench.timing.fidelity import compare, settings
 
     kind, values = _asked(fractions, sizes, epochs)
     machine = machine_of(store, device, workers)

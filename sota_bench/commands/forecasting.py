@@ -14,8 +14,8 @@ from sota_bench.store import Store
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sota_bench.timing.goal import Miss
-    from sota_bench.timing.predict import Prediction
+    from sota_bench.forecast.goal import Miss
+    from sota_bench.forecast.predict import Prediction
 
 BUSY = 0.1
 """Share of the time without a free processor above which a prediction is marked."""
@@ -47,7 +47,7 @@ def forecast(
         selected: ids of the trials to run; all by default.
         tell: told what happens, a line at a time.
     """
-    from sota_bench.timing.forecast import Forecast
+    from sota_bench.forecast.forecast import Forecast
 
     found = Forecast(shelf, tell)
     if measure(found):
@@ -60,8 +60,8 @@ def misses_of(plan: Plan, workers: int, shelf: Store, prediction: Prediction | N
     goal = plan.grid.minutes_per_iteration
     if prediction is None or goal is None or not prediction.missed(goal):
         return []
-    from sota_bench.timing.forecast import Forecast
-    from sota_bench.timing.goal import Advisor
+    from sota_bench.forecast.forecast import Forecast
+    from sota_bench.forecast.goal import Advisor
 
     return Advisor(plan, workers, Forecast(shelf, say), prediction, measure).misses()
 

@@ -20,6 +20,6 @@ def matched(grid: Grid, machine: Machine, may_measure: bool) -> Grid:
     if grid.match == "epochs":
         return grid
     from sota_bench.commands.forecasting import say
-    from sota_bench.timing.matched import match_grid
+    from sota_bench.forecast.matched import match_grid
 
     return match_grid(grid, machine, say, may_measure)

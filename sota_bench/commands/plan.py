@@ -82,7 +82,7 @@ def command(
         return 0
     console = _show(answer, everything)
     if question.matched:
-        from sota_bench.timing.matched import sentence
+        from sota_bench.forecast.matched import sentence
 
         console.print(sentence(question.match, question.matched), **PLAIN)
     forecasting.show(console, plan, prediction, misses)

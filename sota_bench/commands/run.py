@@ -13,7 +13,7 @@ from sota_bench.engine.crew import workers_stay
 from sota_bench.engine.messages import WorkerSettings
 
 if TYPE_CHECKING:
-    from sota_bench.timing.predict import Prediction
+    from sota_bench.forecast.predict import Prediction
 
 REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
 """What the report takes longest to import; it is imported while images are decoded: no training is disturbed by it."""
@@ -127,8 +127,8 @@ def _alone(question: Any, machine: Any, shelf: Any, only: str | None) -> Predict
     from dataclasses import replace
 
     from sota_bench.commands import forecasting
+    from sota_bench.forecast.forecast import Forecast
     from sota_bench.plan.make import make_plan
-    from sota_bench.timing.forecast import Forecast
 
     trials = question.only(only) if only else None
     plan, _ = make_plan(question, replace(machine, workers=1), trials=trials)

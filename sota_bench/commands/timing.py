@@ -12,7 +12,7 @@ import click
 from sota_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from sota_bench.timing.gate.outcome import Outcome, Settings
+    from sota_bench.regression.outcome import Outcome, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -78,12 +78,12 @@ def gate(
     """Compare two revisions: fails (exit 3) on a slow-down that two independent stages confirm, or a changed count."""
     import tempfile
 
-    from sota_bench.timing.gate.counting import against_file
-    from sota_bench.timing.gate.gate import Gate
-    from sota_bench.timing.gate.outcome import Settings
-    from sota_bench.timing.gate.show import as_json as outcome_json
-    from sota_bench.timing.gate.show import markdown
-    from sota_bench.timing.gate.tree import export
+    from sota_bench.regression.counting import against_file
+    from sota_bench.regression.gate import Gate
+    from sota_bench.regression.outcome import Settings
+    from sota_bench.regression.show import as_json as outcome_json
+    from sota_bench.regression.show import markdown
+    from sota_bench.regression.tree import export
 
     settings = Settings(
         _names(only), blocks, threshold / 100, seconds, _device(device), not counts_only, not times_only,
@@ -125,9 +125,9 @@ def _append(file: Path, text: str) -> None:
 def _write_counts(settings: Settings, suite: str) -> int:
     import tempfile
 
-    from sota_bench.timing.gate import counts as exact
-    from sota_bench.timing.gate.counting import count_tree
-    from sota_bench.timing.gate.tree import Tree
+    from sota_bench.regression import counts as exact
+    from sota_bench.regression.counting import count_tree
+    from sota_bench.regression.tree import Tree
 
     file = Path.cwd() / suite
     _check_suite(file, suite)
@@ -150,8 +150,8 @@ def _write_counts(settings: Settings, suite: str) -> int:
 @click.option("--processes", type=click.IntRange(1, 50), default=5, show_default=True, help="Fresh processes.")
 def record(history: Path, only: str, suite: str, device: str, seconds: float, as_json: bool, processes: int) -> int:
     """Measure this folder and add a line to its history, which is kept by CPU, cores, GPU and release of torch."""
-    from sota_bench.timing.history import append
-    from sota_bench.timing.recording import measure
+    from sota_bench.regression.history import append
+    from sota_bench.regression.recording import measure
 
     found, failed = measure(Path.cwd(), suite, _names(only), _device(device), seconds, processes, _tell)
     for name, why in failed.items():
@@ -175,10 +175,10 @@ def record(history: Path, only: str, suite: str, device: str, seconds: float, as
 @click.option("--json", "as_json", is_flag=True, help="Print the histories as JSON.")
 def compare(history: Path, only: str, out: Path | None, as_json: bool) -> int:
     """Show the history, with the records at which a time changed for good, and write it as a page."""
+    from sota_bench.regression.history import read
+    from sota_bench.regression.recording import series
     from sota_bench.report.output import write_files
     from sota_bench.report.timing_history import page
-    from sota_bench.timing.history import read
-    from sota_bench.timing.recording import series
 
     records, bad = read(history)
     histories = {name: rows for name, lines in records.items() if (rows := series(lines, _names(only)))}

@@ -46,7 +46,7 @@ class Grid(BaseModel):
         out: the folder of the report.
         schedules: cell id -> the resolution schedule that it trains instead of the one written, where cells are
             matched at equal cost or the whole grid is scaled.
-        matched: cell id -> how its schedule was matched (``timing.matched.Matched``); empty where it was not.
+        matched: cell id -> how its schedule was matched (``forecast.matched.Matched``); empty where it was not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

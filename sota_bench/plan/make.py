@@ -47,7 +47,7 @@ def make_plan(
             stored resolution, or the cells of a grid that compares at equal cost have not been matched yet.
     """
     if matching and grid.match != "epochs" and not grid.schedules:
-        from sota_bench.timing.matched import match_grid
+        from sota_bench.forecast.matched import match_grid
 
         grid = match_grid(grid, machine, may_measure=False)
     environment, workers = machine.resolve()

@@ -28,7 +28,7 @@ def page(name: str, question: str, answer: Any, notes: list[str]) -> str:
     Args:
         name: of the grid.
         question: of the grid.
-        answer: a ``timing.fidelity.Fidelity``.
+        answer: a ``fidelity.Fidelity``.
         notes: sentences for the head.
     """
     from sota_bench.report.page import fill

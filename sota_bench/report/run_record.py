@@ -116,7 +116,7 @@ def _notes(plan: Plan, results: Results) -> list[str]:
     if any((result.values.get("gpu_processes") or 1) > 1 for result in results.values()):
         notes.append("Another process computed on the same GPU: minutes are longer than with the GPU alone.")
     if plan.grid.matched:
-        from sota_bench.timing.matched import sentence
+        from sota_bench.forecast.matched import sentence
 
         notes.append(sentence(plan.grid.match, plan.grid.matched))
     if plan.images.upsampled:

@@ -23,8 +23,8 @@ from sota_bench.engine.stages import execute
 from sota_bench.grid.fields import Field, recipe_fields
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.stage import Stage
+from sota_bench.regression.measure import counted_waits
 from sota_bench.technique import Card
-from sota_bench.timing.gate.measure import counted_waits
 from sota_bench.training import train
 
 RATES = {"test_resnet": 0.004, "test_vit": 0.0006}

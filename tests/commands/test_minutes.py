@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from sota_bench.cli import main
-from sota_bench.timing.forecast import Forecast
+from sota_bench.forecast.forecast import Forecast
 
 GRID = """
 [grid]

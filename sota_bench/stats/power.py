@@ -7,6 +7,7 @@ Power is that of the two-sided t test at ``alpha`` for a true effect, never "obs
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 
 POWER = 0.80
@@ -44,6 +45,24 @@ def detectable_shift(df: float, alpha: float, power: float = POWER) -> float:
 def minimum_detectable_effect(se: float, df: float, alpha: float, power: float = POWER) -> float:
     """Smallest true effect found with ``power`` (default 80%), in the units of the response."""
     return detectable_shift(df, alpha, power) * se
+
+
+def detectable_by_seeds(se: float, df: float, seeds: int, totals: Iterable[int], alpha: float) -> list[float]:
+    """The minimum detectable effect at other numbers of seeds.
+
+    The standard error shrinks with the root of the seeds, and the degrees of freedom grow in proportion to seeds - 1.
+
+    Args:
+        se: standard error with ``seeds`` seeds.
+        df: its degrees of freedom.
+        seeds: seeds behind it, at least 2.
+        totals: the numbers of seeds, each at least 2.
+        alpha: two-sided level.
+    """
+    return [
+        minimum_detectable_effect(se * math.sqrt(seeds / total), df * (total - 1) / (seeds - 1), alpha)
+        for total in totals
+    ]
 
 
 def seeds_needed(delta: float, se: float, df: float, seeds: float, alpha: float, power: float = POWER) -> int | None:

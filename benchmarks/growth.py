@@ -118,7 +118,7 @@ def cells(folder: Path, count: int, _: int) -> dict[str, Any]:
 
 def images(folder: Path, count: int, classes: int) -> dict[str, Any]:
     """The driver's share of a run: scan, plan, the manifest's file, and stages that only write their results."""
-    from sota_bench.engine.pool import run_stages
+    from sota_bench.engine.run_stages import run_stages
     from sota_bench.grid import load
     from sota_bench.plan.environment import detect
     from sota_bench.plan.graph import build

@@ -34,7 +34,7 @@ from fake_stages import make, value_of  # noqa: E402
 from processes import kill_a_worker  # noqa: E402
 
 from sota_bench.engine import events  # noqa: E402
-from sota_bench.engine.pool import run_stages  # noqa: E402
+from sota_bench.engine.run_stages import run_stages  # noqa: E402
 from sota_bench.plan.stage import Stage  # noqa: E402
 from sota_bench.store import Store  # noqa: E402
 

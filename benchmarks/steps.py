@@ -93,7 +93,7 @@ def finish(
 def _by_engine(
     plan: Plan, shelf: Store, stages: Sequence[Stage], workers: int, on_done: Callable[[str], None]
 ) -> dict[str, float]:
-    from sota_bench.engine.pool import run_stages
+    from sota_bench.engine.run_stages import run_stages
 
     seconds: dict[str, float] = {}
 
@@ -253,7 +253,7 @@ def again_as_worker() -> int | None:
     Returns:
         Its exit code; None where they are set already.
     """
-    from sota_bench.engine.process import ALLOCATOR
+    from sota_bench.engine.worker_process import ALLOCATOR
 
     if "GLIBC_TUNABLES" in os.environ:
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of, parse_seeds
-from sota_bench.engine.crew import workers_stay
+from sota_bench.engine.worker_pool import shared_worker_pool
 
 
 @click.command()
@@ -22,7 +22,7 @@ def command(
     only: str | None, cell: str | None, fresh_seeds: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Train the winner and the baseline with fresh seeds and judge them on the test split."""
-    click.get_current_context().with_resource(workers_stay())
+    click.get_current_context().with_resource(shared_worker_pool())
     from sota_bench.commands.execution import EngineOptions, command_line, confirmed_name, execute
     from sota_bench.commands.report import stored_run
     from sota_bench.errors import UserError

@@ -85,8 +85,8 @@ def execute(
         name: under which the ledger remembers the run; the grid's by default.
         alone: what each trial takes as measured with nothing else running, for the record.
     """
-    from sota_bench.engine.pool import run_stages
     from sota_bench.engine.progress import ProgressView
+    from sota_bench.engine.run_stages import run_stages
     from sota_bench.plan.why import Reasons, to_run
 
     started, grid = time.monotonic(), plan.grid

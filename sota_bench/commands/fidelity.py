@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
-from sota_bench.engine.crew import workers_stay
+from sota_bench.engine.worker_pool import shared_worker_pool
 
 
 @click.command()
@@ -26,7 +26,7 @@ def command(
 
     The cheapest setting that keeps the order is named, with the minutes that it saves.
     """
-    click.get_current_context().with_resource(workers_stay())
+    click.get_current_context().with_resource(shared_worker_pool())
     from sota_bench.commands.execution import EngineOptions, command_line, execute
     from sota_bench.commands.matching import matched
     from sota_bench.fidelity import compare, settings

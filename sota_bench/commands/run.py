@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
-from sota_bench.engine.crew import workers_stay
 from sota_bench.engine.messages import WorkerSettings
+from sota_bench.engine.worker_pool import shared_worker_pool
 
 if TYPE_CHECKING:
     from sota_bench.forecast.predict import Prediction
@@ -58,10 +58,10 @@ def command(
     """Plan a grid, run what is missing, and render its report."""
     started = time.monotonic()
     machine = machine_of(store, device, workers)
-    crew = click.get_current_context().with_resource(workers_stay())
+    pool = click.get_current_context().with_resource(shared_worker_pool())
     if not store.exists():  # then something has to be trained: a worker imports while this process plans
         environment, _ = machine.resolve()
-        crew.start(WorkerSettings(environment.device, environment.threads))
+        pool.prestart(WorkerSettings(environment.device, environment.threads))
     from sota_bench.ahead import import_ahead
     from sota_bench.commands import forecasting
     from sota_bench.commands.execution import EngineOptions, command_line, execute, must_plan_again, with_confirmation

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
 
 from sota_bench.engine import messages
-from sota_bench.engine.crew import Crew
 from sota_bench.engine.events import (
     Event,
     Failure,
@@ -26,9 +25,10 @@ from sota_bench.engine.events import (
     Tick,
 )
 from sota_bench.engine.messages import RunStage, WorkerSettings
-from sota_bench.engine.process import WorkerProcess, last_lines
-from sota_bench.engine.schedule import Schedule
 from sota_bench.engine.signals import Stopper
+from sota_bench.engine.stage_queue import StageQueue
+from sota_bench.engine.worker_pool import WorkerPool
+from sota_bench.engine.worker_process import WorkerProcess, last_lines
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 from sota_bench.store import Store
@@ -40,7 +40,7 @@ _START_S = 300.0
 _SILENT_S = 10.0
 _MOST_REPAIRS = 3
 _MOST_FAILED_STARTS = 3
-_MOST_LOSSES = 3
+_MOST_KILLS = 3
 """Times that a stage goes on after its worker was killed from outside: what needs more memory than there is, and is
 killed by the system each time, ends all the same."""
 
@@ -66,20 +66,21 @@ class Limits:
 class Driver:
     """The state of one run; see ``run_stages`` for what it is given."""
 
-    schedule: Schedule
+    queue: StageQueue
+    must_run: Callable[[], Collection[str]]
     store: Store
     settings: list[WorkerSettings]
     limits: Limits
-    crew: Crew
+    pool: WorkerPool
     on_event: Callable[[Event], None]
     summary: Summary = field(default_factory=Summary)
     live: dict[int, WorkerProcess] = field(default_factory=dict)
     earlier: dict[str, StageRow] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
-    losses: dict[str, int] = field(default_factory=dict)
+    kills: dict[str, int] = field(default_factory=dict)
     failed_starts: int = 0
     memory_checked: float = 0.0
-    told_disk: bool = False
+    warned_about_disk: bool = False
     ticked: float = 0.0
     prune_above: float = 0.0
 
@@ -90,7 +91,7 @@ class Driver:
             self._answer_from_store(retry)
             with Stopper() as stopper:
                 try:
-                    while self.schedule.left() and not stopper.count:
+                    while self.queue.left() and not stopper.count:
                         if fail_fast and self.summary.failed:
                             self.summary.stopped_early = True
                             break
@@ -105,8 +106,8 @@ class Driver:
             raise self.store.trouble(error) from error
         finally:
             for worker in self.live.values():
-                self.crew.release(worker)
-            self.summary.left = self.schedule.left()
+                self.pool.release(worker)
+            self.summary.left = self.queue.left()
             self.summary.wall_s = time.monotonic() - began
         return self.summary
 
@@ -114,16 +115,16 @@ class Driver:
 
     def _answer_from_store(self, retry: frozenset[str]) -> None:
         """Enter what is done, what failed before and is not to be retried, and what that blocks."""
-        self.earlier = {} if not self.schedule.left() else self.store.rows()
-        done = [stage for key, stage in self.schedule.stages.items() if self.schedule.state[key] == "done"]
+        self.earlier = {} if not self.queue.left() else self.store.rows()
+        done = [stage for key, stage in self.queue.stages.items() if self.queue.state[key] == "done"]
         self.store.reused(stage.key for stage in done)
         for stage in done:
             self.summary.reused.append(stage.key)
-            self._tell(StageDone(stage, -1, self.store.result(stage.key), reused=True))
+            self._emit(StageDone(stage, -1, self.store.result(stage.key), reused=True))
         self._notes()
-        for key, stage in self.schedule.stages.items():
+        for key, stage in self.queue.stages.items():
             row = self.earlier.get(key)
-            if row and row.status == "failed" and key not in retry and self.schedule.state[key] == "waiting":
+            if row and row.status == "failed" and key not in retry and self.queue.state[key] == "waiting":
                 self._fail(stage, row.failure, row.reason, row.log, earlier=True)
 
     # One turn of the loop
@@ -131,14 +132,14 @@ class Driver:
     def _dispatch(self) -> None:
         """Hire workers while there are more stages than workers, then give every idle one a stage."""
         for index, settings in enumerate(self.settings):
-            if index not in self.live and len(self.live) < self.schedule.left():
+            if index not in self.live and len(self.live) < self.queue.left():
                 log = self.store.root / "logs" / f"worker-{index}.log"
-                self.live[index] = self.crew.hire(index, settings, log)
+                self.live[index] = self.pool.acquire(index, settings, log)
         idle = [worker for worker in self.live.values() if worker.ready and worker.stage is None]
-        for worker in sorted(idle, key=lambda worker: not self.schedule.follows(worker.finished)):
-            if (stage := self.schedule.next_for(worker.finished)) is not None:
+        for worker in sorted(idle, key=lambda worker: not self.queue.ready_children(worker.finished)):
+            if (stage := self.queue.next_for(worker.finished)) is not None:
                 self._start(worker, stage)
-        if not any(worker.stage or not worker.ready for worker in self.live.values()) and self.schedule.left():
+        if not any(worker.stage or not worker.ready for worker in self.live.values()) and self.queue.left():
             raise RuntimeError("stages are left, but none is ready")
 
     def _start(self, worker: WorkerProcess, stage: Stage) -> None:
@@ -152,7 +153,7 @@ class Driver:
         busy = [other for other in self.live.values() if other.stage]
         for other in busy:
             other.concurrent = max(other.concurrent, len(busy))
-        self._tell(StageStarted(stage, worker.index, worker.pid))
+        self._emit(StageStarted(stage, worker.index, worker.pid))
 
     def _listen(self, timeout: float = TICK_S) -> None:
         """Wait for anything that a worker says, and act on it."""
@@ -162,11 +163,11 @@ class Driver:
                 continue
             said, there = worker.receive()
             for message in said:
-                self._hear(worker, message)
+                self._handle(worker, message)
             if not there and self.live.get(worker.index) is worker:
-                self._bury(worker)
+                self._handle_exit(worker)
 
-    def _hear(self, worker: WorkerProcess, message: Any) -> None:
+    def _handle(self, worker: WorkerProcess, message: Any) -> None:
         stage = worker.stage
         match message:
             case messages.Ready():
@@ -177,15 +178,15 @@ class Driver:
                 raise UserError("worker", "", f"cannot start: {reason}", f"see {worker.log}")
             case messages.Advanced(progress) if stage:
                 worker.last_progress = time.monotonic()
-                self._tell(StageProgress(stage, worker.index, progress))
+                self._emit(StageProgress(stage, worker.index, progress))
             case messages.Finished(outcome, digests) if stage:
                 worker.stage, worker.finished = None, stage.key
                 self._commit(worker, stage, outcome, digests)
             case messages.StageError(kind, reason) if stage:
                 worker.stage = None
-                self._retire(worker)  # a fresh process, so that nothing that it left can reach the next stage
+                self._remove(worker)  # a fresh process, so that nothing that it left can reach the next stage
                 if kind == "disk full":
-                    self._tell(Note(f"{stage.title}: {reason}"))
+                    self._emit(Note(f"{stage.title}: {reason}"))
                     self._make_room(stage, OSError(errno.ENOSPC, reason, str(self.store.root)))
                 else:
                     self._fail(stage, kind, reason, self._log(stage))
@@ -205,7 +206,7 @@ class Driver:
         for worker in list(self.live.values()):
             stage = worker.stage
             if not worker.ready and now - worker.born > _START_S:
-                self._bury(worker)
+                self._handle_exit(worker)
             elif stage and now - worker.last_progress > self.limits.stall_s:
                 alive = "answers" if now - worker.last_message < _SILENT_S else "does not answer"
                 self._end(worker, "timeout", f"no progress for {self.limits.stall_s:g} s (its process {alive})")
@@ -215,7 +216,7 @@ class Driver:
     def _tick(self, elapsed_s: float) -> None:
         if elapsed_s - self.ticked >= TICK_S:
             self.ticked = elapsed_s
-            self._tell(Tick(elapsed_s))
+            self._emit(Tick(elapsed_s))
 
     # What becomes of a stage
 
@@ -232,10 +233,10 @@ class Driver:
         except (ValueError, TypeError) as error:
             self._fail(stage, "error", f"its result cannot be stored: {error}", self._log(stage))
             return
-        self.schedule.finish(stage.key)
+        self.queue.finish(stage.key)
         self.summary.ran.append(stage.key)
         wall_s = time.monotonic() - worker.began
-        self._tell(StageDone(stage, worker.index, result, reused=False, wall_s=wall_s))
+        self._emit(StageDone(stage, worker.index, result, reused=False, wall_s=wall_s))
         self._keep_limit()
         self._notes()
 
@@ -243,64 +244,63 @@ class Driver:
         self.summary.failed[stage.key] = Failure(kind, reason, log)
         if not earlier:
             self.store.fail(stage, reason, log, kind)
-        self._tell(StageFailed(stage, kind, reason, log, earlier))
-        for child in self.schedule.fail(stage.key):
+        self._emit(StageFailed(stage, kind, reason, log, earlier))
+        for child in self.queue.fail(stage.key):
             line = f"needs {stage.title!r}, which failed: {reason}"
             self.summary.blocked[child.key] = Failure("blocked", line, log)
             self.store.fail(child, line, log, "blocked")
-            self._tell(StageBlocked(child, stage.key, line))
+            self._emit(StageBlocked(child, stage.key, line))
 
     def _interrupt(self, stage: Stage) -> None:
-        self.schedule.give_back(stage.key)
+        self.queue.requeue(stage.key)
         self.store.interrupted(stage)
-        self._tell(StageInterrupted(stage))
+        self._emit(StageInterrupted(stage))
 
     def _repair(self, stage: Stage, key: str, reason: str) -> None:
         """Run a parent again whose files are damaged, and then the stage that noticed."""
         self.repairs[stage.key] = self.repairs.get(stage.key, 0) + 1
-        mended = self.schedule.state.get(key) in ("waiting", "running") or self.store.verify(key)
-        if not mended:  # another child may have noticed before
+        if self.repairs[stage.key] > _MOST_REPAIRS:
+            self._fail(stage, "error", f"its input {key[:12]} is damaged: {reason}", self._log(stage))
+            return
+        if self.queue.state[key] == "done" and not self.store.verify(key):  # another child may have noticed before
             self.store.set_aside(key, reason)
             self._notes()
-            mended = self.schedule.redo(key)
-        if mended and self.repairs[stage.key] <= _MOST_REPAIRS:
-            self._interrupt(stage)
-        else:
-            self._fail(stage, "error", f"its input {key[:12]} is damaged: {reason}", self._log(stage))
+            self.queue.reopen(self.must_run())
+        self._interrupt(stage)
 
     def _make_room(self, stage: Stage, error: OSError) -> None:
         """After a full disk: remove what nobody needs and try the stage again, or stop the run."""
         self._interrupt(stage)
-        freed = self.store.prune(self.schedule.needed(), 0) if error.errno in (errno.ENOSPC, errno.EDQUOT) else 0
+        freed = self.store.prune(self.queue.needed(), 0) if error.errno in (errno.ENOSPC, errno.EDQUOT) else 0
         if not freed:
             raise error
-        self._tell(Note(f"the disk is full; removed {freed / 2**20:.0f} MB that no later stage needs"))
+        self._emit(Note(f"the disk is full; removed {freed / 2**20:.0f} MB that no later stage needs"))
 
     def _keep_limit(self) -> None:
         limit = self.limits.disk_bytes
         if limit is None or self.store.total_bytes() <= max(limit, self.prune_above):
             return
-        self.store.prune(self.schedule.needed(), limit)
+        self.store.prune(self.queue.needed(), limit)
         used = self.store.total_bytes()
         self.prune_above = 1.02 * used if used > limit else 0.0  # looking again at every stage would find nothing
-        if used > limit and not self.told_disk:
-            self.told_disk = True
+        if used > limit and not self.warned_about_disk:
+            self.warned_about_disk = True
             line = f"the store holds {used / 2**20:.0f} MB, above --disk-limit; later stages need the rest"
-            self._tell(Note(line))
+            self._emit(Note(line))
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         with suppress(OSError):  # the terminal may be gone; the work is not
             self.on_event(event)
 
     # What becomes of a worker
 
-    def _bury(self, worker: WorkerProcess) -> None:
+    def _handle_exit(self, worker: WorkerProcess) -> None:
         """Enter the end of a worker that died by itself, and let a fresh one take its number."""
         stage, ended = worker.stage, worker.how_it_ended() if worker.process.poll() is not None else "it does not start"
         killed = worker.killed_from_outside()
-        self._retire(worker)
+        self._remove(worker)
         if stage is not None and killed:
-            self._lose(stage, ended)
+            self._requeue(stage, ended)
         elif stage is not None:
             self._fail(stage, "crashed", ended, self._log(stage))
         elif not worker.ready:
@@ -309,25 +309,25 @@ class Driver:
                 said = last_lines(worker.log)
                 raise UserError("worker", "", f"cannot start: {ended} {said}", f"see {worker.log}")
 
-    def _lose(self, stage: Stage, ended: str) -> None:
+    def _requeue(self, stage: Stage, ended: str) -> None:
         """Let a stage whose worker somebody killed go on from its last checkpoint in another one."""
-        self.losses[stage.key] = self.losses.get(stage.key, 0) + 1
-        if self.losses[stage.key] > _MOST_LOSSES:
-            self._fail(stage, "crashed", f"{ended}, {self.losses[stage.key]} times", self._log(stage))
+        self.kills[stage.key] = self.kills.get(stage.key, 0) + 1
+        if self.kills[stage.key] > _MOST_KILLS:
+            self._fail(stage, "crashed", f"{ended}, {self.kills[stage.key]} times", self._log(stage))
         else:
             self._interrupt(stage)
-            self._tell(Note(f"{stage.title}: {ended}; it goes on"))
+            self._emit(Note(f"{stage.title}: {ended}; it goes on"))
 
     def _end(self, worker: WorkerProcess, kind: str, reason: str) -> None:
         """End a worker for what its stage does."""
         stage = worker.stage
-        self._retire(worker)
+        self._remove(worker)
         if stage is not None:
             self._fail(stage, kind, reason, self._log(stage))
 
-    def _retire(self, worker: WorkerProcess) -> None:
+    def _remove(self, worker: WorkerProcess) -> None:
         del self.live[worker.index]
-        self.crew.dismiss(worker)
+        self.pool.terminate(worker)
 
     def _stop_running(self, stopper: Stopper) -> None:
         """Have running stages save themselves; end those that take too long, or all at once at a second signal."""
@@ -343,7 +343,7 @@ class Driver:
         for worker in list(self.live.values()):
             if worker.stage:
                 stage = worker.stage
-                self._retire(worker)
+                self._remove(worker)
                 with suppress(OSError):
                     self._interrupt(stage)
 
@@ -352,4 +352,4 @@ class Driver:
 
     def _notes(self) -> None:
         for line in self.store.take_notes():
-            self._tell(Note(line))
+            self._emit(Note(line))

@@ -18,7 +18,7 @@ from sota_bench.engine.events import (
     StageFailed,
     StageInterrupted,
 )
-from sota_bench.engine.tally import Running, Tally, duration
+from sota_bench.engine.run_progress import Running, RunProgress, duration
 from sota_bench.plan.stage import Stage
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ProgressView:
     ) -> None:
         from rich.console import Console
 
-        self.tally = Tally(stages, predicted, workers, clock)
+        self.run_progress = RunProgress(stages, predicted, workers, clock)
         self.console = console or Console(stderr=True)
         self.every_s, self.clock = every_s, clock
         self._path, self._file = log, None
@@ -69,7 +69,7 @@ class ProgressView:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = self._path.open("a", encoding="utf-8")
         if self.console.is_terminal:
-            self._bars = _Bars(self.console, self.tally)
+            self._bars = _Bars(self.console, self.run_progress)
         return self
 
     def __exit__(
@@ -85,7 +85,7 @@ class ProgressView:
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
-        self.tally.count(event)
+        self.run_progress.count(event)
         if not (isinstance(event, StageDone) and event.reused):
             self._say_reused()
         match event:
@@ -102,12 +102,12 @@ class ProgressView:
                 self._say(f"note         {text}")
         if self._bars:
             self._bars.show()
-        if self.clock() - self._said >= self.every_s and self.tally.running:
+        if self.clock() - self._said >= self.every_s and self.run_progress.running:
             self._say(f"running      {self._now()}", shown=self._bars is None)
 
     def _say_reused(self) -> None:
-        if not self._reused_said and self.tally.reused:
-            self._say(f"reused       {self.tally.reused} stages from the store; {self._counts()}")
+        if not self._reused_said and self.run_progress.reused:
+            self._say(f"reused       {self.run_progress.reused} stages from the store; {self._counts()}")
         self._reused_said = True
 
     def _say(self, line: str, *, shown: bool = True) -> None:
@@ -122,18 +122,18 @@ class ProgressView:
                 self._file.flush()
 
     def _counts(self) -> str:
-        tally = self.tally
-        failed = f", {tally.trials_failed} failed" if tally.trials_failed else ""
-        return f"trials {tally.trials_done}/{tally.trials}{failed}, stages {tally.done}/{tally.stages}"
+        run = self.run_progress
+        failed = f", {run.trials_failed} failed" if run.trials_failed else ""
+        return f"trials {run.trials_done}/{run.trials}{failed}, stages {run.done}/{run.stages}"
 
     def _now(self) -> str:
-        jobs = "; ".join(job_line(job) for _, job in sorted(self.tally.running.items()))
-        return f"{self._counts()}, {time_left(self.tally)}: {jobs}"
+        jobs = "; ".join(job_line(job) for _, job in sorted(self.run_progress.running.items()))
+        return f"{self._counts()}, {time_left(self.run_progress)}: {jobs}"
 
 
-def time_left(tally: Tally) -> str:
+def time_left(run_progress: RunProgress) -> str:
     """``about 3 min 20 s left``, ``more than ...`` while some kind of stage is unknown, or that nothing is known."""
-    seconds, whole = tally.left()
+    seconds, whole = run_progress.left()
     if not whole and not seconds:
         return "time left not known yet"
     return f"{'about' if whole else 'more than'} {duration(seconds)} left"
@@ -155,10 +155,10 @@ def job_line(job: Running) -> str:
 class _Bars:
     """Live bars: trials, stages, and one line per worker."""
 
-    def __init__(self, console: Console, tally: Tally) -> None:
+    def __init__(self, console: Console, run: RunProgress) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self.tally = tally
+        self.run = run
         self.bars: Bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -168,25 +168,29 @@ class _Bars:
             refresh_per_second=4,
             transient=True,
         )
-        self.trials = self.bars.add_task("trials", total=tally.trials, more="")
-        self.stages = self.bars.add_task("stages", total=tally.stages, more="")
+        self.trials = self.bars.add_task("trials", total=run.trials, more="")
+        self.stages = self.bars.add_task("stages", total=run.stages, more="")
         self.workers: dict[int, TaskID] = {}
         self.bars.start()
 
     def show(self) -> None:
         """Bring the bars up to date."""
-        tally = self.tally
-        lost = f"{tally.trials_failed} failed" if tally.trials_failed else ""
-        self.bars.update(self.trials, completed=tally.trials_done, more=lost)
-        self.bars.update(self.stages, completed=tally.done + tally.failed + tally.blocked, more=time_left(tally))
-        for worker, job in tally.running.items():
+        run = self.run
+        lost = f"{run.trials_failed} failed" if run.trials_failed else ""
+        self.bars.update(self.trials, completed=run.trials_done, more=lost)
+        self.bars.update(
+            self.stages,
+            completed=run.done + run.failed + run.blocked,
+            more=time_left(run),
+        )
+        for worker, job in run.running.items():
             if worker not in self.workers:
                 self.workers[worker] = self.bars.add_task(f"worker {worker}", total=1, more="")
             progress = job.progress
             self.bars.update(
                 self.workers[worker], total=progress.total or None, completed=progress.done, more=job_line(job)
             )
-        for worker in set(self.workers) - set(tally.running):
+        for worker in set(self.workers) - set(run.running):
             self.bars.remove_task(self.workers.pop(worker))
 
     def close(self) -> None:

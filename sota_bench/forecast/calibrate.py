@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sota_bench.data.build import processes_for
 from sota_bench.engine.events import Event, StageDone, StageFailed, StageProgress, StageStarted
-from sota_bench.engine.pool import run_stages
+from sota_bench.engine.run_stages import run_stages
 from sota_bench.forecast.calibration import Calibration, Shelf
 from sota_bench.forecast.combination import Combination, Combinations
 from sota_bench.forecast.estimate import to_measure

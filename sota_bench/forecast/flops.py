@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sota_bench.engine.events import Event, StageDone, StageFailed
-from sota_bench.engine.pool import run_stages
+from sota_bench.engine.run_stages import run_stages
 from sota_bench.errors import UserError
 from sota_bench.forecast.calibrate import scratch
 from sota_bench.forecast.combination import Combination, Combinations

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sota_bench.engine.crew import wait_for_work
+from sota_bench.engine.worker_pool import has_ready_worker
 from sota_bench.forecast.calibrate import calibrate, missing, scratch, small_stages, startup_of
 from sota_bench.forecast.calibration import Calibration, Shelf
 from sota_bench.forecast.combination import Combinations
@@ -100,5 +100,5 @@ class Forecast:
             key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
         }
         left = to_run(stages, self.store.is_done, self.store.has_files)
-        startup_s = 0.0 if wait_for_work() else startup.overhead_s
+        startup_s = 0.0 if has_ready_worker() else startup.overhead_s
         return predict(plan, combinations, calibration_of, left, startup_s)

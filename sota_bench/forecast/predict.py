@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sota_bench.engine.schedule import Schedule
+from sota_bench.engine.stage_queue import StageQueue
 from sota_bench.forecast.calibration import Calibration
 from sota_bench.forecast.combination import Combinations
 from sota_bench.plan.plan import Plan, TrialPlan
@@ -148,7 +148,7 @@ def iteration(trial: TrialPlan) -> tuple[str, ...]:
 
 
 def makespan_s(plan: Plan, stage_s: Mapping[str, float], workers: int, to_run: Sequence[str]) -> float:
-    """Seconds until the last stage ends: the engine's own schedule, played with the predicted times.
+    """Seconds until the last stage ends: the engine's own queue, played with the predicted times.
 
     Args:
         plan: its stages.
@@ -156,19 +156,18 @@ def makespan_s(plan: Plan, stage_s: Mapping[str, float], workers: int, to_run: S
         workers: how many work at once.
         to_run: keys of the stages that run; all others are done.
     """
-    left = set(to_run)
-    schedule = Schedule(list(plan.stages.values()), lambda key: key not in left, lambda key: key not in left)
+    queue = StageQueue(list(plan.stages.values()), to_run)
     idle = dict.fromkeys(range(workers), "")
     busy: list[tuple[float, int, str]] = []
     now = 0.0
-    while schedule.left():
+    while queue.left():
         for worker in sorted(idle):
-            if (stage := schedule.next_for(idle[worker])) is not None:
+            if (stage := queue.next_for(idle[worker])) is not None:
                 heapq.heappush(busy, (now + stage_s[stage.key], worker, stage.key))
                 del idle[worker]
         if not busy:
             break
         now, worker, key = heapq.heappop(busy)
-        schedule.finish(key)
+        queue.finish(key)
         idle[worker] = key
     return now

@@ -6,12 +6,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sota_bench.plan.environment import Environment
 from sota_bench.plan.keys import UNKEYED_ROLES, canonical
-from sota_bench.plan.plan import Plan
 from sota_bench.plan.stage import Stage
+
+if TYPE_CHECKING:
+    from sota_bench.plan.plan import Plan
 
 MADE_WITH = ("code", "software", "device")
 """Parameters that say what made a result; the others say what was asked for."""

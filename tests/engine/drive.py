@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sota_bench.engine.events import StageDone, StageProgress, StageStarted
-from sota_bench.engine.pool import run_stages
+from sota_bench.engine.run_stages import run_stages
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 from sota_bench.store import Store

@@ -16,6 +16,7 @@ from pathlib import Path
 from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
+from sota_bench.store import artifacts
 
 PRELOAD = ("wave", "no_such_module")
 
@@ -54,6 +55,10 @@ def execute(
     attempts.write_text("x" * (attempt + 1))
     print(f"attempt {attempt}", flush=True)
     does = stage.params.get("does", "work")
+    if does == "damage":
+        for folder in inputs.values():
+            (folder / "weights.safetensors").write_bytes(b"other")
+            artifacts.check_folder(folder)
     if attempt < int(stage.params.get("times", 10**9)):
         misbehave(str(does), progress)
     steps, seconds = int(stage.params.get("steps", 3)), float(stage.params.get("step_s", 0.0))

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from fake_stages import make
 from filelock import FileLock
-from test_pool import Run, check_values
+from test_run_stages import Run, check_values
 
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage

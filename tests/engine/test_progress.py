@@ -14,7 +14,7 @@ from sota_bench.engine import events
 from sota_bench.engine.events import Event
 from sota_bench.engine.messages import Progress
 from sota_bench.engine.progress import ProgressView
-from sota_bench.engine.tally import Tally, duration
+from sota_bench.engine.run_progress import RunProgress, duration
 from sota_bench.plan.stage import Stage, StageResult
 
 RESULT = StageResult({}, {}, 0.0, 1, {})
@@ -52,8 +52,8 @@ def done(stage: Stage, wall_s: float = 1.0, *, reused: bool = False) -> events.S
 
 def test_a_trial_is_done_with_its_last_stage_and_failed_with_its_first() -> None:
     data, shared, e0, e1, own = plan()
-    tally = Tally(plan())
-    assert (tally.trials, tally.stages) == (3, 5)
+    run_progress = RunProgress(plan())
+    assert (run_progress.trials, run_progress.stages) == (3, 5)
     seen = []
     for event in [
         done(data, reused=True),
@@ -62,53 +62,53 @@ def test_a_trial_is_done_with_its_last_stage_and_failed_with_its_first() -> None
         events.StageFailed(e1, "error", "x", ""),
         events.StageFailed(own, "error", "x", ""),
     ]:
-        tally.count(event)
-        seen.append((tally.trials_done, tally.trials_failed))
+        run_progress.count(event)
+        seen.append((run_progress.trials_done, run_progress.trials_failed))
     assert seen == [(0, 0), (0, 0), (1, 0), (1, 1), (1, 2)]
-    assert (tally.done, tally.reused, tally.failed) == (3, 1, 2)
+    assert (run_progress.done, run_progress.reused, run_progress.failed) == (3, 1, 2)
 
 
 def test_the_time_left_is_a_lower_bound_until_each_kind_was_seen() -> None:
     data, shared, e0, e1, own = plan()
-    tally = Tally(plan(), clock=Clock())
-    assert tally.left() == (0.0, False)
-    tally.count(done(data, 5.0))
-    tally.count(done(shared, 10.0))
-    assert tally.left() == (pytest.approx(3 * 10.0), False), "no evaluation was seen"
-    tally.count(done(e0, 2.0))
-    assert tally.left() == (pytest.approx(2.0 + 3 * 10.0), True)
-    tally.count(events.StageBlocked(e1, own.key, "x"))
-    assert tally.left() == (pytest.approx(30.0), True)
+    run_progress = RunProgress(plan(), clock=Clock())
+    assert run_progress.left() == (0.0, False)
+    run_progress.count(done(data, 5.0))
+    run_progress.count(done(shared, 10.0))
+    assert run_progress.left() == (pytest.approx(3 * 10.0), False), "no evaluation was seen"
+    run_progress.count(done(e0, 2.0))
+    assert run_progress.left() == (pytest.approx(2.0 + 3 * 10.0), True)
+    run_progress.count(events.StageBlocked(e1, own.key, "x"))
+    assert run_progress.left() == (pytest.approx(30.0), True)
 
 
 def test_estimates_are_corrected_by_what_was_measured_and_by_progress() -> None:
     data, shared, _, _, own = plan()
     clock = Clock()
-    tally = Tally(plan(), {stage.key: 10.0 for stage in plan()}, workers=2, clock=clock)
-    assert tally.left() == (pytest.approx(25.0), True)
-    tally.count(done(data, 20.0))
-    assert tally.left() == (pytest.approx(4 * 10.0 / 2), True), "preparing says nothing about training"
-    tally.count(events.StageStarted(shared, 0, 1))
-    tally.count(events.StageStarted(own, 1, 2))
+    run_progress = RunProgress(plan(), {stage.key: 10.0 for stage in plan()}, workers=2, clock=clock)
+    assert run_progress.left() == (pytest.approx(25.0), True)
+    run_progress.count(done(data, 20.0))
+    assert run_progress.left() == (pytest.approx(4 * 10.0 / 2), True), "preparing says nothing about training"
+    run_progress.count(events.StageStarted(shared, 0, 1))
+    run_progress.count(events.StageStarted(own, 1, 2))
     clock.now += 4.0
-    assert tally.left() == (pytest.approx((6 + 6 + 10 + 10) / 2), True)
-    tally.count(events.StageProgress(own, 1, Progress(1, 21)))
-    assert tally.left() == (pytest.approx(80.0), True), "not sooner than the longest stage"
-    tally.count(done(shared, 15.0))
+    assert run_progress.left() == (pytest.approx((6 + 6 + 10 + 10) / 2), True)
+    run_progress.count(events.StageProgress(own, 1, Progress(1, 21)))
+    assert run_progress.left() == (pytest.approx(80.0), True), "not sooner than the longest stage"
+    run_progress.count(done(shared, 15.0))
     clock.now += 40.0
-    tally.count(events.StageInterrupted(own))
-    assert tally.left() == (pytest.approx((15 + 10 + 10) / 2), True), "training half as fast as foretold"
+    run_progress.count(events.StageInterrupted(own))
+    assert run_progress.left() == (pytest.approx((15 + 10 + 10) / 2), True), "training half as fast as foretold"
 
 
 def test_a_running_stage_tells_of_others_of_its_kind() -> None:
     _, shared, _, _, own = plan()
     clock = Clock()
-    tally = Tally([shared, own], clock=clock)
-    tally.count(events.StageStarted(shared, 0, 1))
+    run_progress = RunProgress([shared, own], clock=clock)
+    run_progress.count(events.StageStarted(shared, 0, 1))
     clock.now += 6.0
-    assert tally.left() == (0.0, False)
-    tally.count(events.StageProgress(shared, 0, Progress(25, 100)))
-    assert tally.left() == (pytest.approx(18.0 + 3 * 24.0), True), "the other has three epochs"
+    assert run_progress.left() == (0.0, False)
+    run_progress.count(events.StageProgress(shared, 0, Progress(25, 100)))
+    assert run_progress.left() == (pytest.approx(18.0 + 3 * 24.0), True), "the other has three epochs"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from world import World
 
 from sota_bench.commands.execution import EngineOptions, execute
 from sota_bench.commands.forecasting import as_json, show
-from sota_bench.engine import pool
+from sota_bench.engine import run_stages as engine
 from sota_bench.engine.events import Summary
 from sota_bench.forecast.calibrate import startup_of, wanted
 from sota_bench.forecast.calibration import Calibration
@@ -185,7 +185,7 @@ def test_each_part_of_a_run_is_predicted_as_what_it_did(
             done.update([stage.key for stage in stages if stage.key not in done][:most])
             return Summary(interrupted=True)
 
-        monkeypatch.setattr(pool, "run_stages", run_stages)
+        monkeypatch.setattr(engine, "run_stages", run_stages)
         with shelf.hold("test"):
             about = execute(plan, shelf, EngineOptions(1), selected, prediction).about
         took = STARTUP_S + sum(prediction.stage_s[key] for key in done - before)

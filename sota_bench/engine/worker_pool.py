@@ -12,10 +12,10 @@ from pathlib import Path
 
 from sota_bench.engine.guardian import Guardian
 from sota_bench.engine.messages import WorkerSettings
-from sota_bench.engine.process import WorkerProcess
+from sota_bench.engine.worker_process import WorkerProcess
 
 
-class Crew:
+class WorkerPool:
     """The worker processes of a command, whether they have a stage or wait for one; all end with it.
 
     Attributes:
@@ -26,11 +26,11 @@ class Crew:
         self.idle: list[WorkerProcess] = []
         self._guardian: Guardian | None = None
 
-    def start(self, settings: WorkerSettings) -> None:
+    def prestart(self, settings: WorkerSettings) -> None:
         """Starts a worker before it is known what it will run; it imports what stages need."""
         self.idle.append(self._new(0, settings, Path(os.devnull)))
 
-    def hire(self, index: int, settings: WorkerSettings, log: Path) -> WorkerProcess:
+    def acquire(self, index: int, settings: WorkerSettings, log: Path) -> WorkerProcess:
         """A worker with these settings, one that waits if there is any.
 
         Args:
@@ -47,7 +47,7 @@ class Crew:
                 worker.index, worker.log, worker.finished = index, log, ""
                 worker.born = worker.last_message = time.monotonic()
                 return worker
-            self.dismiss(worker)
+            self.terminate(worker)
         return self._new(index, settings, log)
 
     def release(self, worker: WorkerProcess) -> None:
@@ -55,9 +55,9 @@ class Crew:
         if worker.stage is None and worker.process.poll() is None:
             self.idle.append(worker)
         else:
-            self.dismiss(worker)
+            self.terminate(worker)
 
-    def dismiss(self, worker: WorkerProcess) -> None:
+    def terminate(self, worker: WorkerProcess) -> None:
         """Ends a worker."""
         worker.kill()
         if self._guardian:
@@ -66,7 +66,7 @@ class Crew:
     def close(self) -> None:
         """Ends all that wait."""
         for worker in self.idle:
-            self.dismiss(worker)
+            self.terminate(worker)
         self.idle.clear()
         if self._guardian:
             self._guardian.close()
@@ -79,28 +79,28 @@ class Crew:
         return worker
 
 
-_staying: ContextVar[Crew | None] = ContextVar("staying", default=None)
+_shared: ContextVar[WorkerPool | None] = ContextVar("shared_worker_pool", default=None)
 
 
 @contextmanager
-def workers_stay() -> Iterator[Crew]:
+def shared_worker_pool() -> Iterator[WorkerPool]:
     """All runs inside the ``with`` block share their workers."""
-    crew = Crew()
-    before = _staying.set(crew)
+    pool = WorkerPool()
+    before = _shared.set(pool)
     try:
-        yield crew
+        yield pool
     finally:
-        _staying.reset(before)
-        crew.close()
+        _shared.reset(before)
+        pool.close()
 
 
-def wait_for_work() -> bool:
+def has_ready_worker() -> bool:
     """Whether workers have stayed from an earlier run, with their imports done."""
-    crew = _staying.get()
-    return crew is not None and any(worker.ready for worker in crew.idle)
+    pool = _shared.get()
+    return pool is not None and any(worker.ready for worker in pool.idle)
 
 
-def crew_of_command() -> AbstractContextManager[Crew]:
-    """The crew of the ``workers_stay`` block around, or one that ends with the ``with`` block."""
-    crew = _staying.get()
-    return nullcontext(crew) if crew else workers_stay()
+def current_worker_pool() -> AbstractContextManager[WorkerPool]:
+    """The pool of the ``shared_worker_pool`` block around, or one that ends with the ``with`` block."""
+    pool = _shared.get()
+    return nullcontext(pool) if pool else shared_worker_pool()

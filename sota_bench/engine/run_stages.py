@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
-from sota_bench.engine.crew import crew_of_command
 from sota_bench.engine.driver import Driver, Limits
 from sota_bench.engine.events import Event, Summary
 from sota_bench.engine.messages import WorkerSettings
-from sota_bench.engine.schedule import Schedule
+from sota_bench.engine.stage_queue import StageQueue
+from sota_bench.engine.worker_pool import current_worker_pool
 from sota_bench.plan.stage import Stage
+from sota_bench.plan.why import to_run
 from sota_bench.store import Store
 
 
@@ -65,6 +67,8 @@ def run_stages(
         for index in range(max(1, workers))
     ]
     limits = Limits(stall_s, memory_limit_mb, grace_s, disk_limit)
-    with crew_of_command() as crew:
-        schedule = Schedule(stages, store.is_done, store.has_files)
-        return Driver(schedule, store, settings, limits, crew, on_event).run(frozenset(retry), fail_fast)
+    must_run = partial(to_run, {stage.key: stage for stage in stages}, store.is_done, store.has_files)
+    queue = StageQueue(stages, must_run())
+    with current_worker_pool() as pool:
+        driver = Driver(queue, must_run, store, settings, limits, pool, on_event)
+        return driver.run(frozenset(retry), fail_fast)

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from fake_stages import make
 
-from sota_bench.engine.crew import workers_stay
 from sota_bench.engine.messages import WorkerSettings
-from sota_bench.engine.pool import run_stages
+from sota_bench.engine.run_stages import run_stages
+from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 from sota_bench.store import Store
@@ -43,7 +43,7 @@ def gone(pid: int, within_s: float = 10.0) -> bool:
 
 
 def test_a_later_run_has_the_workers_of_an_earlier_one_on_any_store(store: Store, tmp_path: Path) -> None:
-    with workers_stay():
+    with shared_worker_pool():
         first = run(store, make("a"), make("b"))
         second = run(Store(tmp_path / "other"), make("c"))
         assert {*first, *second} == {first[0]} and psutil.pid_exists(first[0])
@@ -52,14 +52,14 @@ def test_a_later_run_has_the_workers_of_an_earlier_one_on_any_store(store: Store
 
 
 def test_other_settings_get_another_worker_and_the_first_one_ends(store: Store) -> None:
-    with workers_stay():
+    with shared_worker_pool():
         (first,) = run(store, make("a"))
         (second,) = run(store, make("b"), threads=2)
         assert second != first and not psutil.pid_exists(first)
 
 
 def test_a_worker_that_died_meanwhile_is_replaced(store: Store) -> None:
-    with workers_stay():
+    with shared_worker_pool():
         (first,) = run(store, make("a"))
         psutil.Process(first).kill()
         (second,) = run(store, make("b"))
@@ -67,7 +67,7 @@ def test_a_worker_that_died_meanwhile_is_replaced(store: Store) -> None:
 
 
 def test_a_worker_that_failed_at_a_stage_does_not_stay(store: Store) -> None:
-    with workers_stay():
+    with shared_worker_pool():
         with store.hold("test"):
             run_stages([wrong := make("a", does="raise")], store, execute=FAKE)
         assert store.rows()[wrong.key].status == "failed"
@@ -76,8 +76,8 @@ def test_a_worker_that_failed_at_a_stage_does_not_stay(store: Store) -> None:
 
 
 def test_a_worker_started_ahead_imports_and_gets_the_first_stage(store: Store) -> None:
-    with workers_stay() as crew:
-        crew.start(WorkerSettings(execute=FAKE))
+    with shared_worker_pool() as pool:
+        pool.prestart(WorkerSettings(execute=FAKE))
         (ahead,) = [child.pid for child in psutil.Process().children() if "engine.worker" in " ".join(child.cmdline())]
         time.sleep(1.0)
         stage = make("a")
@@ -86,8 +86,8 @@ def test_a_worker_started_ahead_imports_and_gets_the_first_stage(store: Store) -
 
 
 def test_what_keeps_a_worker_from_starting_is_in_its_log_also_if_it_started_ahead(store: Store) -> None:
-    with workers_stay() as crew, store.hold("test"):
-        crew.start(WorkerSettings(execute="no_such_module:execute"))
+    with shared_worker_pool() as pool, store.hold("test"):
+        pool.prestart(WorkerSettings(execute="no_such_module:execute"))
         with pytest.raises(UserError, match=r"no_such_module.*worker-0\.log"):
             run_stages([make("a")], store, execute="no_such_module:execute")
     assert "ModuleNotFoundError" in (store.root / "logs" / "worker-0.log").read_text()
@@ -97,10 +97,10 @@ def test_workers_that_wait_end_with_a_killed_command(tmp_path: Path) -> None:
     script = tmp_path / "command.py"
     script.write_text(
         "import time\n"
-        "from sota_bench.engine.crew import workers_stay\n"
+        "from sota_bench.engine.worker_pool import shared_worker_pool\n"
         "from sota_bench.engine.messages import WorkerSettings\n"
-        "with workers_stay() as crew:\n"
-        "    crew.start(WorkerSettings())\n"
+        "with shared_worker_pool() as pool:\n"
+        "    pool.prestart(WorkerSettings())\n"
         "    print('started', flush=True)\n"
         "    time.sleep(60)\n"
     )

@@ -18,7 +18,7 @@ from fake_stages import make, value_of
 
 from sota_bench.engine import events
 from sota_bench.engine.events import Event, Summary
-from sota_bench.engine.pool import run_stages
+from sota_bench.engine.run_stages import run_stages
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 from sota_bench.store import Store
@@ -225,15 +225,13 @@ def test_damage_that_several_children_notice_is_mended_once(store: Store) -> Non
     check_values(store, [data, *children])
 
 
-def test_an_input_that_cannot_be_mended_fails_its_child(store: Store) -> None:
+def test_a_stage_whose_input_is_damaged_again_and_again_fails(store: Store) -> None:
     data = make("data")
-    Run(store, [data])
-    child = make("child", data)
-    path = store.folder(data.key) / "weights.safetensors"
-    path.write_bytes(bytes(path.stat().st_size))
-    run = Run(store, [child])
+    child = make("child", data, does="damage")
+    run = Run(store, [data, child])
     failure = run.summary.failed[child.key]
-    assert failure.kind == "error" and "is damaged" in failure.reason, "its parent is not part of this run"
+    assert failure.kind == "error" and "is damaged" in failure.reason
+    assert run.summary.ran.count(data.key) == 4, "it ran again three times"
 
 
 def test_a_pruned_parent_runs_again_only_when_a_child_needs_it(store: Store) -> None:
@@ -305,7 +303,8 @@ def test_the_store_must_be_held(store: Store) -> None:
 
 def test_the_drivers_side_loads_nothing_heavy() -> None:
     code = (
-        "import sys, sota_bench.store, sota_bench.engine.pool, sota_bench.engine.worker, sota_bench.engine.tally\n"
+        "import sys, sota_bench.store, sota_bench.engine.run_stages, sota_bench.engine.worker\n"
+        "import sota_bench.engine.run_progress\n"
         "print([name for name in ('torch', 'numpy', 'pandas', 'rich', 'psutil') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

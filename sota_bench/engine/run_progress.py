@@ -29,7 +29,7 @@ class Running:
     progress: Progress = field(default_factory=lambda: Progress(0, 0))
 
 
-class Tally:
+class RunProgress:
     """Counts of a run.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from sota_bench.plan.stage import Stage
@@ -12,53 +12,44 @@ from sota_bench.plan.stage import Stage
 State = Literal["waiting", "running", "done", "failed", "blocked"]
 
 
-class Schedule:
-    """A stage graph and how far it is.
+class StageQueue:
+    """A stage graph, and how far it is.
 
     Args:
-        stages: parents before children; the order given is the order preferred.
-        is_done: whether a stage has its result.
-        has_files: whether a done stage still has the files that a child reads.
+        stages: parents before children; stages that are equally ready run in this order.
+        must_run: keys of the stages that have to run; all others are done.
 
     Raises:
-        ValueError: a parent is neither among the stages before it nor in the store, or a key comes twice.
+        ValueError: a parent is not among the stages before it, or a key occurs twice.
     """
 
-    def __init__(
-        self, stages: Sequence[Stage], is_done: Callable[[str], bool], has_files: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, stages: Sequence[Stage], must_run: Collection[str]) -> None:
         self.stages = {stage.key: stage for stage in stages}
         if len(self.stages) != len(stages):
-            raise ValueError("a stage comes twice")
+            raise ValueError("a stage occurs twice")
         self.order = {stage.key: index for index, stage in enumerate(stages)}
-        self._has_files = has_files
         self._children: defaultdict[str, list[str]] = defaultdict(list)
         for stage in stages:
             for parent in stage.parents.values():
-                if parent in self.order:
-                    if self.order[parent] >= self.order[stage.key]:
-                        raise ValueError(f"{stage.title!r} comes before its parent")
-                elif not has_files(parent):
-                    raise ValueError(f"{stage.title!r} has a parent that is neither planned nor in the store")
+                if self.order.get(parent, len(stages)) >= self.order[stage.key]:
+                    raise ValueError(f"{stage.title!r} comes before its parent")
                 self._children[parent].append(stage.key)
-        self.state: dict[str, State] = {key: "done" if is_done(key) else "waiting" for key in self.stages}
-        for key in reversed(list(self.stages)):
-            if self.state[key] == "done" and self._is_read(key) and not has_files(key):
-                self.state[key] = "waiting"
-        self._ready: list[int] = []
+        waiting = frozenset(must_run)
+        self.state: dict[str, State] = {key: "waiting" if key in waiting else "done" for key in self.stages}
         self._keys = list(self.stages)
+        self._ready: list[int] = []
         self._refill()
 
     def next_for(self, after: str = "") -> Stage | None:
         """Take the next stage: a child of what the same worker just finished if one is ready, else the first ready.
 
         Args:
-            after: key that the worker finished last, "" for none; its files and data are still warm there.
+            after: key that the worker finished last, "" for none; its files and data are still in that worker's memory.
 
         Returns:
             The stage, now ``running``; ``None`` when none is ready.
         """
-        if ready := self.follows(after):
+        if ready := self.ready_children(after):
             return self._take(min(ready, key=self.order.__getitem__))
         while self._ready:
             key = self._keys[heapq.heappop(self._ready)]
@@ -66,19 +57,19 @@ class Schedule:
                 return self._take(key)
         return None
 
-    def follows(self, after: str) -> list[str]:
-        """Keys of the children of a stage that may run now."""
-        return [key for key in self._children.get(after, ()) if self._is_ready(key)]
+    def ready_children(self, key: str) -> list[str]:
+        """Keys of a stage's children that may run now."""
+        return [child for child in self._children.get(key, ()) if self._is_ready(child)]
 
     def finish(self, key: str) -> None:
-        """Enter that a stage is done; its children may now be ready."""
+        """Mark a stage as done; its children may now be ready."""
         self.state[key] = "done"
         for child in self._children[key]:
             if self._is_ready(child):
                 heapq.heappush(self._ready, self.order[child])
 
     def fail(self, key: str) -> list[Stage]:
-        """Enter that a stage failed; the waiting stages below it, which are now blocked, in order."""
+        """Mark a stage as failed and return the waiting stages below it, which are now blocked, in order."""
         self.state[key] = "failed"
         blocked: set[str] = set()
         below = [key]
@@ -90,27 +81,18 @@ class Schedule:
                     below.append(child)
         return [self.stages[child] for child in sorted(blocked, key=self.order.__getitem__)]
 
-    def give_back(self, key: str) -> None:
-        """Enter that a running stage did not run after all and waits again."""
+    def requeue(self, key: str) -> None:
+        """Let a stage that did not finish wait again."""
         self.state[key] = "waiting"
         if self._is_ready(key):
             heapq.heappush(self._ready, self.order[key])
 
-    def redo(self, key: str) -> bool:
-        """Enter that a done stage lost its files: it runs again, after its own parents where they lost theirs.
-
-        Returns:
-            Whether that is possible, which takes that it is one of the stages here.
-        """
-        if self.state.get(key) in (None, "failed", "blocked"):
-            return False
-        if self.state[key] == "done":
-            self.state[key] = "waiting"
-            for parent in self.stages[key].parents.values():
-                if not self._has_files(parent) and not self.redo(parent):
-                    return False
+    def reopen(self, keys: Collection[str]) -> None:
+        """Let those of ``keys`` that are done wait again, since their files were lost."""
+        for key in keys:
+            if self.state.get(key) == "done":
+                self.state[key] = "waiting"
         self._refill()
-        return True
 
     def needed(self) -> set[str]:
         """Keys of the stages that still run and of those whose files they read."""
@@ -121,12 +103,10 @@ class Schedule:
         """How many stages are waiting or running."""
         return sum(state in ("waiting", "running") for state in self.state.values())
 
-    def _is_read(self, key: str) -> bool:
-        return any(self.state[child] == "waiting" for child in self._children[key])
-
     def _is_ready(self, key: str) -> bool:
-        parents = self.stages[key].parents.values()
-        return self.state[key] == "waiting" and all(self.state.get(parent, "done") == "done" for parent in parents)
+        return self.state[key] == "waiting" and all(
+            self.state[parent] == "done" for parent in self.stages[key].parents.values()
+        )
 
     def _take(self, key: str) -> Stage:
         self.state[key] = "running"

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gate_study import REACH, WHOLE_MINUTES, WORDS
+from gate_study import TARGETS, WHOLE_MINUTES, WORDS
 from prediction import MOST_CALIBRATION_S, MOST_ERROR
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,7 +123,7 @@ def minutes() -> Iterator[Row]:
     yield "calibrating for that", f"{found['calibration_s']:.0f} s", f"{MOST_CALIBRATION_S:.0f} s", "prediction.py"
     command = "gate_study.py"
     for kind, row in read("gate_study.json")["results"].items():
-        reach = " ".join(map(str, REACH[kind]))
+        reach = " ".join(map(str, TARGETS[kind]))
         yield f"timing gate: {WORDS[kind]}", f"{row['fail']} of {row['tries']}", reach, command
     for line in (RESULTS / "gate_study.jsonl").read_text(encoding="utf-8").splitlines():
         one = json.loads(line)

@@ -1,17 +1,17 @@
 """The statistics of the gate: from the times of blocks to a verdict, as pure functions.
 
 A block is four fresh processes in the order ABBA or BAAB (A the base, B the head), so that a drift that is linear in
-time falls on both sides alike. Its estimate is half the log ratio
+time falls on both revisions alike. Its estimate is half the log ratio
 
     d = 1/2 log(b1 b2 / (a1 a2)),
 
-and blocks are the independent observations: a stage of n blocks has the mean of d and its t interval with n - 1
-degrees of freedom. A benchmark is called slower only if two stages, each with its own processes, both have a mean above
+and blocks are the independent observations: a round of n blocks has the mean of d and its t interval with n - 1
+degrees of freedom. A workload is called slower only if two rounds, each with its own processes, both have a mean above
 the threshold and a one-sided lower bound above zero.
 
-Multiplicity: where nothing changed, one stage is passed with probability at most alpha and both with at most alpha^2,
-so over m benchmarks the gate fails with probability at most m alpha^2. With alpha = 0.05 that is under 5% up to m = 20;
-for more, alpha is lowered to sqrt(0.05 / m), which keeps the bound (Bonferroni over benchmarks).
+Multiplicity: where nothing changed, one round calls a workload slower with probability at most alpha and both with at
+most alpha^2, so over m workloads the gate fails with probability at most m alpha^2. With alpha = 0.05 that is under 5%
+up to m = 20; for more, alpha is lowered to sqrt(0.05 / m), which keeps the bound (Bonferroni over workloads).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 ORDERS = ("ABBA", "BAAB")
-"""The order of the processes of a block, in turn."""
+"""The orders of the processes of a block; blocks take turns."""
 
 FAMILY, ALPHA = 0.05, 0.05
-"""The probability of a failure of the whole gate where nothing changed, at most; and of passing one stage."""
+"""The largest probability that the whole gate fails where nothing changed, and that one round calls a workload
+slower."""
 
 POWER = 0.8
-"""The probability with which the smallest visible change would have been found, by both stages together."""
+"""The probability with which both rounds together find the smallest detectable slow-down."""
 
 Kind = Literal["slower", "pass", "inconclusive"]
 
@@ -38,9 +39,9 @@ def order_of(block: int) -> str:
     return ORDERS[block % 2]
 
 
-def alpha_of(benchmarks: int) -> float:
-    """One-sided level of each of the two stages, for so many benchmarks."""
-    return min(ALPHA, math.sqrt(FAMILY / max(1, benchmarks)))
+def alpha_of(workloads: int) -> float:
+    """One-sided level of each of the two rounds, for a number of workloads."""
+    return min(ALPHA, math.sqrt(FAMILY / max(1, workloads)))
 
 
 def half_log_ratio(order: str, seconds: Sequence[float]) -> float:
@@ -62,8 +63,8 @@ def half_log_ratio(order: str, seconds: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """The blocks of one benchmark in one stage.
+class Round:
+    """The blocks of one workload in one round.
 
     Attributes:
         estimates: half log ratio of each block.
@@ -87,7 +88,7 @@ class Stage:
         if self.df < 1:
             return math.inf
         mean = self.mean
-        return math.sqrt(sum((one - mean) ** 2 for one in self.estimates) / self.df / len(self.estimates))
+        return math.sqrt(sum((estimate - mean) ** 2 for estimate in self.estimates) / self.df / len(self.estimates))
 
     def bound(self, alpha: float, upper: bool = False) -> float:
         """One-sided confidence bound of the log ratio at level ``1 - alpha``."""
@@ -97,11 +98,11 @@ class Stage:
         return self.mean + margin if upper else self.mean - margin
 
     def passes_as_slower(self, threshold: float, alpha: float) -> bool:
-        """Whether this stage says slower: mean above ``log(1 + threshold)`` and lower bound above zero."""
+        """Whether this round calls it slower: mean above ``log(1 + threshold)`` and lower bound above zero."""
         return self.mean > math.log1p(threshold) and self.bound(alpha) > 0
 
-    def visible(self, threshold: float, alpha: float) -> float:
-        """The smallest slow-down (0.05 is 5%) that two stages with this noise find with probability :data:`POWER`."""
+    def detectable(self, threshold: float, alpha: float) -> float:
+        """The smallest slow-down (0.05 is 5%) that two rounds with this noise find with probability :data:`POWER`."""
         if self.df < 1:
             return math.inf
         margin = _t(math.sqrt(POWER), self.df) * self.se
@@ -109,15 +110,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the gate says about one benchmark.
+class TimeVerdict:
+    """The verdict of the gate on one workload's time.
 
     Attributes:
         kind: ``slower`` fails the gate; ``pass``: a slow-down of the threshold is excluded; ``inconclusive``: neither.
         change: head against base as a share (0.1 is 10% slower); NaN if nothing was measured.
         low, high: two-sided 90% interval of the change, whose ends are the one-sided 95% bounds.
-        visible: the smallest slow-down that would have been found with probability :data:`POWER`.
-        blocks: of each stage.
+        detectable: the smallest slow-down that would have been found with probability :data:`POWER`.
+        blocks: how many each round has.
         note: a few words, or "".
     """
 
@@ -125,22 +126,23 @@ class Verdict:
     change: float
     low: float
     high: float
-    visible: float
+    detectable: float
     blocks: tuple[int, ...]
     note: str = ""
 
 
-def judge(first: Stage, second: Stage | None, threshold: float, alpha: float) -> Verdict:
-    """The verdict on one benchmark.
+def judge(first: Round, second: Round | None, threshold: float, alpha: float) -> TimeVerdict:
+    """The verdict on one workload.
 
     Args:
-        first: the stage that every benchmark is measured in.
-        second: the independent one, for those that the first says are slower; None if it was not run.
+        first: the round in which every workload is measured.
+        second: the independent round of the workloads that the first calls slower; None if it was not run.
         threshold: the slow-down that matters, as a share.
-        alpha: one-sided level of each stage (see :func:`alpha_of`).
+        alpha: one-sided level of each round (see :func:`alpha_of`).
 
     Returns:
-        Its numbers are those of the second stage where there is one: the first one chose it, which biases it.
+        Its numbers are those of the second round where there is one: the first is biased, since it selected the
+        workload.
     """
     slower = first.passes_as_slower(threshold, alpha)
     shown = second if slower and second is not None and second.df >= 1 else first
@@ -148,25 +150,25 @@ def judge(first: Stage, second: Stage | None, threshold: float, alpha: float) ->
         kind: Kind = "slower"
     elif not slower and first.bound(ALPHA, upper=True) < math.log1p(threshold):
         kind = "pass"
-    else:  # a first stage that said slower leaves a doubt, and a second chance to pass would double that error
+    else:  # a first round that said slower leaves a doubt, and a second chance to pass would double that error
         kind = "inconclusive"
-    note = {"slower": "in both stages", "inconclusive": "slower in the first stage, not repeated"} if slower else {}
+    notes = {"slower": "in both rounds", "inconclusive": "slower in the first round, not confirmed by the second"}
     low, high = shown.bound(ALPHA), shown.bound(ALPHA, upper=True)
     blocks = (len(first.estimates),) + ((len(second.estimates),) if second is not None else ())
-    return Verdict(
+    return TimeVerdict(
         kind,
         math.expm1(shown.mean),
         math.expm1(low),
         _ratio(high),
-        shown.visible(threshold, alpha),
+        shown.detectable(threshold, alpha),
         blocks,
-        note.get(kind, ""),
+        notes.get(kind, "") if slower else "",
     )
 
 
-def control_moved(control: Stage, threshold: float) -> bool:
-    """Whether work that the change cannot touch seems to differ: by more than half the threshold, and a two-sided 95%
-    interval excludes zero. The stage then says something about the machine and nothing about the change."""
+def control_moved(control: Round, threshold: float) -> bool:
+    """Whether work that no change can touch seems to differ: by more than half the threshold, and a two-sided 95%
+    interval excludes zero. The round then says something about the machine and nothing about the change."""
     if control.df < 1:
         return False
     margin = _t(0.975, control.df) * control.se

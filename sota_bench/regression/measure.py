@@ -1,19 +1,26 @@
-"""Measuring processes: they time and count the workloads of a suite, each with the package of the tree it is told.
+"""Measuring processes: they time and count the workloads of a suite, each with the code of one revision.
 
-Run by path, as ``python -P measure.py JOB``, so that both revisions are measured by the same code: this file and the
-suite come from the head, everything else from ``tree``. It needs nothing of the project itself. ``JOB`` is JSON:
-``preload``, modules that are imported first, and ``processes``, each with ``suite``, ``tree``, ``scratch``, ``device``,
-``log`` and the descriptors ``requests`` and ``replies``. Every process is forked from the one that has only imported
-``preload`` (as asv's forkserver does; here it is a new one for every block): imports of other people's code are paid
-once a block, and both revisions get the same layout of it in memory.
+A suite is a Python file with ``WORKLOADS``, a mapping from names to workloads. A workload is a function
+``prepare(scratch, device)`` that makes its inputs (``scratch`` is a folder that the processes of a revision share,
+``device`` is ``cpu`` or ``cuda:i``) and returns ``run(lap)``; ``run`` calls ``lap()`` when the first piece of work
+begins and after each piece. Or it is an object with such a method ``prepare`` and any of the attributes
 
-A process reads one JSON request a line and writes one JSON answer a line; whatever its workloads print goes to the log.
-It ends when its requests end.
+    control  no change of the repository can touch it: if it moves, the machine was disturbed (default False)
+    timed    whether it is timed (default True)
+    counts   what is counted exactly: "operations" of torch, "graphs" of torch.compile, or "" for nothing (the default)
 
-A suite is a Python file with ``WORKLOADS``, a mapping from names to objects with the attributes ``prepare(scratch,
-device)``, which returns ``run(lap)``; ``control``; ``timed``; and ``counts`` (``"operations"``, ``"graphs"`` or
-``""``). ``run`` calls ``lap()`` when the first piece of work begins and after each piece. ``PRELOAD``, where it has
-one, names modules that its workloads import and that no revision of the project can change.
+``PRELOAD``, where the suite has one, names third-party modules that are imported before the processes are forked. The
+suite may import what lies beside it, and the packages of its repository from the root or from ``src/``. It needs
+nothing of sota_bench.
+
+This file needs nothing of it either: it is run by path, as ``python -P measure.py JOB``. It and the suite, which is the
+head's, are the same for both revisions; everything else is imported from ``tree``.
+
+``JOB`` is JSON: ``preload``, and ``processes``, each with ``suite``, ``tree``, ``scratch``, ``device``, ``log`` and the
+descriptors ``requests`` and ``replies``. Every process is forked from the one that has only imported ``preload`` (as
+asv's forkserver does; here it is a new one for every block): imports of third-party code are paid once a block, and
+both revisions get the same layout of it in memory. A process reads one JSON request a line and writes one JSON reply a
+line; whatever its workloads print goes to the log. It ends when its requests end.
 """
 
 from __future__ import annotations
@@ -31,13 +38,35 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 Run = Callable[[Callable[[], None]], None]
 
-MOST_RUNS = 10_000
-"""Runs of one workload in one visit: an end for work that takes no time at all."""
+MAX_RUNS = 10_000
+"""Runs of one workload for one request, so that work which takes no time at all comes to an end."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One workload of a suite, with its defaults filled in; see the top of this file.
+
+    Attributes:
+        prepare: makes the inputs and returns what is measured.
+        control, timed, counts: as the suite says.
+    """
+
+    prepare: Callable[[Path, str], Run]
+    control: bool = False
+    timed: bool = True
+    counts: str = ""
+
+    @classmethod
+    def of(cls, value: Any) -> Workload:
+        """A workload as a suite writes it: a function, or an object with attributes."""
+        attributes = {name: getattr(value, name) for name in ("control", "timed", "counts") if hasattr(value, name)}
+        return cls(getattr(value, "prepare", value), **attributes)
 
 
 class Suite:
@@ -47,6 +76,9 @@ class Suite:
         file: the suite.
         scratch: a folder that is kept between the processes of one tree.
         device: ``cpu`` or ``cuda[:i]``.
+
+    Raises:
+        ValueError: the file has no ``WORKLOADS``.
     """
 
     def __init__(self, file: Path, scratch: Path, device: str) -> None:
@@ -56,7 +88,9 @@ class Suite:
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
-        self.workloads: dict[str, Any] = dict(module.WORKLOADS)
+        if not hasattr(module, "WORKLOADS"):
+            raise ValueError(f"{file.name} has no WORKLOADS, a mapping from names to workloads")
+        self.workloads = {str(name): Workload.of(value) for name, value in module.WORKLOADS.items()}
         self.preload: tuple[str, ...] = tuple(getattr(module, "PRELOAD", ()))
         self.scratch, self.device = scratch, device
         self._ready: dict[str, Run] = {}
@@ -68,48 +102,48 @@ class Suite:
         return self._ready[name]
 
     def warm(self, name: str) -> None:
-        """Runs a workload once. What it leaves is put aside: a collection walks over all that torch and timm have
-        made, which takes as long as many laps."""
+        """Runs a workload once. What it leaves in memory is frozen: otherwise each garbage collection walks over all
+        objects of torch and timm, which takes as long as many laps."""
         self.run_of(name)(lambda: None)
         gc.collect()
         gc.freeze()
 
     def forget(self, name: str) -> None:
-        """Lets go of a workload's memory."""
+        """Frees a workload's memory."""
         self._ready.pop(name, None)
         gc.unfreeze()
         gc.collect()
 
 
 def laps_of(run: Run, seconds: float, device: str) -> list[float]:
-    """Seconds of every piece of work, for at least so long.
+    """Seconds of every piece of work, in runs that take ``seconds`` together or more.
 
     On a GPU each piece ends when the device has done it.
     """
-    wait = _waiter(device)
+    synchronize = _synchronizer(device)
     marks: list[float] = []
 
     def lap() -> None:
-        wait()
+        synchronize()
         marks.append(time.perf_counter())
 
-    found: list[float] = []
+    laps: list[float] = []
     gc.collect()
     gc.disable()
     try:
         until = time.perf_counter() + seconds
-        for _ in range(MOST_RUNS):
+        for _ in range(MAX_RUNS):
             marks.clear()
             run(lap)
-            found += [after - before for before, after in itertools.pairwise(marks)]
+            laps += [after - before for before, after in itertools.pairwise(marks)]
             if time.perf_counter() >= until:
                 break
     finally:
         gc.enable()
-    return found
+    return laps
 
 
-def _waiter(device: str) -> Callable[[], None]:
+def _synchronizer(device: str) -> Callable[[], None]:
     if not device.startswith("cuda"):
         return lambda: None
     import torch
@@ -118,7 +152,7 @@ def _waiter(device: str) -> Callable[[], None]:
 
 
 def operations_of(run: Run) -> dict[str, Any]:
-    """What torch was asked to do between the first lap and the last of one run: exact, whatever the machine's load.
+    """What torch computed between the first lap and the last of one run: exact, whatever the machine's load.
 
     Returns:
         ``laps``; ``operations``: ATen operations; ``synchronizations``: operations whose result the host has to read
@@ -139,9 +173,9 @@ def operations_of(run: Run) -> dict[str, Any]:
             self.numbers: Counter[str] = Counter()
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            given = func(*args, **(kwargs or {}))
+            result = func(*args, **(kwargs or {}))
             read = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, torch.Tensor)]
-            written = [leaf for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)]
+            written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
             self.calls[str(func)] += 1
             self.numbers["operations"] += 1
             self.numbers["synchronizations"] += bool(waits & set(func.tags))
@@ -151,7 +185,7 @@ def operations_of(run: Run) -> dict[str, Any]:
             devices = {tensor.device.type for tensor in [*read, *written] if tensor.dim() or tensor.numel() > 1}
             if len(devices) > 1:
                 self.numbers["transferred_bytes"] += sum(t.numel() * t.element_size() for t in written)
-            return given
+            return result
 
     mode = Counting()
     states: list[tuple[Counter[str], Counter[str], int]] = []
@@ -164,12 +198,12 @@ def operations_of(run: Run) -> dict[str, Any]:
             run(lap)
     (calls, numbers, waited_before), (last_calls, last_numbers, waited_after) = states[0], states[-1]
     names = ("operations", "synchronizations", "bytes_moved", "transferred_bytes")
-    found: dict[str, Any] = {"laps": len(states) - 1}
-    found |= {name: last_numbers[name] - numbers[name] for name in names}
+    counts: dict[str, Any] = {"laps": len(states) - 1}
+    counts |= {name: last_numbers[name] - numbers[name] for name in names}
     if torch.cuda.is_available():
-        found["device_waits"] = waited_after - waited_before
-    found["by_operation"] = {name: n - calls[name] for name, n in sorted(last_calls.items()) if n > calls[name]}
-    return found
+        counts["device_waits"] = waited_after - waited_before
+    counts["by_operation"] = {name: n - calls[name] for name, n in sorted(last_calls.items()) if n > calls[name]}
+    return counts
 
 
 @contextmanager
@@ -191,7 +225,8 @@ def counted_waits() -> Iterator[list[Any]]:
 
 
 def graphs_of(run: Run) -> dict[str, Any]:
-    """Graphs and graph breaks of what the workload gives to ``torch.compile``, traced and not compiled to machine code.
+    """Graphs and graph breaks of what the workload compiles with ``torch.compile``, traced and not compiled to machine
+    code.
 
     Returns:
         ``graphs`` that were traced and ``graph_breaks``.
@@ -203,30 +238,30 @@ def graphs_of(run: Run) -> dict[str, Any]:
     import torch._dynamo
     from torch._dynamo.utils import counters
 
-    compile_it = torch.compile
+    original = torch.compile
     torch._dynamo.reset()
     counters.clear()
-    torch.compile = lambda *args, **options: compile_it(*args, **{**options, "backend": "eager"})  # type: ignore
+    torch.compile = lambda *args, **options: original(*args, **{**options, "backend": "eager"})  # type: ignore
     try:
         run(lambda: None)
     finally:
-        torch.compile = compile_it
+        torch.compile = original
     graphs = int(counters["stats"]["unique_graphs"])
     if not graphs:
-        raise RuntimeError("torch.compile was not asked for anything")
+        raise RuntimeError("the workload compiled nothing with torch.compile")
     return {"graphs": graphs, "graph_breaks": int(sum(counters["graph_break"].values()))}
 
 
-def answer(suite: Suite, request: dict[str, Any]) -> dict[str, Any]:
-    """The answer to one request."""
+def reply_to(suite: Suite, request: dict[str, Any]) -> dict[str, Any]:
+    """The reply to one request."""
     name = request.get("name", "")
     match request["do"]:
         case "list":
-            about = {
-                key: {"control": bool(w.control), "timed": bool(w.timed), "counts": str(w.counts)}
-                for key, w in suite.workloads.items()
+            workloads = {
+                key: {"control": workload.control, "timed": workload.timed, "counts": workload.counts}
+                for key, workload in suite.workloads.items()
             }
-            return {"workloads": about, "preload": list(suite.preload)}
+            return {"workloads": workloads, "preload": list(suite.preload)}
         case "prepare":
             suite.warm(name)
             return {}
@@ -242,7 +277,7 @@ def answer(suite: Suite, request: dict[str, Any]) -> dict[str, Any]:
             suite.forget(name)
             return {}
         case other:
-            raise ValueError(f"no request {other!r}")
+            raise ValueError(f"unknown request {other!r}")
 
 
 def serve(job: dict[str, Any]) -> None:
@@ -251,16 +286,18 @@ def serve(job: dict[str, Any]) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.chdir(job["scratch"])
-    os.environ["PYTHONPATH"] = tree = job["tree"]
-    sys.path.insert(0, tree)
+    tree = job["tree"]
+    roots = [str(folder) for folder in (Path(tree) / "src", Path(tree)) if folder.is_dir()]
+    os.environ["PYTHONPATH"] = os.pathsep.join(roots)
+    sys.path[:0] = roots
     suite: Suite | None = None
     with os.fdopen(job["requests"], encoding="utf-8") as requests, os.fdopen(job["replies"], "w", 1) as replies:
         for line in requests:
             try:
                 if suite is None:
                     suite = Suite(Path(job["suite"]), Path(job["scratch"]), job["device"])
-                reply = answer(suite, json.loads(line))
-            except Exception as error:  # whatever a workload raises is its result
+                reply = reply_to(suite, json.loads(line))
+            except Exception as error:  # whatever a workload raises is reported
                 traceback.print_exc()
                 text = " ".join(f"{type(error).__name__}: {error}".split())
                 reply = {"error": text.replace(tree, "<tree>")[:500]}
@@ -268,14 +305,14 @@ def serve(job: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Imports, forks, and says of each process that died how it ended."""
+    """Imports, forks, and reports the exit code of each process that died."""
     job = json.loads(sys.argv[1])
     for name in job["preload"]:
         with suppress(ImportError):
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    left: dict[int, int] = {}
+    replies_of: dict[int, int] = {}
     for number, process in enumerate(job["processes"]):
         child = os.fork()
         if not child:
@@ -285,14 +322,14 @@ def main() -> None:
                     os.close(other["requests"])
                 os.close(other["replies"])
             serve(process)
-            os._exit(0)  # taking torch down takes seconds that nobody needs
-        left[child] = process["replies"]
+            os._exit(0)  # an orderly exit of torch takes seconds
+        replies_of[child] = process["replies"]
         os.close(process["requests"])
-    while left:
+    while replies_of:
         ended, status = os.wait()
-        replies, code = left.pop(ended), os.waitstatus_to_exitcode(status)
+        replies, code = replies_of.pop(ended), os.waitstatus_to_exitcode(status)
         if code:
-            with suppress(OSError):  # nobody reads any more
+            with suppress(OSError):  # nobody reads it any more
                 os.write(replies, json.dumps({"ended": code}).encode() + b"\n")
         os.close(replies)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""What the gate is asked and what it answers."""
+"""The settings of the gate and its outcome."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sota_bench.regression.counts import Difference
-from sota_bench.regression.decide import Verdict
+from sota_bench.regression.decide import TimeVerdict
 
 SUITE = "benchmarks/workloads.py"
+"""Where a repository's suite of workloads is looked for by default."""
 
 Answer = Literal["pass", "inconclusive", "fail", "void"]
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
+"""Takes a line of progress for people."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class GateSettings:
     """How the gate measures.
 
     Attributes:
         only: patterns of the workloads that are measured; all of them by default.
-        blocks: blocks of four processes in a stage.
+        blocks: blocks of four processes in a round.
         threshold: the slow-down that matters, as a share.
-        seconds: of one visit of a process to a workload.
+        seconds: how long each process times a workload.
         device: ``cpu`` or ``cuda[:i]``.
         times, counts: what is gated.
         accept: patterns of workloads that may be missing, or whose counts may change.
-        minutes: after these no block begins; 0 is no limit.
+        minutes: no block begins after this many; 0 is no limit.
     """
 
     only: Sequence[str] = ()
@@ -43,29 +45,29 @@ class Settings:
 
 
 @dataclass
-class Outcome:
-    """What the gate found.
+class GateOutcome:
+    """The outcome of the gate.
 
     Attributes:
         base, head: titles of the revisions.
-        settings: as it measured.
-        alpha: one-sided level of each stage.
+        settings: how it measured.
+        alpha: one-sided level of each round.
         verdicts: workload -> verdict on its time.
-        control: the two stages' changes of the control workloads, as shares.
+        control: control workload -> the log ratio head to base in each round.
         counted: workloads whose counts were compared.
         differences: counts that changed.
         missing: workload -> why it could not be compared; each fails the gate.
         new: workloads that the base does not have.
-        void: why the times say nothing, or "".
+        void: why nothing can be said about times or counts, or "".
         notes: sentences for people.
         seconds: how long it took.
     """
 
     base: str
     head: str
-    settings: Settings
+    settings: GateSettings
     alpha: float = 0.05
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    verdicts: dict[str, TimeVerdict] = field(default_factory=dict)
     control: dict[str, list[float]] = field(default_factory=dict)
     counted: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
@@ -78,25 +80,26 @@ class Outcome:
     @property
     def failures(self) -> list[str]:
         """Why the gate fails, one line each."""
-        lines = [f"{name}: {why}" for name, why in self.missing.items()]
-        lines += [one.text for one in self.differences if not one.expected]
-        slower = {name: one for name, one in self.verdicts.items() if one.kind == "slower" and not self.void}
-        lines += [f"{name}: {100 * one.change:+.1f}% in time" for name, one in slower.items()]
-        if not self.verdicts and not self.counted and not self.void:
-            lines.append("nothing was measured")
+        lines = [f"{workload}: {reason}" for workload, reason in self.missing.items()]
+        lines += [difference.text for difference in self.differences if not difference.expected]
+        if not self.void:
+            slower = {name: verdict for name, verdict in self.verdicts.items() if verdict.kind == "slower"}
+            lines += [f"{name}: {100 * verdict.change:+.1f}% in time" for name, verdict in slower.items()]
+            if not self.verdicts and not self.counted:
+                lines.append("nothing was measured")
         return lines
 
     @property
     def answer(self) -> Answer:
-        """One word."""
+        """The outcome in one word."""
         if self.failures:
             return "fail"
         if self.void:
             return "void"
-        unsure = any(one.kind == "inconclusive" for one in self.verdicts.values())
-        return "inconclusive" if unsure or (self.settings.times and not self.verdicts) else "pass"
+        undecided = any(verdict.kind == "inconclusive" for verdict in self.verdicts.values())
+        return "inconclusive" if undecided or (self.settings.times and not self.verdicts) else "pass"
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name fits one of the patterns, or there are none."""
+    """Whether a name fits one of the patterns; without patterns every name does."""
     return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sota_bench.errors import UserError
+from sota_bench.regression.changes import LastingChange, lasting_changes, pieces_of
 from sota_bench.regression.counting import count_tree
 from sota_bench.regression.counts import without_detail
-from sota_bench.regression.gate import summary
+from sota_bench.regression.gate import process_seconds
 from sota_bench.regression.hardware import fingerprint
-from sota_bench.regression.history import Record, workloads
-from sota_bench.regression.outcome import Settings, matches
-from sota_bench.regression.process import MeasuringFailed, Place, Together
-from sota_bench.regression.steps import pieces_of, steps
+from sota_bench.regression.history import TimingRecord, workloads
+from sota_bench.regression.outcome import GateSettings, Log, matches
+from sota_bench.regression.process import MeasuringFailed, ProcessGroup, Workspace
 from sota_bench.regression.tree import describe, export
 
 
 def measure(
-    project: Path,
-    suite: str,
-    only: Sequence[str],
-    device: str,
-    seconds: float,
-    processes: int,
-    tell: Callable[[str], None],
-) -> tuple[Record, dict[str, str]]:
+    project: Path, suite: str, settings: GateSettings, processes: int, log: Log
+) -> tuple[TimingRecord, dict[str, str]]:
     """Times and counts of a project's folder.
 
     Args:
         project: the folder.
         suite: path of the workloads inside it.
-        only: patterns of workloads; all by default.
-        device: ``cpu`` or ``cuda:i``.
-        seconds: that a process times a workload for.
+        settings: which workloads are measured, for how long, and on which device.
         processes: fresh ones, one after the other.
-        tell: told what happens, a line at a time.
+        log: takes lines of progress.
 
     Returns:
         The record, and why workloads were left out.
 
     Raises:
         UserError: there is no suite.
+        MeasuringFailed: the suite cannot be imported.
     """
     if not (project / suite).is_file():
         raise UserError("--suite", "", f"there is no {suite} here", "run it in the project's folder, or name the file")
@@ -55,49 +48,76 @@ def measure(
         scratch = Path(folder)
         tree = export(project, str(project), scratch / "head")
 
-        def start() -> Together:
-            place = Place(tree.folder, scratch / "work-B", scratch / "log-B")
-            return Together([place], tree.folder / suite, device)
+        def start() -> ProcessGroup:
+            workspace = Workspace(tree.folder, scratch / "work-B", scratch / "log-B")
+            return ProcessGroup([workspace], tree.folder / suite, settings.device)
 
-        with start() as (first,):
-            about = first.ask("list")["workloads"]
-            names = [name for name, one in about.items() if one["timed"] and matches(name, only)]
-        for number in range(processes + 1):  # the first one warms
-            tell(f"process {number} of {processes}" if number else f"running {len(names)} workloads once")
+        with start() as (process,):
+            infos = process.suite().workloads
+        names = [name for name, info in infos.items() if info.timed and matches(name, settings.only)]
+        for number in range(processes + 1):  # the first one warms up
+            log(f"process {number} of {processes}" if number else f"running {len(names)} workloads once")
             with start() as (process,):
                 for name in [name for name in names if name not in failed]:
                     try:
-                        laps = process.ask("time", name=name, seconds=seconds if number else 0.0)["laps"]
-                        process.ask("forget", name=name)
+                        laps = process.laps(name, settings.seconds if number else 0.0)
+                        process.forget(name)
                     except MeasuringFailed as error:
                         failed[name] = str(error)
                         times.pop(name, None)
-                        break  # what was to come is measured by the processes that follow
+                        break  # the processes that follow measure the remaining workloads
                     if number:
-                        times.setdefault(name, []).append(summary(laps, device))
-        counted, uncounted = count_tree(tree, scratch, Settings(only, device=device), tell, suite)
+                        times.setdefault(name, []).append(process_seconds(laps, settings.device))
+        counted = count_tree(tree, scratch, settings, log, suite)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    counts = {name: without_detail(one) for name, one in counted.items()}
-    return Record(now, commit, changed, fingerprint(device), times, counts), failed | uncounted
+    counts = {name: without_detail(values) for name, values in counted.counts.items()}
+    record = TimingRecord(now, commit, changed, fingerprint(settings.device), times, counts)
+    return record, failed | counted.failed
 
 
-def series(records: Sequence[Record], only: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """One row for each workload: what is drawn and shown of its history.
+@dataclass(frozen=True)
+class Series:
+    """The history of one workload on one hardware.
 
-    Returns:
-        ``workload``; ``titles``, ``seconds``, ``low`` and ``high`` of each record that has it; ``edges`` of the
-        constant pieces; ``steps`` with ``index``, ``change`` (a share) and ``at`` (the record's title).
+    Attributes:
+        workload: its name.
+        titles: of the records that measured it, oldest first.
+        seconds, low, high: median, least and largest of each record's processes.
+        edges: of the constant pieces (see ``changes.pieces_of``).
+        changes: where it became slower or faster for good.
     """
-    rows = []
-    for name in workloads(list(records)):
-        having = [record for record in records if record.times.get(name)]
-        if not matches(name, only) or not having:
+
+    workload: str
+    titles: tuple[str, ...]
+    seconds: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    edges: tuple[int, ...]
+    changes: tuple[LastingChange, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """All of it as JSON values; each change with the title of its record."""
+        changes = [{**vars(change), "at": self.titles[change.index]} for change in self.changes]
+        return {**vars(self), "changes": changes}
+
+
+def series_of(records: Sequence[TimingRecord], only: Sequence[str] = ()) -> list[Series]:
+    """The series of each workload that fits one of the patterns ``only``."""
+    series = []
+    for name in workloads(records):
+        measured = [record for record in records if record.times.get(name)]
+        if not matches(name, only) or not measured:
             continue
-        seconds, titles = [record.seconds(name) for record in having], [record.title for record in having]
-        found = [{"index": s.index, "change": s.change, "at": titles[s.index]} for s in steps(seconds)]
-        low, high = ([function(record.times[name]) for record in having] for function in (min, max))
-        rows.append(
-            {"workload": name, "titles": titles, "seconds": seconds, "low": low, "high": high,
-             "edges": pieces_of(seconds), "steps": found}
-        )  # fmt: skip
-    return rows
+        seconds = tuple(record.seconds(name) for record in measured)
+        series.append(
+            Series(
+                workload=name,
+                titles=tuple(record.title for record in measured),
+                seconds=seconds,
+                low=tuple(min(record.times[name]) for record in measured),
+                high=tuple(max(record.times[name]) for record in measured),
+                edges=tuple(pieces_of(seconds)),
+                changes=tuple(lasting_changes(seconds)),
+            )
+        )
+    return series

@@ -1,4 +1,5 @@
-"""The two revisions as folders: taken from git or copied, and built, so that neither is compiled while it is timed."""
+"""Revisions as folders: taken from git or copied, and compiled to bytecode, so that no process compiles while it is
+timed."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from sota_bench.errors import UserError
 
 LEFT_OUT = (".git", ".tox", ".venv*", ".hg", "*.egg-info", "__pycache__", ".*_cache", ".sota_bench", "node_modules",
             "reports", "build", "dist", ".hypothesis", ".benchmarks", ".fuzz*")  # fmt: skip
-"""What a copy of a folder does without."""
+"""What is not copied with a folder."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,14 @@ class Tree:
 
     @property
     def title(self) -> str:
-        """The name, and the commit where it says more."""
-        return (
-            self.name if not self.commit or self.commit.startswith(self.name) else f"{self.name} ({self.commit[:10]})"
-        )
+        """The name, with the commit where that adds something."""
+        if not self.commit or self.commit.startswith(self.name):
+            return self.name
+        return f"{self.name} ({self.commit[:10]})"
 
 
 def export(repository: Path, revision: str, into: Path) -> Tree:
-    """Puts a revision into a folder and compiles its bytecode.
+    """Puts a revision into a folder and compiles its bytecode, and returns it as a tree.
 
     Args:
         repository: where ``git`` looks.
@@ -70,22 +71,23 @@ def commit_of(repository: Path, revision: str) -> str:
     Raises:
         UserError: git does not know it.
     """
-    done = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    if done is None:
+    commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    if commit is None:
         raise UserError(
             "timing gate", "", f"git knows no revision {revision!r} here",
             "name a commit, a branch or a folder; a shallow clone has only its own commits (git fetch --unshallow)",
         )  # fmt: skip
-    return done
+    return commit
 
 
 def describe(repository: Path) -> tuple[str, bool]:
-    """The commit that is checked out, and whether files differ from it; "" and False outside of git."""
+    """The commit that is checked out, and whether files differ from it; "" and False outside of a git repository."""
     commit = _git(repository, "rev-parse", "HEAD") or ""
     return commit, bool(commit and _git(repository, "status", "--porcelain", "--untracked-files=no"))
 
 
 def _git(repository: Path, *arguments: str) -> str | None:
+    """What git prints; None where it fails or there is no git."""
     try:
         done = subprocess.run(
             ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False, timeout=60
@@ -107,6 +109,6 @@ def _archive(repository: Path, commit: str, into: Path) -> None:
 
 
 def _compile(folder: Path) -> None:
-    """Bytecode of every file that can be compiled; what cannot be says so when it is imported."""
+    """Compiles every file that can be compiled; one that cannot raises when it is imported."""
     command = [sys.executable, "-m", "compileall", "-q", "-j", str(os.cpu_count() or 1), "-x", "/(tests|fuzz)/"]
     subprocess.run([*command, "--invalidation-mode", "unchecked-hash", str(folder)], capture_output=True, check=False)

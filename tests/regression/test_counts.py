@@ -1,4 +1,4 @@
-"""Exact counts: what they count, that one operation more is seen, and how a change says that it is meant."""
+"""Exact counts: what they count, that one operation more is seen, and how a change announces that it is intended."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def test_operations_bytes_and_synchronizations_are_those_of_the_code() -> None:
         lap()
         torch.zeros(100)
 
-    found = operations_of(run)
-    assert found["laps"] == 1 and found["transferred_bytes"] == 0
-    assert found["by_operation"] == {
+    counts = operations_of(run)
+    assert counts["laps"] == 1 and counts["transferred_bytes"] == 0
+    assert counts["by_operation"] == {
         "aten._local_scalar_dense.default": 1,
         "aten.mm.default": 1,
         "aten.ones.default": 1,
         "aten.sum.default": 1,
         "aten.t.default": 1,
     }
-    assert found["operations"] == 5 and found["synchronizations"] == 1
-    assert found["bytes_moved"] == 256 + 3 * 256 + (256 + 4) + 4
+    assert counts["operations"] == 5 and counts["synchronizations"] == 1
+    assert counts["bytes_moved"] == 256 + 3 * 256 + (256 + 4) + 4
 
 
 def test_backward_and_data_dependent_shapes_are_counted() -> None:
@@ -73,8 +73,8 @@ def test_backward_and_data_dependent_shapes_are_counted() -> None:
         torch.nonzero(x.detach())
         lap()
 
-    found = operations_of(run)
-    assert found["synchronizations"] == 1 and found["by_operation"]["aten.mul.Tensor"] > 1
+    counts = operations_of(run)
+    assert counts["synchronizations"] == 1 and counts["by_operation"]["aten.mul.Tensor"] > 1
 
 
 def test_graphs_and_their_breaks_are_those_of_the_code() -> None:
@@ -108,21 +108,23 @@ def test_laps_are_taken_between_calls_for_as_long_as_asked() -> None:
     assert len(laps) > 1 and min(laps) > 0
 
 
-def test_differences_say_which_operations_came() -> None:
+def test_differences_name_the_operations_that_came() -> None:
     before = {"w": {"operations": 5, "bytes_moved": 10, "by_operation": {"aten.mm": 5}}, "gone": {"operations": 1}}
     after = {"w": {"operations": 7, "bytes_moved": 10, "by_operation": {"aten.mm": 6, "aten.neg": 1}}}
-    found = exact.differences(before, after)
-    assert [one.text for one in found] == ["w: ATen operations 5 -> 7 (aten.mm +1, aten.neg +1)"]
+    changed = exact.differences(before, after)
+    assert [difference.text for difference in changed] == ["w: ATen operations 5 -> 7 (aten.mm +1, aten.neg +1)"]
     assert exact.differences(before, before) == []
 
 
-def test_a_change_is_expected_only_if_its_own_file_says_exactly_that() -> None:
+def test_a_change_is_expected_only_if_its_own_file_has_exactly_its_counts() -> None:
     before, after = {"w": {"operations": 5}}, {"w": {"operations": 6, "by_operation": {"a": 6}}}
-    found = exact.differences(before, after)
+    changed = exact.differences(before, after)
     old, new, wrong = {"w": {"operations": 5}}, {"w": {"operations": 6}}, {"w": {"operations": 7}}
-    assert [one.expected for one in exact.expected(found, after, old, new)] == [True]
+    assert [difference.expected for difference in exact.mark_expected(changed, after, old, new)] == [True]
     for base_file, head_file in ((old, old), (old, wrong), (new, new), ({}, {})):
-        assert [one.expected for one in exact.expected(found, after, base_file, head_file)] == [False]
+        assert [difference.expected for difference in exact.mark_expected(changed, after, base_file, head_file)] == [
+            False
+        ]
 
 
 def test_a_file_keeps_the_counts_of_other_software(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_a_file_keeps_the_counts_of_other_software(tmp_path: Path) -> None:
         exact.committed(file, "cpu")
 
 
-def test_one_added_operation_fails_until_the_file_says_so(
+def test_one_added_operation_fails_until_the_file_has_it(
     project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base, head = (project(name, suite=lambda text: COUNTED) for name in ("base", "head"))
@@ -149,8 +151,8 @@ def test_one_added_operation_fails_until_the_file_says_so(
     gate = ["timing", "gate", "--counts-only", "--json"]
     capsys.readouterr()
     assert main([*gate, "--base", str(base)]) == 3
-    found = json.loads(capsys.readouterr().out)["counts"]
-    operations = next(one for one in found if one["count"] == "operations")
+    changed = json.loads(capsys.readouterr().out)["counts"]
+    operations = next(row for row in changed if row["count"] == "operations")
     assert operations["after"] - operations["before"] == 2 and "aten.neg.default +2" in operations["detail"]
     assert main(gate) == 3, "against the committed file"
     assert main(["timing", "gate", "--write-counts"]) == 0

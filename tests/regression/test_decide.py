@@ -1,4 +1,4 @@
-"""The gate's statistics: the arithmetic of a block, and by simulation how often it is wrong and how often it finds."""
+"""The gate's statistics: the arithmetic of a block, and by simulation how often it is wrong and what it detects."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from sota_bench.regression.decide import Stage, alpha_of, control_moved, half_log_ratio, judge, order_of
+from sota_bench.regression.decide import Round, alpha_of, control_moved, half_log_ratio, judge, order_of
 
 
-def simulated(rng: np.random.Generator, slower: float, noise: float, blocks: int, drift: float = 0.0) -> Stage:
-    """A stage whose processes' times have log-normal noise, a linear drift and a known slow-down of B."""
-    found = []
+def simulated(rng: np.random.Generator, slower: float, noise: float, blocks: int, drift: float = 0.0) -> Round:
+    """A round whose processes' times have log-normal noise, a linear drift and a known slow-down of B."""
+    estimates = []
     for block in range(blocks):
         order = order_of(block)
         times = [
-            math.exp(rng.normal(0, noise) + drift * (4 * block + place)) * (1 + slower * (side == "B"))
-            for place, side in enumerate(order)
+            math.exp(rng.normal(0, noise) + drift * (4 * block + position)) * (1 + slower * (side == "B"))
+            for position, side in enumerate(order)
         ]
-        found.append(half_log_ratio(order, times))
-    return Stage(tuple(found))
+        estimates.append(half_log_ratio(order, times))
+    return Round(tuple(estimates))
 
 
 def decided(rng: np.random.Generator, slower: float, noise: float, blocks: int = 4, alpha: float = 0.05) -> str:
-    """The verdict on one benchmark, the second stage measured where the first asks for it."""
+    """The verdict on one workload, with a second round where the first calls for it."""
     first = simulated(rng, slower, noise, blocks)
     again = first.passes_as_slower(0.05, alpha)
     return judge(first, simulated(rng, slower, noise, blocks) if again else None, 0.05, alpha).kind
@@ -38,8 +38,8 @@ def test_a_block_is_half_the_log_ratio() -> None:
 
 
 def test_a_linear_drift_cancels_within_each_block() -> None:
-    stage = simulated(np.random.default_rng(0), slower=0.1, noise=0.0, blocks=4, drift=0.05)
-    assert stage.estimates == pytest.approx([math.log(1.1)] * 4)
+    simulated_round = simulated(np.random.default_rng(0), slower=0.1, noise=0.0, blocks=4, drift=0.05)
+    assert simulated_round.estimates == pytest.approx([math.log(1.1)] * 4)
 
 
 @pytest.mark.parametrize("seconds", [[1.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0], [1.0, math.nan, 1.0, 1.0]])
@@ -51,24 +51,24 @@ def test_a_block_with_impossible_times_is_refused(seconds: list[float]) -> None:
 def test_the_bound_is_that_of_scipy() -> None:
     estimates = (0.02, 0.05, 0.01, 0.04, 0.03)
     expected = ttest_1samp(estimates, 0, alternative="greater").confidence_interval(0.95)
-    assert Stage(estimates).bound(0.05) == pytest.approx(expected.low)
-    assert Stage(estimates).mean == pytest.approx(statistics.fmean(estimates))
+    assert Round(estimates).bound(0.05) == pytest.approx(expected.low)
+    assert Round(estimates).mean == pytest.approx(statistics.fmean(estimates))
 
 
 def test_one_block_decides_nothing() -> None:
-    verdict = judge(Stage((0.5,)), None, 0.05, 0.05)
-    assert verdict.kind == "inconclusive" and math.isinf(verdict.visible)
-    assert not Stage((0.5,)).passes_as_slower(0.05, 0.05)
-    assert judge(Stage(()), None, 0.05, 0.05).kind == "inconclusive"
+    verdict = judge(Round((0.5,)), None, 0.05, 0.05)
+    assert verdict.kind == "inconclusive" and math.isinf(verdict.detectable)
+    assert not Round((0.5,)).passes_as_slower(0.05, 0.05)
+    assert judge(Round(()), None, 0.05, 0.05).kind == "inconclusive"
 
 
-def test_a_slow_down_needs_both_stages_and_both_conditions() -> None:
-    clear, small, unsure = Stage((0.10, 0.11, 0.10)), Stage((0.03, 0.031, 0.03)), Stage((0.4, -0.2, 0.2))
+def test_a_slow_down_needs_both_rounds_and_both_conditions() -> None:
+    clear, small, unsure = Round((0.10, 0.11, 0.10)), Round((0.03, 0.031, 0.03)), Round((0.4, -0.2, 0.2))
     assert judge(clear, clear, 0.05, 0.05).kind == "slower"
     assert judge(clear, None, 0.05, 0.05).kind == "inconclusive"
     not_repeated = judge(clear, small, 0.05, 0.05)
     assert not_repeated.kind == "inconclusive" and not_repeated.note and not_repeated.blocks == (3, 3)
-    assert not_repeated.change == pytest.approx(math.expm1(small.mean)), "the first stage's number is biased"
+    assert not_repeated.change == pytest.approx(math.expm1(small.mean)), "the first round's number is biased"
     assert judge(clear, unsure, 0.05, 0.05).kind == "inconclusive"
     assert judge(small, clear, 0.05, 0.05).kind == "pass", "significant, and below the threshold"
     assert judge(unsure, clear, 0.05, 0.05).kind == "inconclusive", "above the threshold, and not significant"
@@ -81,22 +81,22 @@ def test_the_same_revision_hardly_ever_fails() -> None:
     assert failures <= 22
 
 
-def test_over_many_benchmarks_the_whole_gate_keeps_its_level() -> None:
-    rng, benchmarks = np.random.default_rng(2), 60
-    alpha = alpha_of(benchmarks)
-    assert benchmarks * alpha**2 <= 0.05 + 1e-12 and alpha_of(20) == 0.05
+def test_over_many_workloads_the_whole_gate_keeps_its_level() -> None:
+    rng, workloads = np.random.default_rng(2), 60
+    alpha = alpha_of(workloads)
+    assert workloads * alpha**2 <= 0.05 + 1e-12 and alpha_of(20) == 0.05
     runs = 100
     failed = sum(
-        any(decided(rng, 0.0, noise=0.2, alpha=alpha) == "slower" for _ in range(benchmarks)) for _ in range(runs)
+        any(decided(rng, 0.0, noise=0.2, alpha=alpha) == "slower" for _ in range(workloads)) for _ in range(runs)
     )
     assert failed <= 14, "5 of 100 expected at most; 14 has probability under 1e-3"
 
 
-def test_what_is_said_to_be_visible_is_found_that_often() -> None:
+def test_the_detectable_slow_down_is_found_with_the_stated_power() -> None:
     rng, noise = np.random.default_rng(3), 0.03
-    said = statistics.median(simulated(rng, 0.0, noise, 6).visible(0.05, 0.05) for _ in range(200))
-    found = sum(decided(rng, said, noise, blocks=6) == "slower" for _ in range(400)) / 400
-    assert 0.7 < found < 0.97
+    detectable = statistics.median(simulated(rng, 0.0, noise, 6).detectable(0.05, 0.05) for _ in range(200))
+    power = sum(decided(rng, detectable, noise, blocks=6) == "slower" for _ in range(400)) / 400
+    assert 0.7 < power < 0.97
 
 
 def test_passing_excludes_the_threshold() -> None:
@@ -105,7 +105,7 @@ def test_passing_excludes_the_threshold() -> None:
     assert passed < 0.07, "a slow-down of the threshold passes with probability 5%"
 
 
-def test_a_control_that_moves_is_seen_and_one_that_only_trembles_is_not() -> None:
-    assert control_moved(Stage((0.06, 0.07, 0.065)), 0.05) and control_moved(Stage((-0.06, -0.07, -0.065)), 0.05)
-    assert not control_moved(Stage((0.01, 0.011, 0.0105)), 0.05), "less than half the threshold"
-    assert not control_moved(Stage((0.2, -0.1, 0.1)), 0.05) and not control_moved(Stage((0.3,)), 0.05)
+def test_a_control_moves_only_if_it_moves_clearly_and_by_half_the_threshold() -> None:
+    assert control_moved(Round((0.06, 0.07, 0.065)), 0.05) and control_moved(Round((-0.06, -0.07, -0.065)), 0.05)
+    assert not control_moved(Round((0.01, 0.011, 0.0105)), 0.05), "less than half the threshold"
+    assert not control_moved(Round((0.2, -0.1, 0.1)), 0.05) and not control_moved(Round((0.3,)), 0.05)

@@ -1,14 +1,14 @@
-"""Steps in a series of times: where a workload became slower or faster for good.
+"""Lasting changes in a series of times: where a workload became slower or faster for good.
 
 The series of logarithms is modelled as constant pieces with noise. Optimal partitioning (Jackson et al. 2005,
 doi:10.1109/LSP.2001.838216) finds the pieces that minimize
 
-    sum of squared residuals + beta x (number of steps),    beta = 3 sigma^2 log n,
+    sum of squared residuals + beta x (number of changes),    beta = 3 sigma^2 log n,
 
 by dynamic programming in O(n^2); this penalty is the leading term of the modified BIC (Zhang and Siegmund 2007,
-doi:10.1111/j.1541-0420.2006.00662.x). sigma is estimated from the differences of neighbours, which steps hardly touch:
-their median absolute value is 0.6745 sqrt(2) sigma. Pieces have at least two records and are sought in the running
-median of three, so that one bad day is no step.
+doi:10.1111/j.1541-0420.2006.00662.x). sigma is estimated from the differences of neighbours, which changes hardly
+affect: their median absolute value is 0.6745 sqrt(2) sigma. Pieces have at least two records and are sought in the
+running median of three, so that one bad day is no change.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 SHORTEST = 2
 LEAST_NOISE = 0.002
-"""Noise in the logarithm that is assumed at least: a series of equal times would else make every digit a step."""
+"""Noise in the logarithm that is assumed at least: in a series of equal times every digit would otherwise be a
+change."""
 
 
 @dataclass(frozen=True)
-class Step:
+class LastingChange:
     """A change that lasts.
 
     Attributes:
-        index: the first value after it.
+        index: position of the first value after it.
         change: as a share: 0.1 is 10% slower.
     """
 
@@ -41,16 +42,16 @@ class Step:
     change: float
 
 
-def steps(seconds: Sequence[float]) -> list[Step]:
-    """The steps of a series.
+def lasting_changes(seconds: Sequence[float]) -> list[LastingChange]:
+    """The lasting changes of a series.
 
     Args:
         seconds: in order, all above zero.
     """
     edges = pieces_of(seconds)
     means = [fmean(map(math.log, seconds[start:end])) for start, end in pairwise(edges)]
-    moves = [after - before for before, after in pairwise(means)]
-    return [Step(edge, math.expm1(move)) for edge, move in zip(edges[1:-1], moves, strict=True)]
+    ratios = [after - before for before, after in pairwise(means)]
+    return [LastingChange(edge, math.expm1(ratio)) for edge, ratio in zip(edges[1:-1], ratios, strict=True)]
 
 
 def pieces_of(seconds: Sequence[float]) -> list[int]:
@@ -70,7 +71,7 @@ def pieces(values: Sequence[float] | np.ndarray, penalty: float) -> list[int]:
 
     Args:
         values: in order.
-        penalty: beta, for each step.
+        penalty: beta, for each change.
     """
     import numpy as np
 

@@ -1,15 +1,17 @@
-"""Steps in a history: found where they are, and seldom where there is none."""
+"""Lasting changes in a history: detected where they are, and seldom where there are none."""
 
 from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sota_bench.regression.history import Record, append, read
-from sota_bench.regression.steps import pieces, steps
+from sota_bench.regression.changes import lasting_changes, pieces
+from sota_bench.regression.hardware import Hardware
+from sota_bench.regression.history import TimingRecord, append, read
 
 
 def cost(values: np.ndarray, edges: list[int], penalty: float) -> float:
@@ -31,41 +33,39 @@ def test_the_pieces_are_the_best_of_all() -> None:
         assert cost(values, pieces(values, 2.0), 2.0) == pytest.approx(cost(values, best, 2.0))
 
 
-def test_a_step_is_found_where_it_is_with_its_size() -> None:
+def test_a_change_is_found_where_it_is_with_its_size() -> None:
     rng = np.random.default_rng(1)
     seconds = 0.02 * np.exp(rng.normal(0, 0.01, 40)) * np.where(np.arange(40) < 25, 1.0, 1.1)
-    found = steps(seconds.tolist())
-    assert [step.index for step in found] == [25] and found[0].change == pytest.approx(0.1, abs=0.02)
+    changes = lasting_changes(seconds.tolist())
+    assert [change.index for change in changes] == [25] and changes[0].change == pytest.approx(0.1, abs=0.02)
 
 
-def test_noise_alone_seldom_has_steps() -> None:
+def test_noise_alone_seldom_has_lasting_changes() -> None:
     rng = np.random.default_rng(2)
-    wrong = sum(bool(steps(np.exp(rng.normal(0, 0.02, 30)).tolist())) for _ in range(200))
+    wrong = sum(bool(lasting_changes(np.exp(rng.normal(0, 0.02, 30)).tolist())) for _ in range(200))
     assert wrong <= 30, "the penalty keeps it near 5 to 10 in 100"
 
 
 @pytest.mark.parametrize("seconds", [[], [1.0], [1.0, 2.0, 1.0], [1.0] * 10, [1.0, 1.0, 5.0, 1.0, 1.0, 1.0]])
-def test_short_equal_and_single_odd_values_are_no_steps(seconds: list[float]) -> None:
-    assert steps(seconds) == []
+def test_short_equal_and_single_odd_values_are_no_lasting_changes(seconds: list[float]) -> None:
+    assert lasting_changes(seconds) == []
 
 
-def test_a_history_is_kept_by_hardware_and_survives_a_broken_line(tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path)) / "history"
-    one = {"cpu": "Some CPU @ 2.1GHz", "cores": 2, "gpu": "", "torch": "2.14"}
-    for day, hardware in (("02", one), ("01", one), ("03", {**one, "cores": 8})):
-        append(
-            folder, Record(f"2025-01-{day}T00:00:00+00:00", "a" * 40, day == "02", hardware, {"x": [0.1, 0.3, 0.2]}, {})
-        )
+def test_a_history_is_kept_by_hardware_and_survives_a_broken_line(tmp_path: Path) -> None:
+    folder = tmp_path / "history"
+    small: Hardware = {"cpu": "Some CPU @ 2.1GHz", "cores": 2, "gpu": "", "torch": "2.14"}
+    large: Hardware = {**small, "cores": 8}
+    for day, hardware in (("02", small), ("01", small), ("03", large)):
+        times = {"x": [0.1, 0.3, 0.2]}
+        append(folder, TimingRecord(f"2025-01-{day}T00:00:00+00:00", "a" * 40, day == "02", hardware, times, {}))
     file = folder / "some-cpu-2.1ghz-2c-torch2.14.jsonl"
     with file.open("a") as out:
         out.write('{"recorded": "2025\n{"times": {"x": [-1]}}\n')
-    found, bad = read(folder)
-    assert bad == 2 and {name: len(records) for name, records in found.items()} == {
+    histories, unreadable = read(folder)
+    assert unreadable == 2 and {name: len(records) for name, records in histories.items()} == {
         "some-cpu-2.1ghz-2c-torch2.14": 2,
         "some-cpu-2.1ghz-8c-torch2.14": 1,
     }
-    records = found["some-cpu-2.1ghz-2c-torch2.14"]
+    records = histories["some-cpu-2.1ghz-2c-torch2.14"]
     assert [record.title for record in records] == ["a" * 10, "a" * 10 + "+"]
     assert records[0].seconds("x") == 0.2 and math.isnan(records[0].seconds("y"))

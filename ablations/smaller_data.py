@@ -23,7 +23,7 @@ class SmallerDataSettings(Settings):
         ge=0, le=10**7,
     )  # fmt: skip
     keep: str = setting(
-        "", "a manifest file such as `curate` writes: only its images train; empty for all", scope="data"
+        "", "a manifest file, as the store keeps them: only its training images train; empty for all", scope="data"
     )
 
     @field_validator("classes")

@@ -120,7 +120,7 @@ def cache_decode(scratch: Path, device: str) -> Run:
     import tempfile
 
     from sota_bench.data.build import build_cache
-    from sota_bench.data.source import source_from_spec
+    from sota_bench.data.specs import source_from_spec
 
     _, plan = pictures.planned(pictures.grid_file(scratch, "decode", BASELINE), "cpu")
     items, source = plan.images.manifest.items.head(64), source_from_spec(plan.images.source.spec)

@@ -24,8 +24,8 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     import zipfile
 
     from sota_bench.data import tarindex, unpack
+    from sota_bench.data.files import TarSource
     from sota_bench.data.manifest import Manifest
-    from sota_bench.data.source import TarSource
     from sota_bench.errors import UserError
 
 MOST_BYTES = 1 << 22

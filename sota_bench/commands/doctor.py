@@ -22,13 +22,13 @@ class Finding:
     Attributes:
         topic: what was looked at.
         level: ``ok``, ``advice`` (it works, and could be faster or safer) or ``problem`` (a run would fail).
-        found: what is there.
+        summary: what is there.
         advice: what to do, "" where nothing is.
     """
 
     topic: str
     level: Level
-    found: str
+    summary: str
     advice: str = ""
 
 
@@ -43,17 +43,17 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(store: Path, as_json: bool) -> int:  # fmt: skip
     """Say what this machine has and what would make it faster."""
-    found = examine(store)
+    findings = examine(store)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found]))
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
         signs = {"ok": click.style("ok     ", fg="green"), "advice": click.style("advice ", fg="yellow")}
         signs["problem"] = click.style("PROBLEM", fg="red", bold=True)
-        for finding in found:
-            click.echo(f"{signs[finding.level]}  {finding.topic:<11} {finding.found}")
+        for finding in findings:
+            click.echo(f"{signs[finding.level]}  {finding.topic:<11} {finding.summary}")
             if finding.advice:
                 click.echo(f"{'':22}-> {finding.advice}")
-    return 1 if any(finding.level == "problem" for finding in found) else 0
+    return 1 if any(finding.level == "problem" for finding in findings) else 0
 
 
 def examine(store: Path) -> list[Finding]:
@@ -96,12 +96,12 @@ def _python() -> Iterator[Finding]:
 def _processor() -> Iterator[Finding]:
     from sota_bench.plan.environment import cores, cpu
 
-    about, count = cpu(), cores()
-    found = f"{about['name']}, {count} cores, {about['capability']}" + (", bf16 in hardware" if about["bf16"] else "")
-    if about["bf16"]:
-        yield Finding("processor", "ok", found)
+    processor = cpu()
+    summary = f"{processor['name']}, {cores()} cores, {processor['capability']}"
+    if processor["bf16"]:
+        yield Finding("processor", "ok", f"{summary}, bf16 in hardware")
     else:
-        yield Finding("processor", "advice", found,
+        yield Finding("processor", "advice", summary,
                       "no bf16 instructions (avx512_bf16, AMX): CPU trainings run in fp32")  # fmt: skip
     limits = [name for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)]
     if limits:
@@ -118,25 +118,25 @@ def _memory() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     free, total = memory.available / 2**30, memory.total / 2**30
     workers = min(cores(), MOST_WORKERS)
-    found = f"{free:.1f} of {total:.1f} GiB free"
+    summary = f"{free:.1f} of {total:.1f} GiB free"
     if free < 0.9 * workers:
         yield Finding(
-            "memory", "advice", found, f"{workers} workers need about {0.9 * workers:.1f} GiB: use --workers 1"
+            "memory", "advice", summary, f"{workers} workers need about {0.9 * workers:.1f} GiB: use --workers 1"
         )
     else:
-        yield Finding("memory", "ok", found)
+        yield Finding("memory", "ok", summary)
 
 
 def _accelerator() -> Iterator[Finding]:
     from sota_bench.plan.environment import gpus
 
-    found = gpus()
-    if not found:
+    installed = gpus()
+    if not installed:
         yield Finding(
             "accelerator", "advice", "no NVIDIA GPU", "larger backbones and sizes want one; small ones train here"
         )
         return
-    names = "; ".join(f"{gpu['name']}, {gpu['memory.total']}, driver {gpu['driver_version']}" for gpu in found)
+    names = "; ".join(f"{gpu['name']}, {gpu['memory.total']}, driver {gpu['driver_version']}" for gpu in installed)
     import torch
 
     if torch.cuda.is_available():
@@ -150,20 +150,20 @@ def _disk(store: Path) -> Iterator[Finding]:
     from sota_bench.commands.sizes import size_text
     from sota_bench.store import Store
 
-    place = store.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    folder = store.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
     used = Store(store).total_bytes() if store.exists() else 0
-    found = f"{size_text(free)} free for {store}, which holds {size_text(used)}"
+    summary = f"{size_text(free)} free for {store}, which holds {size_text(used)}"
     if free < 5 * 10**9:
         yield Finding(
-            "disk", "advice", found, "set --disk-limit, so that checkpoints are removed as soon as nothing needs them"
+            "disk", "advice", summary, "set --disk-limit, so that checkpoints are removed as soon as nothing needs them"
         )
     else:
-        yield Finding("disk", "ok", found)
-    if not os.access(place, os.W_OK):
-        yield Finding("disk", "problem", f"{place} cannot be written", "name another folder with --store")
+        yield Finding("disk", "ok", summary)
+    if not os.access(folder, os.W_OK):
+        yield Finding("disk", "problem", f"{folder} cannot be written", "name another folder with --store")
 
 
 def _decoding() -> Iterator[Finding]:

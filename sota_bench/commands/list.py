@@ -89,11 +89,11 @@ def field_rows() -> list[dict[str, Any]]:
 
 def source_rows() -> list[dict[str, Any]]:
     """Every data source and where it was found on this machine (None: not here, or a path is yours to give)."""
-    from sota_bench.data.find import KNOWN, locate
+    from sota_bench.data.find import NAMED_DATASETS, locate
 
     rows = []
     for name, about in SOURCES.items():
-        place = locate(name) if name in KNOWN else None
+        place = locate(name) if name in NAMED_DATASETS else None
         found = str(place) if place is not None else None
         rows.append({"name": name, "about": about, "found": "built in" if name == "known-effects" else found})
     return rows

@@ -17,7 +17,8 @@ import numpy as np
 
 from sota_bench.data.cache import FORMAT, file_digest
 from sota_bench.data.decode import BadImage
-from sota_bench.data.source import Source, source_from_spec
+from sota_bench.data.source import Source
+from sota_bench.data.specs import source_from_spec
 from sota_bench.errors import UserError
 from sota_bench.orphans import kill_pool, start_in_pool
 

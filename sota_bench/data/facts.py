@@ -28,10 +28,10 @@ def load(file: Path, key: str, columns: Sequence[str]) -> list[list[Any]] | None
         with np.load(file, allow_pickle=False) as stored:
             if stored["key"].item() != key:
                 return None
-            found = [stored[name].tolist() for name in columns]
+            values = [stored[name].tolist() for name in columns]
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
         return None
-    return found if len({len(column) for column in found}) == 1 else None
+    return values if len({len(column) for column in values}) == 1 else None
 
 
 def save(file: Path, key: str, columns: Mapping[str, Sequence[Any]]) -> bool:

@@ -14,8 +14,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from sota_bench.data.download import Archive, download_archive
+from sota_bench.data.files import FolderSource, TarSource
 from sota_bench.data.names import IMAGENETTE, IMAGEWOOF
-from sota_bench.data.source import FolderSource, KnownEffects, Source, TarSource
+from sota_bench.data.rendered import KnownEffects
+from sota_bench.data.source import Source
 from sota_bench.data.unpack import unpack
 from sota_bench.errors import UserError
 from sota_bench.grid.nearest import did_you_mean
@@ -26,7 +28,7 @@ _FAST_AI = "https://s3.amazonaws.com/fast-ai-imageclas"
 
 
 @dataclass(frozen=True)
-class Known:
+class NamedDataset:
     """A data set that is known by name.
 
     Attributes:
@@ -42,8 +44,8 @@ class Known:
 
 # Lengths and digests: Imagenette from tensorflow/datasets (imagenette/checksums.tsv); Imagewoof, for which nobody
 # states a SHA-256, from fastai (data/checks.txt: the length, and the MD5 of the first mebibyte).
-KNOWN: Mapping[str, Known] = {
-    "imagenette": Known(
+NAMED_DATASETS: Mapping[str, NamedDataset] = {
+    "imagenette": NamedDataset(
         ("imagenette2*", "imagenette"),
         frozenset(IMAGENETTE),
         Archive(
@@ -51,14 +53,14 @@ KNOWN: Mapping[str, Known] = {
             sha256="569b4497c98db6dd29f335d1f109cf315fe127053cedf69010d047f0188e158c",
         ),
     ),
-    "imagewoof": Known(
+    "imagewoof": NamedDataset(
         ("imagewoof2*", "imagewoof"),
         frozenset(IMAGEWOOF),
         Archive(
             f"{_FAST_AI}/imagewoof2-320.tgz", 328_387_740, md5_of_first_mebibyte="7a1fd92672a559a85de76e4810a20c21",
         ),
     ),
-    "imagenet": Known(("imagenet", "imagenet-1k", "imagenet1k", "ILSVRC2012", "ILSVRC"), frozenset(), None),
+    "imagenet": NamedDataset(("imagenet", "imagenet-1k", "imagenet1k", "ILSVRC2012", "ILSVRC"), frozenset(), None),
 }  # fmt: skip
 
 
@@ -76,34 +78,37 @@ def open_source(
     Raises:
         UserError: an unknown source, or it is nowhere to be found.
     """
-    kind, colon, rest = source.partition(":")
+    kind, colon, location = source.partition(":")
     if colon and kind in ("folder", "archive"):
-        if not rest:
+        if not location:
             raise UserError("data", "source", f"{source!r} names no path", f"write {kind}:PATH")
-        target = Path(rest).expanduser()
+        target = Path(location).expanduser()
         if kind == "folder" and not target.is_dir():
-            raise UserError("data", "source", f"{rest!r} is not a folder", "name an existing folder")
+            is_archive = target.is_file() and _is_archive(target)
+            remedy = f"write archive:{location}" if is_archive else "name an existing folder"
+            raise UserError("data", "source", f"{location!r} is not a folder", remedy)
         if kind == "archive" and not target.is_file():
-            raise UserError("data", "source", f"{rest!r} is not a file", f"name a {', '.join(ARCHIVES)} file")
+            remedy = f"write folder:{location}" if target.is_dir() else f"name a {', '.join(ARCHIVES)} file"
+            raise UserError("data", "source", f"{location!r} is not a file", remedy)
         return _open(target.name, target)
     if source == "known-effects":
         return KnownEffects()
-    if source not in KNOWN:
-        valid = ["known-effects", *KNOWN, "folder:PATH", "archive:PATH"]
+    if source not in NAMED_DATASETS:
+        valid = ["known-effects", *NAMED_DATASETS, "folder:PATH", "archive:PATH"]
         raise UserError(
             "data",
             "source",
             f"unknown source {source!r}",
             did_you_mean(source, valid, f"choose among {', '.join(valid)}"),
         )
-    return _find(source, KNOWN[source], path, environ, download)
+    return _find(source, NAMED_DATASETS[source], path, environ, download)
 
 
 def locate(source: str, environ: Mapping[str, str] = os.environ) -> Path | None:
     """Where a data set known by name lies on this machine, without opening, unpacking or downloading anything."""
-    places = [Path(environ[VARIABLE]).expanduser()] if environ.get(VARIABLE) else []
-    found = (_within(place, KNOWN[source]) for place in [*places, user_cache()])
-    return next((place for place in found if place is not None), None)
+    folders = [Path(environ[VARIABLE]).expanduser()] if environ.get(VARIABLE) else []
+    candidates = (_within(folder, NAMED_DATASETS[source]) for folder in [*folders, user_cache()])
+    return next((path for path in candidates if path is not None), None)
 
 
 def user_cache() -> Path:
@@ -113,79 +118,79 @@ def user_cache() -> Path:
     return user_cache_path("sota_bench") / "data"
 
 
-def _find(name: str, known: Known, path: Path | None, environ: Mapping[str, str], download: bool) -> Source:
+def _find(name: str, dataset: NamedDataset, path: Path | None, environ: Mapping[str, str], download: bool) -> Source:
     tried = []
     if path is not None:
-        found = _within(path.expanduser(), known)
-        if found is None:
-            raise UserError("data", "path", f"{str(path)!r} does not hold {name}", _layout_remedy(known))
-        return _open(name, found)
+        location = _within(path.expanduser(), dataset)
+        if location is None:
+            raise UserError("data", "path", f"{str(path)!r} does not hold {name}", _layout_remedy(dataset))
+        return _open(name, location)
     tried.append("data.path is not set")
     value = environ.get(VARIABLE, "")
     if value:
-        place = Path(value).expanduser()
-        if not place.exists():
+        folder = Path(value).expanduser()
+        if not folder.exists():
             raise UserError(VARIABLE, "", f"{value!r} does not exist", "set it to a folder or an archive, or unset it")
-        found = _within(place, known)
-        if found is not None:
-            return _open(name, found)
+        location = _within(folder, dataset)
+        if location is not None:
+            return _open(name, location)
         tried.append(f"${VARIABLE} = {value} does not hold it")
     else:
         tried.append(f"${VARIABLE} is not set")
-    found = _within(user_cache(), known)
-    if found is not None:
-        return _open(name, found)
+    location = _within(user_cache(), dataset)
+    if location is not None:
+        return _open(name, location)
     tried.append(f"it is not in {user_cache()}")
-    if known.archive is None:
+    if dataset.archive is None:
         tried.append("it cannot be downloaded without an account")
     elif not download:
         tried.append("downloading is off")
     else:
         try:
-            return _open(name, download_archive(known.archive, user_cache()))
+            return _open(name, download_archive(dataset.archive, user_cache()))
         except OSError as error:
-            tried.append(f"{known.archive.url} cannot be downloaded ({' '.join(str(error).split())})")
-    raise UserError("data", "source", f"{name} was not found: {', '.join(tried)}", _layout_remedy(known))
+            tried.append(f"{dataset.archive.url} cannot be downloaded ({' '.join(str(error).split())})")
+    raise UserError("data", "source", f"{name} was not found: {', '.join(tried)}", _layout_remedy(dataset))
 
 
-def _layout_remedy(known: Known) -> str:
-    names = f"{known.folders[0].rstrip('*')}.tgz or .tar" if known.archive else "train/<class>/ and val/<class>/"
+def _layout_remedy(dataset: NamedDataset) -> str:
+    names = f"{dataset.folders[0].rstrip('*')}.tgz or .tar" if dataset.archive else "train/<class>/ and val/<class>/"
     return f'set data.path or {VARIABLE} to its folder or archive ({names}), or use source = "known-effects"'
 
 
-def _within(place: Path, known: Known) -> Path | None:
-    """The data set's folder or archive in a place that is it or holds it."""
-    if place.is_file():
-        return place if _is_archive(place) else None
-    if not place.is_dir():
+def _within(location: Path, dataset: NamedDataset) -> Path | None:
+    """The data set's folder or archive in a location that is it or holds it."""
+    if location.is_file():
+        return location if _is_archive(location) else None
+    if not location.is_dir():
         return None
-    if _is_dataset(place, known):
-        return place
+    if _is_dataset(location, dataset):
+        return location
     # By name, backwards: imagenette2-320 before imagenette2-160, a folder before its archive.
-    inside = sorted((entry for entry in place.iterdir() if _is_named(entry, known)), reverse=True)
+    inside = sorted((entry for entry in location.iterdir() if _is_named(entry, dataset)), reverse=True)
     for entry in inside:
-        if entry.is_dir() and (_is_dataset(entry, known) or any(_is_dataset(sub, known) for sub in _folders(entry))):
+        if entry.is_dir() and any(_is_dataset(folder, dataset) for folder in (entry, *_folders(entry))):
             return entry
     return next((entry for entry in inside if entry.is_file() and _is_archive(entry)), None)
 
 
-def _is_named(entry: Path, known: Known) -> bool:
+def _is_named(entry: Path, dataset: NamedDataset) -> bool:
     name = entry.name
     for ending in ARCHIVES:
         name = name.removesuffix(ending)
-    return any(fnmatch(name, pattern) for pattern in known.folders)
+    return any(fnmatch(name, pattern) for pattern in dataset.folders)
 
 
 def _is_archive(path: Path) -> bool:
     return path.name.endswith(ARCHIVES)
 
 
-def _is_dataset(folder: Path, known: Known) -> bool:
+def _is_dataset(folder: Path, dataset: NamedDataset) -> bool:
     train = folder / "train"
     if not train.is_dir():
         return False
     names = {entry.name for entry in _folders(train)}
-    return known.classes <= names and len(names) == len(known.classes) if known.classes else bool(names)
+    return dataset.classes <= names and len(names) == len(dataset.classes) if dataset.classes else bool(names)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sota_bench.data.manifest import Manifest
-from sota_bench.data.source import Progress, Source, source_from_spec
+from sota_bench.data.source import Progress, Source
 
 SEPARATOR = "//"
 """Between the name of another source and a path inside it; no path inside a source holds it."""
@@ -32,12 +32,6 @@ class JoinedSource(Source):
         others = {name: source.spec for name, source in self.others.items()}
         return {"kind": "joined", "main": self.main.spec, "others": others}
 
-    @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> JoinedSource:
-        """The source that :attr:`spec` describes."""
-        others = {name: source_from_spec(other) for name, other in spec["others"].items()}
-        return cls(source_from_spec(spec["main"]), others)
-
     def scan(self, progress: Progress | None = None) -> Manifest:
         """All images. Contents that an earlier source has are left out of a later one, so that no image is trained on
         here and judged by there; a class of a later source whose name is taken gets the source's name behind its own.
@@ -47,20 +41,20 @@ class JoinedSource(Source):
         """
         import pandas as pd
 
-        whole = self.main.scan(progress)
-        items, left_out = [whole.items], [whole.left_out]
-        seen, taken = set(whole.items["sha256"]), set(whole.items["label"])
+        main = self.main.scan(progress)
+        items, left_out = [main.items], [main.left_out]
+        contents, class_names = set(main.items["sha256"]), set(main.items["label"])
         for name, source in self.others.items():
-            found = source.scan(progress)
-            labels = {label: f"{label} ({name})" if label in taken else label for label in found.classes}
+            other = source.scan(progress)
+            labels = {label: f"{label} ({name})" if label in class_names else label for label in other.classes}
             prefix = name + SEPARATOR
-            renamed = found.items.assign(path=prefix + found.items["path"], label=found.items["label"].map(labels))
-            known = renamed["sha256"].isin(seen)
-            copies = pd.DataFrame({"path": renamed.loc[known, "path"], "reason": "another source has the same content"})
-            items.append(renamed[~known])
-            left_out += [found.left_out.assign(path=prefix + found.left_out["path"]), copies]
-            seen |= set(renamed["sha256"])
-            taken |= set(labels.values())
+            renamed = other.items.assign(path=prefix + other.items["path"], label=other.items["label"].map(labels))
+            repeated = renamed["sha256"].isin(contents)
+            copies = renamed.loc[repeated, ["path"]].assign(reason="another source has the same content")
+            items.append(renamed[~repeated])
+            left_out += [other.left_out.assign(path=prefix + other.left_out["path"]), copies]
+            contents |= set(renamed["sha256"])
+            class_names |= set(labels.values())
         rows = pd.concat(items).sort_values("path", kind="stable", ignore_index=True)
         return Manifest(self.name, rows, pd.concat(left_out, ignore_index=True))
 
@@ -70,10 +64,10 @@ class JoinedSource(Source):
         return source.decode(inside, size, sha256)
 
     def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
-        """Has each source note its own images."""
-        listed = [(*self._within(path), reason) for path, reason in left_out]
+        """Has each source record its own images."""
+        entries = [(*self._within(path), reason) for path, reason in left_out]
         for source in (self.main, *self.others.values()):
-            if own := [(path, reason) for owner, path, reason in listed if owner is source]:
+            if own := [(path, reason) for owner, path, reason in entries if owner is source]:
                 source.leave_out(own)
 
     def _within(self, path: str) -> tuple[Source, str]:

@@ -28,7 +28,7 @@ class Layout:
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
 
-def read_layout(paths: Iterable[str], place: str) -> Layout:
+def read_layout(paths: Iterable[str], origin: str) -> Layout:
     """Find splits and classes.
 
     Folders around the data set (``imagenette2-160/train/...``) are skipped where all files lie inside them. A test
@@ -36,7 +36,7 @@ def read_layout(paths: Iterable[str], place: str) -> Layout:
 
     Args:
         paths: of all files, with ``/``.
-        place: the source as the user knows it, for errors.
+        origin: the source as the user knows it, for errors.
 
     Raises:
         UserError: no class folder.
@@ -63,7 +63,7 @@ def read_layout(paths: Iterable[str], place: str) -> Layout:
         raw[path] = (split, steps[0])
     if not raw:
         raise UserError(
-            place, "", "there are no images in class folders", "use train/<class>/*.jpg and val/<class>/*.jpg"
+            origin, "", "there are no images in class folders", "use train/<class>/*.jpg and val/<class>/*.jpg"
         )
     shown = readable({label for _, label in raw.values()})
     layout.members = {path: (split, shown[label]) for path, (split, label) in raw.items()}
@@ -91,7 +91,7 @@ def _root(images: list[str]) -> str:
             break
         head = heads.pop()
         below = [path[len(root) + len(head) + 1 :] for path in images]
-        if head.lower() in SPLIT_FOLDERS or any(rest.count("/") < 1 for rest in below):
+        if head.lower() in SPLIT_FOLDERS or any(path.count("/") < 1 for path in below):
             break
         root += head + "/"
     return root

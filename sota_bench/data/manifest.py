@@ -94,50 +94,49 @@ class Manifest:
             with path.open(encoding="utf-8", newline="") as file:  # a name may hold a carriage return
                 text = file.read()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                str(path), "", f"cannot be read: {error}", "name a manifest that curate or run wrote"
-            ) from None
+            remedy = "name the file of a manifest, as a store keeps them in manifests/"
+            raise UserError(str(path), "", f"cannot be read: {error}", remedy) from None
         return cls.parse(text, str(path))
 
     @classmethod
-    def parse(cls, text: str, place: str) -> Manifest:
-        """Read a manifest from its text; ``place`` names it in errors.
+    def parse(cls, text: str, origin: str) -> Manifest:
+        """Read a manifest from its text; ``origin`` names it in errors.
 
         Raises:
             UserError: not a manifest, or an entry that is not valid.
         """
         import pandas as pd
 
-        remedy = "write it anew with curate"
+        remedy = "take an unchanged copy; a run writes its own anew"
         header, _, body = text.partition("\n")
         if not header.startswith(_HEADER + " "):
-            raise UserError(place, "", f"is not a manifest: it does not start with {_HEADER!r}", remedy)
+            raise UserError(origin, "", f"is not a manifest: it does not start with {_HEADER!r}", remedy)
         try:
             table = pd.read_csv(
                 io.StringIO(body), dtype=str, keep_default_na=False, na_filter=False, on_bad_lines="error"
             )
         except (ValueError, OverflowError) as error:  # ParserError and EmptyDataError are ValueErrors
-            raise UserError(place, "", f"is not valid CSV: {error}", remedy) from None
+            raise UserError(origin, "", f"is not valid CSV: {error}", remedy) from None
         if list(table.columns) != [*COLUMNS, "left_out"]:
-            raise UserError(place, "", f"has the columns {list(table.columns)}, not {[*COLUMNS, 'left_out']}", remedy)
+            raise UserError(origin, "", f"has the columns {list(table.columns)}, not {[*COLUMNS, 'left_out']}", remedy)
         kept = (table["left_out"] == "").to_numpy(dtype=bool)
         items = table.loc[kept, list(COLUMNS)].reset_index(drop=True)
-        _check_items(items, place, remedy)
+        _check_items(items, origin, remedy)
         items["bytes"] = items["bytes"].astype("int64")
         left_out = table.loc[~kept, ["path", "left_out"]].rename(columns={"left_out": "reason"}).reset_index(drop=True)
         return cls(header[len(_HEADER) + 1 :].strip(), items, left_out)
 
 
 def assemble(
-    name: str, found: Sequence[tuple[str, str, str, str, int]], left_out: Iterable[tuple[str, str]], place: str
+    name: str, images: Sequence[tuple[str, str, str, str, int]], left_out: Iterable[tuple[str, str]], origin: str
 ) -> Manifest:
-    """Make a manifest from what a scan found: divide the splits, and leave out contents that would be in two of them.
+    """The manifest of the images that a scan lists: splits are divided, and no content is in two of them.
 
     Args:
         name: what the source is called.
-        found: (path, split, label, sha256, bytes) per image; split is ``train``, ``val``, ``test`` or "" (not divided).
+        images: (path, split, label, sha256, bytes) per image; split is ``train``, ``val``, ``test`` or "" (undivided).
         left_out: (path, reason) per file that cannot be used.
-        place: the source as the user knows it, for errors.
+        origin: the source as the user knows it, for errors.
 
     Returns:
         The manifest. With ``val`` or ``test`` alone, that split is halved into select and test; with both, they are
@@ -149,18 +148,19 @@ def assemble(
     """
     import pandas as pd
 
-    items = pd.DataFrame(found, columns=list(COLUMNS)).sort_values("path", kind="stable", ignore_index=True)
+    items = pd.DataFrame(images, columns=list(COLUMNS)).sort_values("path", kind="stable", ignore_index=True)
     dropped = list(left_out)
     undivided = (items["split"] == "").to_numpy(dtype=bool)
     if undivided.any() and not undivided.all():
-        raise UserError(place, "", "some images are in a split and some are not", "use train/<class>/ and val/<class>/")
+        remedy = "use train/<class>/ and val/<class>/"
+        raise UserError(origin, "", "some images are in a split and some are not", remedy)
 
     items, gone = _without_contradictions(items)
     dropped += gone
     items, gone = _without_copies(items)
     dropped += gone
     if len(items) and not (items["split"] == "train").any() and not undivided.all():
-        raise UserError(place, "", "there are no training images", "put them in train/<class>/")
+        raise UserError(origin, "", "there are no training images", "put them in train/<class>/")
 
     present = set(items["split"])
     splits = items["split"].to_numpy(dtype=object).copy()
@@ -169,17 +169,17 @@ def assemble(
     elif {"val", "test"} <= present:
         splits[splits == "val"] = "select"
     else:
-        rest = splits != "train"
-        splits[rest] = halve(items[rest])
+        judging = splits != "train"
+        splits[judging] = halve(items[judging])
     items = items.assign(split=splits)
 
     if not len(items):
-        raise UserError(place, "", f"no usable image ({len(dropped)} files left out)", "use train/<class>/*.jpg")
+        raise UserError(origin, "", f"no usable image ({len(dropped)} files left out)", "use train/<class>/*.jpg")
     if items["label"].nunique() < 2:
-        raise UserError(place, "", f"only one class, {items['label'].iloc[0]!r}", "use one folder for each class")
-    both = shared_contents(items)
-    if both:
-        raise AssertionError(f"contents in two splits after their removal: {both[:3]}")
+        raise UserError(origin, "", f"only one class, {items['label'].iloc[0]!r}", "use one folder for each class")
+    shared = shared_contents(items)
+    if shared:
+        raise AssertionError(f"contents in two splits after their removal: {shared[:3]}")
     reasons = pd.DataFrame(sorted(dropped), columns=["path", "reason"])
     return Manifest(name, items, reasons)
 
@@ -205,7 +205,7 @@ def _without_copies(items: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, 
     return items.drop(index=copies.index).reset_index(drop=True), reasons
 
 
-def _check_items(items: pd.DataFrame, place: str, remedy: str) -> None:
+def _check_items(items: pd.DataFrame, origin: str, remedy: str) -> None:
     checks = {
         "split": items["split"].isin(SPLITS),
         "label": items["label"] != "",
@@ -217,7 +217,7 @@ def _check_items(items: pd.DataFrame, place: str, remedy: str) -> None:
         bad = items[~good.astype(bool)]
         if len(bad):
             row = bad.iloc[0]
-            raise UserError(place, column, f"{row[column]!r} is not valid (path {row['path']!r})", remedy)
-    both = shared_contents(items)
-    if both:
-        raise UserError(place, "split", f"content {both[0][:12]}... is in more than one split", remedy)
+            raise UserError(origin, column, f"{row[column]!r} is not valid (path {row['path']!r})", remedy)
+    shared = shared_contents(items)
+    if shared:
+        raise UserError(origin, "split", f"content {shared[0][:12]}... is in more than one split", remedy)

@@ -34,7 +34,7 @@ IMAGEWOOF = {
 def readable(folders: Iterable[str]) -> dict[str, str]:
     """Folder name -> class name: readable where all folders are classes of Imagenette, or all of Imagewoof."""
     folders = set(folders)
-    for known in (IMAGENETTE, IMAGEWOOF):
-        if folders <= known.keys():
-            return {folder: known[folder] for folder in folders}
+    for names in (IMAGENETTE, IMAGEWOOF):
+        if folders <= names.keys():
+            return {folder: names[folder] for folder in folders}
     return {folder: folder for folder in folders}

@@ -1,4 +1,4 @@
-"""Content digests and a first check of many files, with all cores, remembered between runs."""
+"""Content digests and a first check of many files, with all cores that may be used, remembered between runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COLUMNS = ("path", "bytes", "mtime", "sha256", "problem")
 
 def scan_files(
     reader: Reader,
-    wanted: Sequence[tuple[str, int, int]],
+    files: Sequence[tuple[str, int, int]],
     cache: Path | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, tuple[str, str]]:
@@ -40,41 +40,41 @@ def scan_files(
 
     Args:
         reader: reads a file's bytes.
-        wanted: (path, bytes, modification time in ns) per file.
+        files: (path, bytes, modification time in ns) per file.
         cache: file that remembers what earlier scans found; None remembers nothing.
         progress: called with (done, total).
 
     Returns:
         path -> (sha256, problem), one of them "".
     """
-    known = facts.load(cache, _KEY, _COLUMNS) if cache else None
-    earlier = {path: tuple(row) for path, *row in zip(*known, strict=True)} if known else {}
+    remembered = facts.load(cache, _KEY, _COLUMNS) if cache else None
+    earlier = {path: tuple(row) for path, *row in zip(*remembered, strict=True)} if remembered else {}
     results: dict[str, tuple[str, str]] = {}
-    rest: list[str] = []
-    for path, size, mtime in wanted:
+    unread: list[str] = []
+    for path, size, mtime in files:
         entry = earlier.get(path)
         if entry is not None and entry[:2] == (size, mtime):
             results[path] = (entry[2], entry[3])
         else:
-            rest.append(path)
-    if not rest:
+            unread.append(path)
+    if not unread:
         if progress:
-            progress(len(wanted), len(wanted))
+            progress(len(files), len(files))
         return results
     done = len(results)
-    for chunk, found in _map(reader, [rest[i : i + _CHUNK] for i in range(0, len(rest), _CHUNK)]):
-        results.update(zip(chunk, found, strict=True))
+    for chunk, checked in _map(reader, [unread[i : i + _CHUNK] for i in range(0, len(unread), _CHUNK)]):
+        results.update(zip(chunk, checked, strict=True))
         done += len(chunk)
         if progress:
-            progress(done, len(wanted))
+            progress(done, len(files))
     if cache:
-        rows = [(*file, *results[file[0]]) for file in wanted]
+        rows = [(*file, *results[file[0]]) for file in files]
         facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
     return results
 
 
 def remember(cache: Path, left_out: Iterable[tuple[str, str]]) -> bool:
-    """Note that files did not decode, so that the next scan leaves them out as long as they do not change, and looks
+    """Record that files did not decode, so that the next scan leaves them out as long as they do not change, and looks
     again at those that have.
 
     Args:
@@ -84,20 +84,25 @@ def remember(cache: Path, left_out: Iterable[tuple[str, str]]) -> bool:
     Returns:
         Whether the next scan will know.
     """
-    known = facts.load(cache, _KEY, _COLUMNS)
+    remembered = facts.load(cache, _KEY, _COLUMNS)
     reasons = dict(left_out)
-    if known is None:
+    if remembered is None:
         return set(reasons.values()) <= {CHANGED}
     rows = [
         (path, size, mtime, "", reasons[path]) if path in reasons else (path, size, mtime, sha, problem)
-        for path, size, mtime, sha, problem in zip(*known, strict=True)
+        for path, size, mtime, sha, problem in zip(*remembered, strict=True)
         if reasons.get(path) != CHANGED
     ]
     return facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
 
 
+def usable_cores() -> int:
+    """Processors that this process may use: a container or ``taskset`` may allow fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _map(reader: Reader, chunks: list[list[str]]) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if cores == 1 or sum(map(len, chunks)) < _FEW:
         for chunk in chunks:
             yield chunk, [_look(reader, path) for path in chunk]

@@ -1,8 +1,20 @@
-"""Which images train, which choose (``select``) and which confirm (``test``): decided once, by content alone."""
+"""Which images train, which choose (``select``) and which confirm (``test``): decided for each by its own content.
+
+An image's split follows from a hash of its content, whatever else the data set holds. So images that are added, removed
+or moved to another class leave every other image where it was, and what confirms has never chosen.
+
+The price is that halves are equal in expectation, not exactly: of a class with n images that judge, n/2 choose, give or
+take sqrt(n)/2 (one standard deviation: 50 of 100, give or take 5). The one exception to the rule keeps tiny classes
+usable: where the hashes leave a split of a class empty, one image is moved into it, chosen by another hash. For two
+halves that happens with probability 2^(1 - n) in a class of n images (1 in 512 for n = 10), and that one image may
+move back when the class grows.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "select", "test")
+
+HALVES: Mapping[str, float] = {"select": 0.5, "test": 0.5}
+THREE_PARTS: Mapping[str, float] = {"select": 0.15, "test": 0.15, "train": 0.7}
+
+_BITS = 52
+"""Of a hash, as many as a float holds exactly."""
 
 
 def rank_key(sha256: str, purpose: str) -> str:
@@ -21,46 +39,46 @@ def rank_key(sha256: str, purpose: str) -> str:
     return hashlib.sha256(f"{purpose}:{sha256}".encode()).hexdigest()
 
 
+def position(sha256: str, purpose: str) -> float:
+    """A number in [0, 1), uniform over contents, that depends on this content and the purpose alone."""
+    return int(rank_key(sha256, purpose)[: _BITS // 4], 16) / 2.0**_BITS
+
+
+def image_ids(contents: Iterable[str]) -> np.ndarray:
+    """Numbers that identify images by content: the same in every subset, seed, process and on every machine.
+
+    Args:
+        contents: SHA-256 in hex, one per image.
+
+    Returns:
+        int64 [N], not negative: the first 63 bits of each digest.
+    """
+    return np.array([int(sha[:16], 16) >> 1 for sha in contents], dtype=np.int64)
+
+
 def halve(items: pd.DataFrame) -> np.ndarray:
-    """Divide images into ``select`` and ``test``, each with half of every class.
-
-    Within a class images are sorted by a hash of their content; the first half chooses. Of an odd number the extra
-    image goes to ``select`` and ``test`` in turn from class to class, so that the whole halves differ by at most one.
+    """Divide images into ``select`` and ``test``, about half of every class each.
 
     Args:
         items: columns ``label`` and ``sha256``.
 
     Returns:
-        An array of split names, one per row.
+        An array of split names, one per row. A class of two images or more has at least one in each half.
     """
-    splits = np.full(len(items), "test", dtype=object)
-    extra = 1
-    for rows in _by_class(items, "halve"):
-        half = len(rows) // 2
-        if len(rows) % 2:
-            half += extra
-            extra = 1 - extra
-        splits[rows[:half]] = "select"
-    return splits
+    return _assign(items, HALVES, "halve", priority=("select", "test"), least=2)
 
 
-def divide(items: pd.DataFrame, select_percent: int = 15, test_percent: int = 15) -> np.ndarray:
-    """Divide images that came without a split into train, select and test, class by class, by a hash of their content.
+def divide(items: pd.DataFrame) -> np.ndarray:
+    """Divide images that came without a split into train (70%), select (15%) and test (15%).
 
     Args:
         items: columns ``label`` and ``sha256``.
-        select_percent, test_percent: shares of each class; a class always keeps at least one training image.
 
     Returns:
-        An array of split names, one per row.
+        An array of split names, one per row. Every class trains on at least one image; from two images on one chooses,
+        from three on one confirms.
     """
-    splits = np.full(len(items), "train", dtype=object)
-    for rows in _by_class(items, "divide"):
-        select = min(round(len(rows) * select_percent / 100), len(rows) - 1)
-        test = min(round(len(rows) * test_percent / 100), len(rows) - 1 - select)
-        splits[rows[:select]] = "select"
-        splits[rows[select : select + test]] = "test"
-    return splits
+    return _assign(items, THREE_PARTS, "divide", priority=("train", "select", "test"), least=1)
 
 
 def shared_contents(items: pd.DataFrame) -> list[str]:
@@ -69,12 +87,30 @@ def shared_contents(items: pd.DataFrame) -> list[str]:
     return sorted(counts[counts > 1].index)
 
 
-def _by_class(items: pd.DataFrame, purpose: str) -> list[np.ndarray]:
-    """The row positions of each class, classes by name, rows by hash."""
-    labels = items["label"].to_numpy(dtype=object)
-    keys = np.array([rank_key(sha, purpose) for sha in items["sha256"]], dtype=object)
-    order = sorted(range(len(items)), key=lambda row: (labels[row], keys[row], row))
-    groups: dict[str, list[int]] = {}
-    for row in order:
-        groups.setdefault(labels[row], []).append(row)
-    return [np.array(rows) for rows in groups.values()]
+def _assign(
+    items: pd.DataFrame, shares: Mapping[str, float], purpose: str, priority: Sequence[str], least: int
+) -> np.ndarray:
+    """Split names by each image's own hash; then the first splits of ``priority`` get an image in classes that have at
+    least ``least`` images and lack it, as far as there are images for them."""
+    contents = items["sha256"].tolist()
+    names = np.array(list(shares), dtype=object)
+    ends = np.cumsum(list(shares.values()))[:-1]
+    positions = np.array([position(sha, purpose) for sha in contents], dtype=np.float64)
+    splits = names[np.searchsorted(ends, positions, side="right")]
+    rows_by_class: dict[str, list[int]] = {}
+    for row, label in enumerate(items["label"]):
+        rows_by_class.setdefault(label, []).append(row)
+    for rows in rows_by_class.values():
+        if len(rows) >= least:
+            _fill(splits, rows, contents, priority[: len(rows)], purpose)
+    return splits
+
+
+def _fill(splits: np.ndarray, rows: list[int], contents: list[str], needed: Sequence[str], purpose: str) -> None:
+    """Move an image of one class into each needed split that has none, from a split that can spare it."""
+    for split in needed:
+        counts = Counter(splits[row] for row in rows)
+        if counts[split]:
+            continue
+        spare = [row for row in rows if counts[splits[row]] > 1 or splits[row] not in needed]
+        splits[min(spare, key=lambda row: rank_key(contents[row], f"{purpose}:{split}"))] = split

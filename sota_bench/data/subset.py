@@ -1,10 +1,14 @@
-"""Smaller data: classes, fractions and images per class, each a prefix of one fixed order, so they are nested."""
+"""Smaller data: classes, fractions and images per class, each a prefix of one fixed order, so they are nested.
+
+Within a class the order is that of a hash of each content. An image that is added to a class moves at most one other
+image of that class into or out of a subset, and none of another class, so counts stay exact per class.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,9 +17,11 @@ from typing import Protocol
 import numpy as np
 
 from sota_bench.data.manifest import Manifest
-from sota_bench.data.split import SPLITS, rank_key
+from sota_bench.data.split import SPLITS, image_ids, rank_key
 from sota_bench.errors import UserError
 from sota_bench.grid.nearest import did_you_mean
+
+_MORE_TRAINING_IMAGES = "ask for more classes, a larger fraction or another list"
 
 
 class Classes(Protocol):
@@ -61,6 +67,11 @@ class Subset:
         index = {name: position for position, name in enumerate(self.classes)}
         labels = self.manifest.items["label"].to_numpy(dtype=object)[self.rows[split]]
         return np.array([index[label] for label in labels], dtype=np.int64)
+
+    def image_ids(self, split: str) -> np.ndarray:
+        """Numbers of a split's images, int64 [N], in the order of ``rows``: each follows from the image's content alone
+        (see ``split.image_ids``)."""
+        return image_ids(self.contents(split))
 
     def contents(self, split: str) -> list[str]:
         """Content digests of a split's images, in the order of ``rows``."""
@@ -109,10 +120,28 @@ def choose(
         else:
             rows[split] += ranked[:each]
     if not rows["train"]:
-        raise UserError(
-            "data", "", "no training image is left", "ask for more classes, a larger fraction or another list"
-        )
+        raise UserError("data", "", "no training image is left", _MORE_TRAINING_IMAGES)
     return Subset(manifest, chosen, {split: np.array(sorted(rows[split]), dtype=np.int64) for split in SPLITS})
+
+
+def require_images(sizes: Mapping[str, int], split: str = "select", origin: str = "data") -> None:
+    """Check that there are images to train on and images of a split to judge by; for use while planning.
+
+    Args:
+        sizes: images per split, as ``Subset.sizes`` gives them.
+        split: the one that judges, ``select`` or ``test``.
+        origin: where the choice of images was made, for the error.
+
+    Raises:
+        UserError: there are none, with what to add.
+    """
+    if not sizes["train"]:
+        raise UserError(origin, "", "no training image is left", _MORE_TRAINING_IMAGES)
+    if not sizes[split]:
+        purpose = {"select": "to choose by", "test": "to confirm with"}[split]
+        problem = f"there is no image {purpose}: the {split} split is empty"
+        remedy = "add val/<class>/ or test/<class>/ with two images a class or more"
+        raise UserError(origin, "", problem, remedy)
 
 
 def class_split(manifest: Classes, parts: int = 2, classes: int | Sequence[str] | None = None) -> list[list[str]]:
@@ -156,11 +185,11 @@ def _read_contents(path: Path, mtime_ns: int) -> frozenset[str]:
 def _ranked_rows(manifest: Manifest, classes: Sequence[str]) -> dict[tuple[str, str], list[int]]:
     """Rows of each (split, class) in the one fixed order, by a hash of the content, from which prefixes are taken."""
     items = manifest.items
-    wanted = set(classes)
+    chosen = set(classes)
     groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
     columns = zip(items["split"], items["label"], items["sha256"], strict=True)
     for row, (split, label, sha) in enumerate(columns):
-        if label in wanted:
+        if label in chosen:
             groups.setdefault((split, label), []).append((rank_key(sha, "subset"), row))
     return {key: [row for _, row in sorted(groups[key])] for key in sorted(groups)}
 

@@ -44,9 +44,9 @@ def read(path: Path, cache: Path | None = None) -> TarIndex:
     try:
         status = path.stat()
         key, whole = f"index 1 {status.st_size} {status.st_mtime_ns}", status.st_size
-        known = facts.load(cache, key, _COLUMNS) if cache else None
-        if known is not None:
-            rows = list(zip(*known, strict=True))
+        remembered = facts.load(cache, key, _COLUMNS) if cache else None
+        if remembered is not None:
+            rows = list(zip(*remembered, strict=True))
             index.members = {name: (offset, size) for name, offset, size, reason in rows if not reason}
             index.left_out = [(name, reason) for name, _, _, reason in rows if reason]
             return index
@@ -60,9 +60,9 @@ def read(path: Path, cache: Path | None = None) -> TarIndex:
         problem = f"is not a readable .tar: {' '.join(str(error).split()) or type(error).__name__}"
         raise UserError(str(path), "", problem, "download it again, or unpack it and name the folder") from None
     if cache and index.members:
-        found = [(name, *place, "") for name, place in index.members.items()]
-        found += [(name, 0, 0, reason) for name, reason in index.left_out]
-        facts.save(cache, key, dict(zip(_COLUMNS, zip(*found, strict=True), strict=True)))
+        rows = [(name, *extent, "") for name, extent in index.members.items()]
+        rows += [(name, 0, 0, reason) for name, reason in index.left_out]
+        facts.save(cache, key, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
     return index
 
 

@@ -80,7 +80,7 @@ def _prepare(stage: Stage, workspace: Path, progress: Callable[[Progress], None]
     """Decodes the images of a grid into a cache, and writes the manifest beside it."""
     from sota_bench.data.build import build_cache
     from sota_bench.data.manifest import Manifest
-    from sota_bench.data.source import source_from_spec
+    from sota_bench.data.specs import source_from_spec
 
     started = time.perf_counter()
     manifest = Manifest.load(Path(stage.context["manifest"]))

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sota_bench.data.files import FileSource
 from sota_bench.data.joined import JoinedSource, classes_of, is_joined
 from sota_bench.data.manifest import Manifest
-from sota_bench.data.source import FileSource, Progress, Source
+from sota_bench.data.source import Progress, Source
 from sota_bench.data.split import SPLITS
 from sota_bench.data.subset import Subset, choose
 

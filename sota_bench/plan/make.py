@@ -8,7 +8,8 @@ from typing import Any
 
 from sota_bench.data.find import open_source
 from sota_bench.data.joined import JoinedSource
-from sota_bench.data.source import Source, source_from_spec
+from sota_bench.data.source import Source
+from sota_bench.data.specs import source_from_spec
 from sota_bench.errors import UserError, in_file
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid

@@ -12,7 +12,7 @@ from lab import CLASSES, Lab, draw, write_images
 from safetensors.torch import load_file
 
 from ablations.base_model import base_schedule
-from sota_bench.data.source import source_from_spec
+from sota_bench.data.specs import source_from_spec
 from sota_bench.data.subset import class_split
 from sota_bench.errors import UserError
 from sota_bench.grid.schedule import parse_schedule

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sota_bench.data.known_effects import COUNTS
-from sota_bench.data.source import KnownEffects
+from sota_bench.data.rendered import KnownEffects
 from sota_bench.errors import UserError
 from sota_bench.grid import load
 from sota_bench.plan.images import GridImages, grid_images

@@ -10,7 +10,7 @@ import pytest
 
 from sota_bench import registry
 from sota_bench.cli import main
-from sota_bench.data.find import KNOWN
+from sota_bench.data.find import NAMED_DATASETS
 from sota_bench.data.names import IMAGENETTE
 from sota_bench.grid.fields import recipe_fields
 from sota_bench.grid.tables import NAMED_SOURCES, PATH_SOURCES
@@ -83,7 +83,7 @@ def test_the_sources_are_those_that_a_grid_accepts_and_the_data_layer_opens() ->
     from sota_bench.commands.list import SOURCES
 
     assert set(SOURCES) == {*NAMED_SOURCES, *(f"{kind}:PATH" for kind in PATH_SOURCES)}
-    assert set(NAMED_SOURCES) == {"known-effects", *KNOWN}
+    assert set(NAMED_SOURCES) == {"known-effects", *NAMED_DATASETS}
 
 
 def test_the_committed_reference_is_current(capsys: pytest.CaptureFixture[str]) -> None:

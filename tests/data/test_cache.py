@@ -16,8 +16,8 @@ from PIL import Image
 from sota_bench.data import build
 from sota_bench.data.build import build_cache
 from sota_bench.data.cache import PixelCache, channel_statistics
+from sota_bench.data.files import FolderSource
 from sota_bench.data.joined import JoinedSource
-from sota_bench.data.source import FolderSource
 from sota_bench.errors import UserError
 
 

@@ -94,8 +94,9 @@ def test_another_data_set_is_not_taken_for_it(tmp_path):
 
 
 def test_nowhere_to_be_found_is_one_line_with_all_four_places(cache, monkeypatch):
-    closed = replace(find.KNOWN["imagenette"], archive=Archive("http://127.0.0.1:9/imagenette2-320.tgz", 1, sha256="0"))
-    monkeypatch.setattr(find, "KNOWN", {**find.KNOWN, "imagenette": closed})
+    archive = Archive("http://127.0.0.1:9/imagenette2-320.tgz", 1, sha256="0")
+    closed = replace(find.NAMED_DATASETS["imagenette"], archive=archive)
+    monkeypatch.setattr(find, "NAMED_DATASETS", {**find.NAMED_DATASETS, "imagenette": closed})
     with pytest.raises(UserError) as caught:
         open_source("imagenette", None, {})
     line = str(caught.value)
@@ -124,6 +125,15 @@ def test_imagenet_is_never_downloaded():
 def test_bad_sources_are_one_line(source, problem):
     with pytest.raises(UserError, match=problem):
         open_source(source, None, {}, download=False)
+
+
+def test_a_folder_and_an_archive_name_each_other(tmp_path):
+    archive = tmp_path / "x.zip"
+    archive.write_bytes(b"PK")
+    for source, advice in ((f"folder:{archive}", f"archive:{archive}"), (f"archive:{tmp_path}", f"folder:{tmp_path}")):
+        with pytest.raises(UserError) as caught:
+            open_source(source, None, {})
+        assert advice in caught.value.remedy
 
 
 def test_a_misspelt_variable_is_not_passed_over(tmp_path):
@@ -166,8 +176,8 @@ def published(server, data):
 
 def test_a_download_is_found_unpacked_and_kept(server, cache, monkeypatch):
     archive = published(server, packed("w:gz"))
-    known = replace(find.KNOWN["imagenette"], archive=archive)
-    monkeypatch.setattr(find, "KNOWN", {**find.KNOWN, "imagenette": known})
+    known = replace(find.NAMED_DATASETS["imagenette"], archive=archive)
+    monkeypatch.setattr(find, "NAMED_DATASETS", {**find.NAMED_DATASETS, "imagenette": known})
     first = open_source("imagenette", None, {}).scan()
     assert first.sizes() == {"train": 20, "select": 10, "test": 10}
     assert open_source("imagenette", None, {}).scan().digest == first.digest

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from sota_bench.data import known_effects as known
+from sota_bench.data.files import FolderSource
 from sota_bench.data.find import open_source
-from sota_bench.data.source import FolderSource
 
 # Change these only together with known_effects.CONSTRUCTION: they hold on every platform.
 GOLDEN = {

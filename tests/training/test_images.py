@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from sota_bench.data.build import build_cache
-from sota_bench.data.source import FolderSource
+from sota_bench.data.files import FolderSource
 from sota_bench.data.subset import choose
 from sota_bench.training import images as module
 from sota_bench.training.crop import crop_resize_products, random_resized_boxes

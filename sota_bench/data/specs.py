@@ -1,0 +1,32 @@
+"""Opens a source from its ``spec``, the JSON values that a stage's context holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sota_bench.data.files import FolderSource, TarSource
+from sota_bench.data.joined import JoinedSource
+from sota_bench.data.rendered import KnownEffects
+from sota_bench.data.source import Source
+
+
+def source_from_spec(spec: Mapping[str, Any]) -> Source:
+    """The source whose ``spec`` this is.
+
+    Raises:
+        ValueError: there is no such kind of source.
+    """
+    kind = spec["kind"]
+    if kind == "known-effects":
+        return KnownEffects()
+    if kind == "joined":
+        others = {name: source_from_spec(other) for name, other in spec["others"].items()}
+        return JoinedSource(source_from_spec(spec["main"]), others)
+    cache = Path(spec["cache"]) if spec.get("cache") else None
+    if kind == "folder":
+        return FolderSource(spec["name"], Path(spec["path"]), cache)
+    if kind == "tar":
+        return TarSource(spec["name"], Path(spec["path"]), cache)
+    raise ValueError(f"unknown kind of source {kind!r}")

@@ -38,8 +38,9 @@ def test_all_parts_run_on_a_cpu(gpu: ModuleType, tmp_path: Path, capsys: pytest.
     assert [(trial["resize"], trial["seed"], trial["images"]) for trial in trials] == [
         ("32x1", 0, 128), ("32x1", 1, 128), ("16x1 32x1", 0, 128), ("16x1 32x1", 1, 128)
     ]  # fmt: skip
-    for trial in trials:  # the drawn validation images are halved evenly
-        assert trial["accuracy"] == pytest.approx((trial["select"] + trial["test"]) / 2, abs=1.0)
+    for trial in trials:  # the mean over both halves, by their sizes
+        low, high = sorted((trial["select"], trial["test"]))
+        assert low <= trial["accuracy"] <= high
     assert found["share"]["reached"] is found["leaderboard"]["reached"] is None
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from sota_bench.processes import kill_children
+
 INTERRUPTED = 130
 LINE = "interrupted; the same command goes on from here"
 GRACE_S = 8.0
@@ -53,12 +55,7 @@ def interruptible() -> Iterator[None]:
 
 def leave() -> NoReturn:
     """Ends this process and its children at once."""
-    import psutil
-
     with suppress(OSError):
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{LINE}\n".encode())
-    with suppress(psutil.Error):
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.Error):
-                child.kill()
+    kill_children()
     os._exit(INTERRUPTED)

@@ -40,7 +40,9 @@ LAYERS = {
     "randomness": set(),
     "technique": {"grid.backbones", "grid.schedule"},
     "registry": {"errors", "technique"},
-    "grid": {"errors", "technique", "registry", "grid"},
+    "files": set(),
+    "processes": set(),
+    "grid": {"errors", "files", "processes", "technique", "registry", "grid"},
     "stats": {"errors", "stats", "grid.nearest"},
 }
 """What the lowest layers may import of sota_bench at all, at any place in a file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from sota_bench.forecast.predict import Prediction, makespan_s
 from sota_bench.plan.made import record
 from sota_bench.plan.plan import Plan
+from sota_bench.processes import output_of
 from sota_bench.store import Store
 
 
@@ -195,10 +195,7 @@ def git_commit() -> str:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""
-    try:
-        ask = ["git", "-C", str(root)]
-        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
-        changed = subprocess.run([*ask, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return commit.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
+    git = ["git", "-C", str(root)]
+    commit = output_of([*git, "rev-parse", "HEAD"], timeout_s=10) or ""
+    changed = output_of([*git, "status", "--porcelain", "-uno"], timeout_s=10) or ""
+    return commit.strip()[:12] + ("+" if commit and changed.strip() else "")

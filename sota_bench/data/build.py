@@ -8,8 +8,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,8 @@ from sota_bench.data.decode import BadImage
 from sota_bench.data.source import Source
 from sota_bench.data.specs import source_from_spec
 from sota_bench.errors import UserError
-from sota_bench.orphans import kill_pool, start_in_pool
+from sota_bench.files import replace_folder
+from sota_bench.processes import process_pool
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +65,7 @@ def build_cache(
         raise _disk_error(folder, error) from None
     try:
         header, left_out = _write(working, source, paths, contents, size, processes, progress, limit_bytes, folder)
-        _replace(working, folder)
+        replace_folder(working, folder)
         if left_out:
             source.leave_out(left_out)
     except OSError as error:
@@ -138,21 +137,16 @@ def _decoded(
             yield path, sha, _decode(source, path, sha, size)
         return
     workers = processes_for(len(files), processes)
-    # Spawned, not forked: the caller may run threads.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (source.spec, size)) as pool:
+    with process_pool(workers, _start, (source.spec, size)) as pool:
         ahead = 4 * workers
         under_way = [pool.submit(_decode_all, chunk) for chunk in chunks[:ahead]]
-        try:
-            for position, chunk in enumerate(chunks):
-                images = under_way[position].result()
-                under_way[position] = None  # type: ignore[call-overload]  # its pixels are not needed again
-                if position + ahead < len(chunks):
-                    under_way.append(pool.submit(_decode_all, chunks[position + ahead]))
-                for (path, sha), image in zip(chunk, images, strict=True):
-                    yield path, sha, image
-        except BaseException:
-            kill_pool(pool)  # else the end of the block waits for what is under way
-            raise
+        for position, chunk in enumerate(chunks):
+            images = under_way[position].result()
+            under_way[position] = None  # type: ignore[call-overload]  # its pixels are not needed again
+            if position + ahead < len(chunks):
+                under_way.append(pool.submit(_decode_all, chunks[position + ahead]))
+            for (path, sha), image in zip(chunk, images, strict=True):
+                yield path, sha, image
 
 
 _source: Source | None = None
@@ -161,7 +155,6 @@ _size = 0
 
 def _start(spec: dict[str, Any], size: int) -> None:
     global _source, _size
-    start_in_pool()
     _source, _size = source_from_spec(spec), size
 
 
@@ -177,23 +170,6 @@ def _decode(source: Source, path: str, sha: str, size: int) -> np.ndarray | str:
         return str(error)
     except MemoryError:
         return "too large for the memory of this machine"
-
-
-def _replace(working: Path, folder: Path) -> None:
-    """Put a finished folder in the place of the old one."""
-    if folder.exists():
-        old = working.with_name(working.name + ".old")
-        folder.rename(old)
-        working.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        working.rename(folder)
-    if hasattr(os, "O_DIRECTORY"):
-        parent = os.open(folder.parent, os.O_RDONLY)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
 
 
 def _sync(file: Any) -> None:

@@ -11,6 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from sota_bench.errors import UserError
+from sota_bench.files import replacing
 
 _TIMEOUT_S = 30
 _BLOCK = 1 << 18
@@ -52,19 +53,16 @@ def download_archive(archive: Archive, folder: Path) -> Path:
         raise UserError(
             str(folder), "", f"cannot be written: {error.strerror or error}", "make the user's cache writable"
         ) from None
-    partial = target.with_name(target.name + ".part")
     try:
         if not target.exists():
             if shutil.disk_usage(folder).free < archive.bytes:
                 raise UserError(
                     str(folder), "", f"has no room for {archive.bytes:,} bytes", "make room, or set data.path"
                 )
-            problem = _fetch(archive, partial)
-            if problem:
-                raise UserError(archive.url, "", problem, "try again, or download it yourself and set data.path")
-            partial.replace(target)
+            with replacing(target) as part:
+                if problem := _fetch(archive, part):
+                    raise UserError(archive.url, "", problem, "try again, or download it yourself and set data.path")
     finally:
-        partial.unlink(missing_ok=True)
         lock.release()
     return target
 

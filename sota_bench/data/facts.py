@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sota_bench.files import replacing
 
 
 def load(file: Path, key: str, columns: Sequence[str]) -> list[list[Any]] | None:
@@ -36,15 +36,11 @@ def load(file: Path, key: str, columns: Sequence[str]) -> list[list[Any]] | None
 
 def save(file: Path, key: str, columns: Mapping[str, Sequence[Any]]) -> bool:
     """Write a table whole or not at all, and say whether; a disk that refuses it costs the next run its speed alone."""
-    partial = file.with_name(f"{file.name}.{os.getpid()}.part")
     arrays: dict[str, Any] = {"key": np.array(key)} | {name: np.array(values) for name, values in columns.items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as out:
+        with replacing(file) as part, part.open("wb") as out:
             np.savez(out, **arrays)
-        partial.replace(file)
     except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         return False
     return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sota_bench.data.split import SPLITS, divide, halve, shared_contents
 from sota_bench.errors import UserError
+from sota_bench.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,15 +73,7 @@ class Manifest:
             text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         text = f"{_HEADER} {name}\n{text}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_text(path, text, durable=True)
 
     @classmethod
     def load(cls, path: Path) -> Manifest:

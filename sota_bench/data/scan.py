@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from sota_bench.data import facts
 from sota_bench.data.decode import BadImage, check_header
-from sota_bench.orphans import kill_pool, start_in_pool
+from sota_bench.processes import process_pool
 
 Reader = Callable[[str], bytes]
 """Reads one file of a source by its path; picklable."""
@@ -107,13 +105,8 @@ def _map(reader: Reader, chunks: list[list[str]]) -> Iterator[tuple[list[str], l
         for chunk in chunks:
             yield chunk, [_look(reader, path) for path in chunk]
         return
-    # Spawned, not forked: the caller may run threads.
-    with ProcessPoolExecutor(min(cores, len(chunks)), get_context("spawn"), _start, (reader,)) as pool:
-        try:
-            yield from zip(chunks, pool.map(_look_at_all, chunks), strict=True)
-        except BaseException:
-            kill_pool(pool)  # else the end of the block waits for what is under way
-            raise
+    with process_pool(min(cores, len(chunks)), _start, (reader,)) as pool:
+        yield from zip(chunks, pool.map(_look_at_all, chunks), strict=True)
 
 
 _reader: Reader | None = None
@@ -121,7 +114,6 @@ _reader: Reader | None = None
 
 def _start(reader: Reader) -> None:
     global _reader
-    start_in_pool()
     _reader = reader
 
 

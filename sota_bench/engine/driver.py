@@ -205,7 +205,7 @@ class Driver:
             self.memory_checked = now
         for worker in list(self.live.values()):
             stage = worker.stage
-            if not worker.ready and now - worker.born > _START_S:
+            if not worker.ready and now - worker.started > _START_S:
                 self._handle_exit(worker)
             elif stage and now - worker.last_progress > self.limits.stall_s:
                 alive = "answers" if now - worker.last_message < _SILENT_S else "does not answer"
@@ -327,7 +327,7 @@ class Driver:
 
     def _remove(self, worker: WorkerProcess) -> None:
         del self.live[worker.index]
-        self.pool.terminate(worker)
+        worker.kill()
 
     def _stop_running(self, stopper: Stopper) -> None:
         """Have running stages save themselves; end those that take too long, or all at once at a second signal."""

@@ -1,7 +1,7 @@
 """The worker process: imports once, then runs one stage after another until the driver is gone.
 
 Started as ``python -m sota_bench.engine.worker FD`` with one end of a pipe. Everything that a stage prints goes to
-that stage's log file. The process ends by itself, children included, as soon as the driver's end of the pipe closes.
+that stage's log file. The process ends by itself as soon as the driver's end of the pipe closes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from sota_bench.ahead import import_ahead
 from sota_bench.engine import messages
 from sota_bench.engine.messages import Outcome, Progress, RunStage, Stopped, WorkerSettings
 from sota_bench.errors import UserError, disk_is_full, ran_out_of_memory
-from sota_bench.orphans import end_with_parent
+from sota_bench.files import canonical_json
+from sota_bench.processes import end_now
 from sota_bench.store import artifacts, files
 
 HEARTBEAT_S = 1.0
@@ -98,7 +99,7 @@ class Worker:
             _limit_threads(settings.threads)
         except Exception as error:
             self._send(messages.StageError(*classify(error), traceback.format_exc()))
-            _leave()
+            end_now(1)
         self._send(messages.Ready())
         # Whatever comes first, a later stage needs these, and they take long: data is prepared meanwhile.
         import_ahead(getattr(sys.modules[execute.__module__], "PRELOAD", ()), lambda: _limit_threads(settings.threads))
@@ -136,7 +137,7 @@ class Worker:
     def _finished(self, outcome: Outcome, workspace: Path) -> messages.Finished:
         if found := non_finite(outcome.values):
             raise messages.Diverged(found)
-        files.canonical_json([outcome.values, outcome.seconds, outcome.peak_memory_mb])
+        canonical_json([outcome.values, outcome.seconds, outcome.peak_memory_mb])
         digests = {}
         for name in files.result_files(workspace):
             digests[name] = files.synced_digest(workspace / name)
@@ -160,14 +161,14 @@ class Worker:
             with self.sending:
                 self.connection.send(message)
         except OSError:
-            _leave()
+            end_now(1)
 
     def _listen(self) -> None:
         while True:
             try:
                 message = self.connection.recv()
             except (EOFError, OSError):
-                _leave()
+                end_now(1)  # the workspace keeps what was saved
             if isinstance(message, RunStage):
                 self.stop.clear()
                 self.jobs.put(message)
@@ -186,16 +187,6 @@ def _limit_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _leave() -> NoReturn:
-    """End this process and its children at once; the workspace keeps what was saved, nothing else is lost."""
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    if hasattr(os, "killpg") and os.getpgid(0) == os.getpid():
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
-
-
 def _redirect_output(log: Path, header: str) -> None:
     """Let descriptors 1 and 2, native code's output included, go to the stage's log file."""
     sys.stdout.flush()
@@ -212,7 +203,6 @@ def _redirect_output(log: Path, header: str) -> None:
 def main() -> NoReturn:
     """Entry point of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")  # short of memory, a worker goes before the driver
     Worker(Connection(int(sys.argv[1]))).serve()

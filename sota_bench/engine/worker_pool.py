@@ -1,5 +1,4 @@
-"""Workers that stay: what a command runs later finds the imports of what it ran before, and its first worker can start
-while the command still plans."""
+"""The worker processes of a command: kept between its runs, so that each worker imports torch once."""
 
 from __future__ import annotations
 
@@ -10,13 +9,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 
-from sota_bench.engine.guardian import Guardian
 from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.worker_process import WorkerProcess
 
 
 class WorkerPool:
-    """The worker processes of a command, whether they have a stage or wait for one; all end with it.
+    """Worker processes that wait for a run to acquire them.
 
     Attributes:
         idle: those that wait.
@@ -24,17 +22,16 @@ class WorkerPool:
 
     def __init__(self) -> None:
         self.idle: list[WorkerProcess] = []
-        self._guardian: Guardian | None = None
 
     def prestart(self, settings: WorkerSettings) -> None:
-        """Starts a worker before it is known what it will run; it imports what stages need."""
-        self.idle.append(self._new(0, settings, Path(os.devnull)))
+        """Start a worker before it is known what it will run, so that it imports while the command plans."""
+        self.idle.append(WorkerProcess(0, settings, Path(os.devnull)))
 
     def acquire(self, index: int, settings: WorkerSettings, log: Path) -> WorkerProcess:
-        """A worker with these settings, one that waits if there is any.
+        """Return a worker with these settings: one that waits if there is any, else a new one.
 
         Args:
-            index: the number it gets.
+            index: the number that it gets.
             settings: what it has to have been started with.
             log: where a new one writes until its first stage.
 
@@ -45,38 +42,23 @@ class WorkerPool:
             self.idle.remove(worker)
             if worker.settings == settings and worker.process.poll() is None:
                 worker.index, worker.log, worker.finished = index, log, ""
-                worker.born = worker.last_message = time.monotonic()
+                worker.started = worker.last_message = time.monotonic()
                 return worker
-            self.terminate(worker)
-        return self._new(index, settings, log)
+            worker.kill()
+        return WorkerProcess(index, settings, log)
 
     def release(self, worker: WorkerProcess) -> None:
-        """Takes back a worker that a later run may hire; one that still has a stage ends."""
+        """Take back a worker, so that a later run may acquire it; one that still has a stage is terminated."""
         if worker.stage is None and worker.process.poll() is None:
             self.idle.append(worker)
         else:
-            self.terminate(worker)
+            worker.kill()
 
-    def terminate(self, worker: WorkerProcess) -> None:
-        """Ends a worker."""
-        worker.kill()
-        if self._guardian:
-            self._guardian.forget(worker.pid)
-
-    def close(self) -> None:
-        """Ends all that wait."""
+    def terminate(self) -> None:
+        """End all workers that wait."""
         for worker in self.idle:
-            self.terminate(worker)
+            worker.kill()
         self.idle.clear()
-        if self._guardian:
-            self._guardian.close()
-            self._guardian = None
-
-    def _new(self, index: int, settings: WorkerSettings, log: Path) -> WorkerProcess:
-        self._guardian = self._guardian or Guardian()
-        worker = WorkerProcess(index, settings, log)
-        self._guardian.watch(worker.pid)
-        return worker
 
 
 _shared: ContextVar[WorkerPool | None] = ContextVar("shared_worker_pool", default=None)
@@ -84,23 +66,23 @@ _shared: ContextVar[WorkerPool | None] = ContextVar("shared_worker_pool", defaul
 
 @contextmanager
 def shared_worker_pool() -> Iterator[WorkerPool]:
-    """All runs inside the ``with`` block share their workers."""
+    """Have all runs inside the ``with`` block share their workers, which end with the block."""
     pool = WorkerPool()
     before = _shared.set(pool)
     try:
         yield pool
     finally:
         _shared.reset(before)
-        pool.close()
+        pool.terminate()
 
 
 def has_ready_worker() -> bool:
-    """Whether workers have stayed from an earlier run, with their imports done."""
+    """Whether a worker of an earlier run waits, with its imports done."""
     pool = _shared.get()
     return pool is not None and any(worker.ready for worker in pool.idle)
 
 
 def current_worker_pool() -> AbstractContextManager[WorkerPool]:
-    """The pool of the ``shared_worker_pool`` block around, or one that ends with the ``with`` block."""
+    """The pool of the :func:`shared_worker_pool` block around, or one that ends with the ``with`` block."""
     pool = _shared.get()
     return nullcontext(pool) if pool else shared_worker_pool()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from sota_bench.engine.messages import RunStage, StopStage, WorkerSettings
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
+from sota_bench.processes import Child
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -49,7 +49,7 @@ class WorkerProcess:
         self.finished = ""
         self.ready = self.garbled = False
         self.concurrent = 1
-        self.born = self.began = self.last_progress = self.last_message = time.monotonic()
+        self.started = self.began = self.last_progress = self.last_message = time.monotonic()
         self.connection, theirs = Pipe()
         environment = {
             "GLIBC_TUNABLES": ALLOCATOR,
@@ -59,17 +59,10 @@ class WorkerProcess:
             **settings.environment,
         }
         module, end = "sota_bench.engine.worker", theirs.fileno()
-        with theirs, log.open("ab") as output:
+        command = [sys.executable, "-P", "-X", "faulthandler", "-m", module, str(end)]
+        with theirs:
             try:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-X", "faulthandler", "-m", module, str(end)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=environment,
-                    pass_fds=[end],
-                    start_new_session=True,  # Ctrl-C reaches the driver alone; its children die as one group
-                )
+                self.process = Child(command, log, environment, [end])
             except OSError as error:
                 self.connection.close()
                 remedy = "free memory or processes, or use fewer --workers"
@@ -111,14 +104,13 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it and its children at once."""
-        with suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.kill()
         self.connection.close()
 
     def how_it_ended(self) -> str:
         """One line on a process that ended by itself."""
-        code = self.process.wait()
+        self.process.wait()
+        code = self.process.poll() or 0
         if code >= 0:
             return f"the worker exited with code {code}"
         with suppress(ValueError):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from sota_bench.files import write_json
 from sota_bench.forecast.combination import Combination
-from sota_bench.store.files import write_json
 
 FORMAT = 1
 _NOT_ADDED = ("most_images", "images", "cpu_wait")

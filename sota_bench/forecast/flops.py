@@ -11,6 +11,7 @@ from pathlib import Path
 from sota_bench.engine.events import Event, StageDone, StageFailed
 from sota_bench.engine.run_stages import run_stages
 from sota_bench.errors import UserError
+from sota_bench.files import write_json
 from sota_bench.forecast.calibrate import scratch
 from sota_bench.forecast.combination import Combination, Combinations
 from sota_bench.forecast.shrink import Shrinker
@@ -18,7 +19,6 @@ from sota_bench.plan.environment import cores
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.stage import Stage
 from sota_bench.store import Store
-from sota_bench.store.files import write_json
 
 STEPS, IMAGES = 16, 2
 """Steps that are counted, so that a technique which draws the size of each step is counted at its mixture; and the

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench.errors import UserError
+from sota_bench.files import write_json
 from sota_bench.forecast.flops import Counter
 from sota_bench.forecast.forecast import Forecast
 from sota_bench.grid.grid import Grid
@@ -21,7 +22,6 @@ from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
-from sota_bench.store.files import write_json
 
 UNITS = {"minutes": "training minutes", "flops": "training FLOPs"}
 FORMAT = 2

@@ -6,13 +6,15 @@ import hashlib
 import importlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from sota_bench.files import write_text
+from sota_bench.processes import output_of
 
 LONGEST_S = 300.0
 Answer = dict[str, Any]
@@ -57,12 +59,10 @@ def serve() -> None:
 
 def _told(module: str, questions: Sequence[Mapping[str, Any]]) -> list[Answer]:
     command = [sys.executable, "-m", module]
+    printed = output_of(command, given=json.dumps(questions), timeout_s=LONGEST_S)
     try:
-        done = subprocess.run(
-            command, input=json.dumps(questions), capture_output=True, text=True, timeout=LONGEST_S, check=True
-        )
-        given = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
+        given = json.loads(printed or "")
+    except ValueError:
         return []
     return given if isinstance(given, list) and len(given) == len(questions) else []
 
@@ -95,8 +95,6 @@ def _read(file: Path) -> Answer | None:
 
 def _write(file: Path, answer: Answer) -> None:
     """A cache that cannot be written is done without."""
-    part = file.with_name(f"{file.name}.{os.getpid()}")
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(answer), encoding="utf-8")
-        part.replace(file)
+        write_text(file, json.dumps(answer))

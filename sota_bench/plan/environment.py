@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench.errors import UserError
+from sota_bench.processes import output_of
 
 SOFTWARE = {
     "prepare": ("numpy", "pillow"),
@@ -83,13 +83,8 @@ def gpus() -> tuple[dict[str, str], ...]:
     if not shutil.which("nvidia-smi"):
         return ()
     query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(
-        dict(zip(fields, (part.strip() for part in line.split(",")), strict=False)) for line in answer.splitlines()
-    )
+    lines = (output_of(query, timeout_s=20) or "").splitlines()
+    return tuple(dict(zip(fields, (part.strip() for part in line.split(",")), strict=False)) for line in lines)
 
 
 def cores() -> int:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.managers import BaseManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Progress, Source
 from sota_bench.data.split import SPLITS
 from sota_bench.data.subset import Subset, choose
+from sota_bench.processes import end_with_parent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,17 +159,6 @@ _ANSWERS = [
 _Manager.register("Library", Library, exposed=_ANSWERS)
 
 
-def _end_with_parent() -> None:
-    """Has the other process end when this one is gone, however that came about."""
-
-    def wait() -> None:
-        if (parent := parent_process()) is not None:
-            parent.join()
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 class ManifestApart:
     """A manifest that is held by a process of its own, which is started when something is asked that is not known yet.
 
@@ -186,7 +176,7 @@ class ManifestApart:
         """The answer of a method of :class:`Library`."""
         if self._manager is None:
             self._manager = _Manager(ctx=get_context("spawn"))
-            self._manager.start(initializer=_end_with_parent)
+            self._manager.start(initializer=end_with_parent)
             self._library = self._manager.Library(self._origin)  # type: ignore[attr-defined]
             if self._progress is not None and isinstance(self._origin, Source):
                 self._show_listing(self._progress)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from sota_bench.processes import Child
 
 MEASURE = Path(__file__).with_name("measure.py")
 TIMEOUT_S = 300.0
@@ -91,11 +91,8 @@ class ProcessGroup:
             job["processes"].append(
                 {**paths, "suite": str(suite), "device": device, "requests": requests, "replies": replies}
             )
-        with workspaces[0].log.open("ab") as log:
-            self._parent = subprocess.Popen(
-                [sys.executable, "-P", str(MEASURE), json.dumps(job)], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, pass_fds=child_descriptors, env=environment(), start_new_session=True,
-            )  # fmt: skip
+        command = [sys.executable, "-P", str(MEASURE), json.dumps(job)]
+        self._parent = Child(command, workspaces[0].log, environment(), child_descriptors)
         for descriptor in child_descriptors:
             os.close(descriptor)
 
@@ -109,12 +106,8 @@ class ProcessGroup:
         """Ends the processes."""
         for process in self.processes:
             process.close()
-        try:
-            self._parent.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self._parent.pid, signal.SIGKILL)
-            self._parent.wait()
+        self._parent.wait(timeout_s=2.0)
+        self._parent.kill()
 
 
 class MeasuringProcess:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sota_bench.errors import UserError
+from sota_bench.processes import output_of
 
 LEFT_OUT = (".git", ".tox", ".venv*", ".hg", "*.egg-info", "__pycache__", ".*_cache", ".sota_bench", "node_modules",
             "reports", "build", "dist", ".hypothesis", ".benchmarks", ".fuzz*")  # fmt: skip
@@ -88,13 +89,8 @@ def describe(repository: Path) -> tuple[str, bool]:
 
 def _git(repository: Path, *arguments: str) -> str | None:
     """What git prints; None where it fails or there is no git."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    printed = output_of(["git", "-C", str(repository), *arguments], timeout_s=60)
+    return None if printed is None else printed.strip()
 
 
 def _archive(repository: Path, commit: str, into: Path) -> None:

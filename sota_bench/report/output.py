@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sota_bench.errors import UserError
+from sota_bench.files import write_text
 from sota_bench.report.drawn import Drawn
 from sota_bench.report.page import render
 from sota_bench.report.tables import RunTables
@@ -81,12 +81,7 @@ def write_files(out: Path, files: Mapping[str, str]) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            partial = out / f".{name}.{os.getpid()}.part"
-            try:
-                partial.write_text(text, encoding="utf-8", newline="")
-                partial.replace(out / name)
-            finally:
-                partial.unlink(missing_ok=True)
+            write_text(out / name, text)
     except OSError as error:
         raise UserError(str(out), "", f"cannot be written: {error}", "name another folder with --out") from error
 

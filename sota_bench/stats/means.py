@@ -81,9 +81,7 @@ def block_means(
     return _with_interval(table, groups.std(ddof=1) / np.sqrt(table["n"]), table["n"] - 1, limits)
 
 
-def block_differences(
-    frame: pd.DataFrame, by: str, value: str, baseline: object, block: str = "seed"
-) -> pd.DataFrame:
+def block_differences(frame: pd.DataFrame, by: str, value: str, baseline: object, block: str = "seed") -> pd.DataFrame:
     """Mean difference of each group to ``baseline``, paired by block, with a 95% t interval over blocks.
 
     Args:

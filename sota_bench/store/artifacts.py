@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sota_bench.files import canonical_json, write_json
 from sota_bench.plan.stage import Stage, StageResult
 from sota_bench.store import files
 
@@ -83,8 +84,8 @@ def checked_key(key: str) -> str:
 def write_record(folder: Path, record: Record) -> None:
     """Write ``result.json`` with the digest of its own content, whole or not at all."""
     body = {"format": FORMAT, **asdict(record)}
-    digest = hashlib.sha256(files.canonical_json(body).encode("ascii")).hexdigest()
-    files.write_json(folder / files.RESULT, {"digest": digest, **body})
+    digest = hashlib.sha256(canonical_json(body).encode("ascii")).hexdigest()
+    write_json(folder / files.RESULT, {"digest": digest, **body})
 
 
 def read_record(folder: Path, key: str) -> Record:
@@ -100,7 +101,7 @@ def read_record(folder: Path, key: str) -> Record:
             raise DamagedArtifact(key, f"{files.RESULT} is a link")
         body = json.loads(path.read_bytes())
         digest = body.pop("digest")
-        if hashlib.sha256(files.canonical_json(body).encode("ascii")).hexdigest() != digest:
+        if hashlib.sha256(canonical_json(body).encode("ascii")).hexdigest() != digest:
             raise DamagedArtifact(key, f"{files.RESULT} does not match its digest")
         if body.pop("format") != FORMAT:
             raise DamagedArtifact(key, f"{files.RESULT} has another format")

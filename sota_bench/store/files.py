@@ -1,9 +1,8 @@
-"""Files that are whole or absent: digests, atomic JSON, and listing a folder without following links out of it."""
+"""Digests of files, and which files of a folder make up an artifact, without following links out of it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from dataclasses import dataclass, field
@@ -11,36 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sota_bench.files import PART
+
 RESULT = "result.json"
 SCRATCH_FOLDER = "partial"
 """Sub-folder of a workspace for what only a resumed stage reads; it never becomes part of an artifact."""
-_SCRATCH_ENDINGS = (".tmp", ".partial", ".lock")
+_SCRATCH_ENDINGS = (".tmp", ".partial", PART, ".lock")
 _SUFFIXES = {".json", ".npz", ".npy", ".safetensors", ".u8", ".csv", ".txt"}
-
-
-def canonical_json(value: Any) -> str:
-    """JSON text that is equal for equal values; non-finite numbers raise ``ValueError``."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` to ``path`` so that a reader sees the old file or the whole new one, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="ascii") as file:
-        file.write(canonical_json(value))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 @dataclass(frozen=True)

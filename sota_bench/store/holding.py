@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sota_bench.errors import UserError
-from sota_bench.store.files import write_json
+from sota_bench.files import write_json
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench.errors import UserError
+from sota_bench.files import sync_folder
 from sota_bench.plan.stage import Stage, StageResult
 from sota_bench.store import artifacts, files, holding
 from sota_bench.store.artifacts import DamagedArtifact, MissingArtifact, Record
@@ -361,7 +362,7 @@ class Store:
             total -= files.folder_bytes(target)
             target.rename(trash)
         workspace.rename(target)
-        files.sync_folder(target.parent)
+        sync_folder(target.parent)
         shutil.rmtree(trash, ignore_errors=True)
         workspace.with_name(workspace.name + ".lock").unlink(missing_ok=True)
         self._total = total + files.folder_bytes(target)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from sota_bench.files import write_text
 from sota_bench.technique import Technique
 from sota_bench.training import checkpoint
 from sota_bench.training import optimizer as optimizers
@@ -61,9 +62,7 @@ def save(
     with (workspace / name).open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     body = {"tensors": name, "sha256": content, "at": asdict(at)}
-    position = workspace / f"{POSITION}.tmp"
-    position.write_text(json.dumps({**body, "digest": _digest(body)}))
-    position.replace(workspace / POSITION)
+    write_text(workspace / POSITION, json.dumps({**body, "digest": _digest(body)}))
     for old in workspace.glob("partial.*.safetensors"):
         if old.name != name:
             old.unlink()

@@ -77,7 +77,7 @@ def test_an_artifact_under_another_key_is_damaged(store: Store) -> None:
 def test_a_foreign_result_cannot_name_files_outside(store: Store, name: str) -> None:
     import hashlib
 
-    from sota_bench.store.files import canonical_json
+    from sota_bench.files import canonical_json
 
     path = store.folder(MADE.key) / "result.json"
     body = json.loads(path.read_text())

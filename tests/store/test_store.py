@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
-from sota_bench.store import DamagedArtifact, MissingArtifact, Store, files
+from sota_bench.store import DamagedArtifact, MissingArtifact, Store, artifacts, files
 
 
 def stage(name: str, *parents: Stage, kind: str = "train") -> Stage:
@@ -242,7 +242,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_workspace(store: Store, monkeypa
 
     with store.hold("test"):
         with monkeypatch.context() as patch:
-            patch.setattr(files, "write_json", full)
+            patch.setattr(artifacts, "write_json", full)
             with pytest.raises(OSError) as caught:
                 commit(store, stage("a"))
         line = str(store.trouble(caught.value))

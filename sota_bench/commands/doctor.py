@@ -147,7 +147,7 @@ def _accelerator() -> Iterator[Finding]:
 
 
 def _disk(store: Path) -> Iterator[Finding]:
-    from sota_bench.commands.sizes import size_text
+    from sota_bench.units import size_text
     from sota_bench.store import Store
 
     folder = store.absolute()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sota_bench.commands.sizes import size_text
+from sota_bench.units import size_text
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
 

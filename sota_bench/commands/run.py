@@ -66,7 +66,7 @@ def command(
     from sota_bench.commands import forecasting
     from sota_bench.commands.execution import EngineOptions, command_line, execute, must_plan_again, with_confirmation
     from sota_bench.commands.matching import matched
-    from sota_bench.commands.sizes import parse_bytes
+    from sota_bench.units import parse_bytes
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector

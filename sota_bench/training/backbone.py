@@ -1,10 +1,11 @@
-"""Backbones from timm: made for a size, moved to another one, read from the hub or from a local file or folder."""
+"""Backbones from timm: created for an image size, resized to another, loaded from the hub or from local files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,20 @@ from timm.models import adapt_input_conv, load_state_dict, model_entrypoint
 from torch import Tensor, nn
 
 from sota_bench.errors import UserError
-from sota_bench.randomness import derive
 from sota_bench.technique import Technique
 from sota_bench.training.architecture import build
+from sota_bench.training.initialization import drawn_by_name
 
 
 def family_of(name: str) -> str:
-    """timm's module of a model (``resnet``, ``vision_transformer``), which decides what its width is called."""
+    """Returns timm's module of a model (``resnet``, ``vision_transformer``), which decides what its width is called."""
     return model_entrypoint(name.split(".")[0]).__module__.rpartition(".")[2]
 
 
 def create(
     recipe: Any, techniques: Sequence[Technique], classes: int, size: int, seed: int, weights: str = ""
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """A network for ``size`` x ``size`` images, its weights drawn from the stream ``init`` or read from a file.
+    """Creates a network for ``size`` x ``size`` images, its weights drawn by name (see ``initialization``) or loaded.
 
     Args:
         recipe: ``backbone``, ``in_chans``, ``drop_path`` and ``dropout`` are used.
@@ -38,7 +39,7 @@ def create(
         weights: "" for none, ``timm`` for the hub's, or a local file or folder in timm's format.
 
     Returns:
-        The network, and the description from which :func:`rebuild` makes its like without weights.
+        The network, and the description from which :func:`rebuild` makes the same network without weights.
 
     Raises:
         UserError: weights that cannot be read or do not fit the backbone, or arguments that it does not take.
@@ -51,21 +52,20 @@ def create(
         arguments["drop_path_rate"] = recipe.drop_path
     for technique in techniques:
         arguments.update(technique.backbone_arguments(name, family_of(name)))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "init"))
-        if weights:
-            model, arguments = _with_weights(name, weights, arguments)
-        else:
-            try:
+    if weights:
+        model, arguments = _with_weights(name, weights, arguments, seed)
+    else:
+        try:
+            with drawn_by_name(seed, lambda: build(name, **arguments)):
                 model = build(name, **arguments)
-            except TypeError as error:
-                raise _refused(name, error) from error
+        except TypeError as error:
+            raise _refused(name, error) from error
     resize(model, size)
     return model, {"name": name, "arguments": arguments}
 
 
 def _refused(name: str, error: TypeError) -> UserError:
-    """An argument that an architecture does not take, by the name of the recipe field that it comes from."""
+    """Returns the error of an argument that an architecture does not take, with the recipe field it comes from."""
     for argument, field in {"drop_rate": "dropout", "drop_path_rate": "drop_path"}.items():
         if f"'{argument}'" in str(error):
             return UserError(f"recipe.{field}", name, "does not take it", "leave it out, or choose another backbone")
@@ -74,16 +74,18 @@ def _refused(name: str, error: TypeError) -> UserError:
 
 
 def rebuild(built: Mapping[str, Any], classes: int, size: int) -> nn.Module:
-    """The same architecture again, its weights to be loaded by the caller."""
+    """Makes the same architecture again, its weights to be loaded by the caller."""
     model = build(built["name"], **{**built["arguments"], "num_classes": classes})
     resize(model, size)
     return model
 
 
-def _with_weights(name: str, weights: str, arguments: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+def _with_weights(name: str, weights: str, arguments: dict[str, Any], seed: int) -> tuple[nn.Module, dict[str, Any]]:
+    """Creates a network with weights that are read; a head of another number of classes is drawn."""
     if weights == "timm":
         try:
-            return timm.create_model(name, pretrained=True, **arguments), arguments
+            with drawn_by_name(seed, lambda: build(name, **arguments)):
+                return timm.create_model(name, pretrained=True, **arguments), arguments
         except Exception as error:
             remedy = "check the network, or name a local file or folder in recipe.weights"
             raise UserError("recipe.weights", "timm", f"could not load {name}: {error}", remedy) from error
@@ -94,10 +96,12 @@ def _with_weights(name: str, weights: str, arguments: dict[str, Any]) -> tuple[n
             if declared["architecture"] != name.split(".")[0]:
                 raise ValueError(f"its config.json says {declared['architecture']}")
             arguments = {**declared.get("model_args", {}), **arguments}
-            return timm.create_model(f"local-dir:{path}", pretrained=True, **arguments), arguments
+            with drawn_by_name(seed, lambda: build(name, **arguments)):
+                return timm.create_model(f"local-dir:{path}", pretrained=True, **arguments), arguments
         if not path.is_file():
             raise FileNotFoundError("there is no such file or folder")
-        model = build(name, **arguments)
+        with drawn_by_name(seed, lambda: build(name, **arguments)):
+            model = build(name, **arguments)
         _load(model, dict(load_state_dict(str(path), use_ema=False, weights_only=True)))
         return model, arguments
     except Exception as error:
@@ -127,30 +131,50 @@ def _load(model: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 def classifier_names(model: nn.Module) -> set[str]:
-    """Names in ``state_dict`` of the classifier, the layer that depends on the number of classes."""
+    """Returns the names in ``state_dict`` of the classifier, the layer that depends on the number of classes."""
     prefixes = _declared(model, "classifier")
     return {key for key in model.state_dict() if any(key.startswith(f"{prefix}.") for prefix in prefixes)}
 
 
+def classify_in_fp32(model: nn.Module) -> None:
+    """Makes the classifier compute in fp32 whatever the precision of the rest.
+
+    In bf16 logits of 8 to 16 are multiples of 1/16: classes tie, the first of them wins, and NLL and ECE are blurred.
+    A network has one classifier or several, which are linear layers or convolutions of one pixel.
+    """
+    layers = dict(model.named_modules())
+    for name in _declared(model, "classifier"):
+        if name in layers:
+            layers[name].forward = partial(_forward_in_fp32, layers[name])  # type: ignore[method-assign]
+
+
+def _forward_in_fp32(layer: nn.Module, features: Tensor) -> Tensor:
+    with torch.autocast(features.device.type, enabled=False):
+        features = features.float() if features.dtype == torch.bfloat16 else features
+        logits: Tensor = type(layer).forward(layer, features)
+    return logits
+
+
 def _first_layers(model: nn.Module) -> list[str]:
-    """Names of the weights that see the image's channels."""
+    """Returns the names of the weights that see the image's channels."""
     return [f"{name}.weight" for name in _declared(model, "first_conv") if f"{name}.weight" in model.state_dict()]
 
 
-def _declared(model: nn.Module, what: str) -> tuple[str, ...]:
-    found = getattr(model, "pretrained_cfg", {}).get(what) or ()
-    return (found,) if isinstance(found, str) else tuple(found)
+def _declared(model: nn.Module, role: str) -> tuple[str, ...]:
+    """Returns the names of the layers that timm declares as ``classifier`` or ``first_conv``."""
+    names = getattr(model, "pretrained_cfg", {}).get(role) or ()
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 @dataclass(frozen=True)
 class _Sized:
-    """The size that a network takes, and what was resampled for it.
+    """The size that a network takes, and the tensors that were resampled for it.
 
     Attributes:
         size: pixels.
         source_size: the size that ``source`` belongs to.
         source: tensors by name before they were resampled; empty where nothing was.
-        resampled: the same tensors as they came out.
+        resampled: the same tensors afterwards.
     """
 
     size: int
@@ -198,7 +222,8 @@ def resize(model: nn.Module, size: int) -> None:
 
 
 def untrained_source(model: nn.Module) -> tuple[int, dict[str, Tensor]] | None:
-    """What was resampled, before it was, with its size; None where nothing was, or where it was trained since."""
+    """Returns the size and values of the tensors that were resampled, as they were before; None where nothing was
+    resampled, or where it was trained since."""
     last: _Sized | None = model.__dict__.get("_sized")
     if last is None or not last.source:
         return None
@@ -209,7 +234,7 @@ def untrained_source(model: nn.Module) -> tuple[int, dict[str, Tensor]] | None:
 
 
 def resampled_from(model: nn.Module, source_size: int, source: Mapping[str, Tensor]) -> None:
-    """Tells a rebuilt network what was resampled for its size, as :func:`untrained_source` gave it."""
+    """Records in a rebuilt network what was resampled for its size, as :func:`untrained_source` returned it."""
     state, size = model.state_dict(), model.__dict__["_sized"].size
     now = {name: state[name].detach().clone() for name in source}
     model.__dict__["_sized"] = _Sized(size, source_size, dict(source), now)

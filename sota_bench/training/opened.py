@@ -102,4 +102,5 @@ def load_model(
     if found.source:
         backbone.resampled_from(model, found.about["source_size"], found.source)
     backbone.resize(model, size)
+    backbone.classify_in_fp32(model)
     return model.to(device).eval(), found

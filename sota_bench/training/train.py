@@ -98,6 +98,7 @@ def train(
     layout = devices.layout(model, recipe.layout)
     model.to(device).to(memory_format=layout)
     ease_small_maps(model)
+    backbone.classify_in_fp32(model)
     checkpoint.restore_techniques(techniques, before.techniques if before else {})
     computed = {
         technique.name: load_file(str(inputs[technique.name] / "computed.safetensors"), device=str(device))

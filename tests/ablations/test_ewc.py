@@ -228,18 +228,20 @@ def test_nothing_to_hold_is_an_error(lab: Lab) -> None:
         technique(lab).on_phase_start(Phase(32, 1, True, (16,), model, start, {"ewc": zero}))
 
 
-@pytest.mark.parametrize("statistics", ["fixed", "free"])
-def test_batch_norm_statistics_are_held_or_not_by_name(lab: Lab, statistics: str) -> None:
+def test_batch_norm_statistics_are_held_or_not_by_name(lab: Lab) -> None:
     """Held firmly enough, the network answers at the old size as it did; statistics that drift undo that."""
-    lines = f'{RISE.format("test_resnet")}\newc_batch_norm = "{statistics}"'
-    ran = lab.run(lines, 'mitigation = ["ewc"]\newc_lambda = [100000000.0]')
-    before, after = (load_file(ran.checkpoint(phase) / "model.safetensors") for phase in (0, 1))
-    buffers = [name for name in before if "running" in name]
-    same = [torch.equal(before[name], after[name]) for name in buffers]
-    assert len(buffers) > 10
-    assert all(same) if statistics == "fixed" else not any(same)
-    values = {e.phase: ran.evaluated(e)["nll"] for e in ran.trial.evaluations if e.size == 16}
-    assert (abs(values[1] - values[0]) < 0.05) == (statistics == "fixed")
+    drift = {}
+    for statistics in ("fixed", "free"):
+        lines = f'{RISE.format("test_resnet")}\newc_batch_norm = "{statistics}"'
+        ran = lab.run(lines, 'mitigation = ["ewc"]\newc_lambda = [100000000.0]')
+        before, after = (load_file(ran.checkpoint(phase) / "model.safetensors") for phase in (0, 1))
+        buffers = [name for name in before if "running" in name]
+        same = [torch.equal(before[name], after[name]) for name in buffers]
+        assert len(buffers) > 10
+        assert all(same) if statistics == "fixed" else not any(same)
+        nll = {e.phase: ran.evaluated(e)["nll"] for e in ran.trial.evaluations if e.size == 16}
+        drift[statistics] = abs(nll[1] - nll[0])
+    assert drift["fixed"] < drift["free"] / 5
 
 
 LONG = 'resize = "16x1 24x1 32x1"\nbackbone = "test_resnet"\newc_images = 16'

@@ -157,6 +157,50 @@ def test_first_weights_depend_on_the_seed_alone(lab: Lab) -> None:
     assert not torch.equal(first["conv1.0.weight"], other["conv1.0.weight"])
 
 
+HEADS = {
+    "test_resnet": 64,
+    "test_vit": 64,
+    "lcnet_035": 64,
+    "convnext_atto": 64,
+    "dla46_c": 64,
+    "crossvit_tiny_240": 240,
+    "levit_128s": 224,
+    "deit_tiny_distilled_patch16_224": 64,
+    "efficientvim_m1": 224,
+    "repvit_m0_9": 64,
+}
+"""A size for networks that end in a linear layer, in a convolution, in the mean of two classifiers or in several."""
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_logits_of_a_network_in_bf16_are_not_rounded_to_bf16(name: str) -> None:
+    model = timm.create_model(name, num_classes=50).eval()
+    for key, value in model.named_parameters():  # a new network's logits are often near 0
+        if key in backbone.classifier_names(model):
+            torch.nn.init.normal_(value, std=2.0)
+    images = torch.randn(4, 3, HEADS[name], HEADS[name], generator=torch.Generator().manual_seed(0))
+
+    def in_bf16() -> torch.Tensor:
+        resize(model, HEADS[name])
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            found: torch.Tensor = model(images)
+        return found
+
+    rounded = in_bf16()
+    backbone.classify_in_fp32(model)
+    exact = in_bf16()
+    assert exact.dtype == torch.float32
+    assert (exact == exact.bfloat16().float()).float().mean() < 0.1
+    torch.testing.assert_close(exact, rounded.float(), rtol=0.05, atol=0.05 * float(exact.abs().max()))
+
+
+def test_checkpoints_are_opened_with_a_classifier_in_fp32(lab: Lab) -> None:
+    """So evaluations, test-time augmentation, probes and Fisher information all have one."""
+    model, _ = load_model(lab.run().checkpoint(), 32, "main", CPU)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert model(torch.rand(2, 3, 32, 32)).dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("name", "macs", "params"), [("resnet18", 1.814e9, 11.69e6), ("vit_tiny_patch16_224", 1.258e9, 5.72e6)]
 )

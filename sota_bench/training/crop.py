@@ -18,13 +18,14 @@ from torch import Tensor
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # mapped read-only, and only read
 
 
+TRIES = 10
+"""Boxes that are drawn for an image, of which the first that fits is taken."""
+
+
 def random_resized_boxes(
     heights: np.ndarray, widths: np.ndarray, min_area: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Boxes of random resized crops (Szegedy et al. 2015), as torchvision's ``RandomResizedCrop`` draws them.
-
-    The area is uniform in ``min_area`` to 1, the aspect ratio log-uniform in 3/4 to 4/3; ten tries for a box that fits,
-    else the largest centred box inside that ratio.
+    """Draws boxes of random resized crops (see :func:`resized_boxes`).
 
     Args:
         heights, widths: int [B], the images' sizes in pixels.
@@ -34,8 +35,23 @@ def random_resized_boxes(
     Returns:
         int64 [B, 4]: top, left, height, width.
     """
-    count, tries = len(heights), 10
-    draws = rng.random((4, tries, count))
+    return resized_boxes(heights, widths, min_area, rng.random((4, TRIES, len(heights))))
+
+
+def resized_boxes(heights: np.ndarray, widths: np.ndarray, min_area: float, draws: np.ndarray) -> np.ndarray:
+    """Returns boxes of random resized crops (Szegedy et al. 2015), as torchvision's ``RandomResizedCrop`` draws them.
+
+    The area is uniform in ``min_area`` to 1, the aspect ratio log-uniform in 3/4 to 4/3; ten tries for a box that fits,
+    else the largest centred box inside that ratio.
+
+    Args:
+        heights, widths: int [B], the images' sizes in pixels.
+        min_area: smallest share of the image's area; 1 takes the central square, as evaluation does.
+        draws: float64 [4, 10, B], uniform in 0 to 1: area, ratio, top and left of each try.
+
+    Returns:
+        int64 [B, 4]: top, left, height, width.
+    """
     if min_area >= 1:
         return central_boxes(heights, widths, 1.0)
     area = heights * widths * (min_area + (1 - min_area) * draws[0])
@@ -44,7 +60,7 @@ def random_resized_boxes(
     h = np.rint(np.sqrt(area / ratio)).astype(np.int64)
     fits = (w > 0) & (w <= widths) & (h > 0) & (h <= heights)
     first = fits.argmax(axis=0)
-    each = np.arange(count)
+    each = np.arange(len(heights))
     h, w = h[first, each], w[first, each]
     top = np.floor(draws[2][first, each] * (heights - h + 1)).astype(np.int64)
     left = np.floor(draws[3][first, each] * (widths - w + 1)).astype(np.int64)

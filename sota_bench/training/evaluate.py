@@ -17,11 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sota_bench import metrics
 from sota_bench.engine.messages import Outcome, Progress
-from sota_bench.randomness import generator
+from sota_bench.randomness import uniform_by_id
 from sota_bench.technique import Technique
 from sota_bench.training import device as devices
 from sota_bench.training.clock import Usage
-from sota_bench.training.crop import central_boxes, random_resized_boxes
+from sota_bench.training.crop import TRIES, central_boxes, resized_boxes
 from sota_bench.training.images import Images
 from sota_bench.training.opened import Opened, open_checkpoint
 from sota_bench.training.prepared import prepared
@@ -44,7 +44,7 @@ class BatchViews:
         size: pixels of both sides of a view.
         crop: the share of the shorter side that the plain view keeps.
         crop_scale, flip: the augmentation that the network was trained with.
-        seed, batch: what random views are drawn from.
+        seed: of the trial, from which random views are drawn.
     """
 
     images: Images
@@ -54,7 +54,6 @@ class BatchViews:
     crop_scale: float
     flip: bool
     seed: int
-    batch: int
 
     def center(self, flip: bool = False) -> Tensor:
         """The central square that keeps ``crop`` of the shorter side, resized to ``size``."""
@@ -66,10 +65,12 @@ class BatchViews:
         return self.images.batch(self.positions, boxes, np.full(len(self.positions), flip), self.size)
 
     def augmented(self, view: int) -> Tensor:
-        """The training augmentation, drawn anew for each ``view`` and the same whenever it is asked for."""
-        rng = generator(self.seed, "views", view, self.batch)
-        boxes = random_resized_boxes(*self._sides(), self.crop_scale, rng)
-        flip = (rng.random(len(self.positions)) < 0.5) & self.flip
+        """The training augmentation, drawn anew for each ``view``: for each image from its content, so that the size of
+        batches and the other images do not matter."""
+        ids = self.images.image_ids[self.positions]
+        draws = uniform_by_id(self.seed, f"views/{view}", ids, 4 * TRIES + 1)
+        boxes = resized_boxes(*self._sides(), self.crop_scale, draws[:, 1:].T.reshape(4, TRIES, len(ids)))
+        flip = (draws[:, 0] < 0.5) & self.flip
         return self.images.batch(self.positions, boxes, flip, self.size)
 
     def _sides(self) -> tuple[np.ndarray, np.ndarray]:
@@ -113,8 +114,8 @@ def predict(
             logits: list[Tensor] = [model(part.contiguous(memory_format=layout)) for part in parts]
         return torch.cat(logits).float()
 
-    def scored(positions: np.ndarray, index: int) -> np.ndarray:
-        views = BatchViews(images, positions, size, recipe.eval_crop, trained.crop_scale, trained.flip, seed, index)
+    def scored(positions: np.ndarray) -> np.ndarray:
+        views = BatchViews(images, positions, size, recipe.eval_crop, trained.crop_scale, trained.flip, seed)
         scores = None
         for technique in techniques:  # test-time augmentation
             scores = technique.predict(views, forward) if scores is None else scores
@@ -127,11 +128,11 @@ def predict(
     started = time.perf_counter()
     with torch.inference_mode():
         if len(images) < 2 * batch:  # the only whole batch is timed, so something smaller warms up
-            scored(np.arange(min(WARM_UP, len(images))), 0)
-        for index, first in enumerate(range(0, len(images), batch)):
+            scored(np.arange(min(WARM_UP, len(images))))
+        for first in range(0, len(images), batch):
             begun = time.perf_counter()
             positions = np.arange(first, min(first + batch, len(images)))
-            collected.append(scored(positions, index))
+            collected.append(scored(positions))
             if not per_image or len(positions) == batch:  # a rest costs more per image
                 per_image.append((time.perf_counter() - begun) / len(positions))
             done = int(positions[-1]) + 1

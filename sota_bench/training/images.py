@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sota_bench.data.cache import PixelCache
+from sota_bench.data.split import image_ids
 from sota_bench.training.crop import crop_resize_each, crop_resize_products
 
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -38,6 +40,11 @@ class Images:
         self.heights = np.asarray(cache.heights)[self.rows].astype(np.int64)
         self.widths = np.asarray(cache.widths)[self.rows].astype(np.int64)
         self._resident = self._loaded() if device.type == "cuda" else None
+
+    @cached_property
+    def image_ids(self) -> np.ndarray:
+        """int64 [N], numbers that follow from each image's content alone (see ``data.split.image_ids``)."""
+        return image_ids(self.cache.contents[self.rows].tolist())
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ class Pictures:
 
     def __init__(self, pictures: list[np.ndarray]) -> None:
         self.pictures = pictures
+        self.contents = np.array([hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures])
         self.heights, self.widths = (np.array([picture.shape[axis] for picture in pictures]) for axis in (0, 1))
 
     def image(self, row: int) -> np.ndarray:
@@ -38,7 +40,7 @@ class Pictures:
 def views_over(pictures: list[np.ndarray], size: int = 16, crop: float = 1.0, flip: bool = True) -> BatchViews:
     rows = np.arange(len(pictures))
     images = Images(Pictures(pictures), rows, rows, torch.device("cpu"))  # type: ignore[arg-type]
-    return BatchViews(images, rows, size, crop, 0.35, flip, seed=0, batch=0)
+    return BatchViews(images, rows, size, crop, 0.35, flip, seed=0)
 
 
 def test_augmented_is_fastais_tta_on_the_same_predictions() -> None:
@@ -115,15 +117,23 @@ def test_random_views_differ_from_each_other_and_come_again() -> None:
     assert not torch.equal(views.augmented(0), views.augmented(1))
 
 
+def test_an_images_random_views_do_not_depend_on_the_rest_of_its_batch() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (40, 52, 3), dtype=np.uint8) for _ in range(6)]
+    together, alone = views_over(pictures).augmented(0), views_over(pictures[4:]).augmented(0)
+    assert torch.equal(together[4:], alone)
+    assert not torch.equal(together[4], together[5])
+
+
 def test_random_views_are_not_mirrored_where_the_training_was_not() -> None:
     ramp = np.broadcast_to(np.arange(0, 240, 6, dtype=np.uint8)[None, :, None], (40, 40, 3)).copy()
     rising = [
         bool((view[0, 0].diff(dim=1) >= 0).all())
         for flip in (True, False)
-        for view in [views_over([ramp], flip=flip).augmented(number) for number in range(12)]
+        for view in [views_over([ramp], flip=flip).augmented(number) for number in range(40)]
     ]
-    assert all(rising[12:])
-    assert 2 <= sum(rising[:12]) <= 10
+    assert all(rising[40:])
+    assert 10 <= sum(rising[:40]) <= 30
 
 
 def test_an_unknown_level_is_refused_and_switches_are_read() -> None:
@@ -179,6 +189,16 @@ def test_evaluation_with_flip_is_the_mean_of_both_sides_by_hand(ran: Any, lab: L
     flip = ran.plan.trials[1].final
     stored = load_file(str(ran.folders[flip.key] / "predictions.safetensors"))
     np.testing.assert_allclose(np.exp(stored["log_probabilities"]), torch.cat(probabilities).numpy(), atol=2e-5)
+
+
+def test_scores_do_not_depend_on_the_size_of_batches(lab: Lab) -> None:
+    ran = lab.run('tta = "augmented"', "eval_batch_size = [250, 1, 5]")
+    all_at_once, *others = (
+        load_file(str(ran.folders[trial.final.key] / "predictions.safetensors"))["log_probabilities"]
+        for trial in ran.plan.trials
+    )
+    for scores in others:
+        np.testing.assert_allclose(scores, all_at_once, atol=1e-5)
 
 
 def test_a_vision_transformer_takes_every_level(lab: Lab) -> None:

@@ -1,9 +1,9 @@
 """Gradient accumulation where memory runs out: the same batch in smaller parts, until a part fits.
 
-The images and targets of a step are drawn, mixed and normalized as one batch, whatever happens then. Each part's loss
-counts with its share of the batch, so that the gradient is that of the whole batch (but for the order of sums). Two
-things do differ, which is why such a training is marked: batch norm takes its statistics from each part (and moves its
-running ones once a part), and dropout draws its masks a part at a time.
+The images and targets of a step are drawn, mixed and normalized as one batch in any case. Each part's loss counts with
+its share of the batch, so the gradient is that of the whole batch but for the order of sums. Two things do differ, which
+is why such a training is marked: batch norm takes its statistics from each part (and moves its running ones once a
+part), and dropout draws its masks a part at a time.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Accumulation:
     """The parts that the batches of one phase are computed in.
 
     Args:
-        model: the network; its buffers are put back when an attempt fails.
-        micro_batch: images of a part at most, as an earlier part of the phase found it; 0 for the whole batch.
+        model: the network; its buffers are restored when an attempt fails.
+        micro_batch: most images of a part, as an earlier part of the phase found them to fit; 0 for the whole batch.
         allowed: whether a batch may be computed in parts at all.
     """
 
@@ -34,9 +34,8 @@ class Accumulation:
         self._images, self._fits = 0, True
         normalizes = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
         self._smallest = 2 if normalizes else 1
-        self._known: set[tuple[int, ...]] = set()
-        self._shape: tuple[int, ...] = ()
-        self._buffers: list[Tensor] = []
+        self._buffers = list(model.buffers())
+        self._saved: list[Tensor] = []
 
     def attempts(self, pixels: Tensor) -> Iterator[Accumulation]:
         """Yields a context manager for each attempt at a step, until one fits.
@@ -45,39 +44,43 @@ class Accumulation:
             pixels: [B, C, H, W], the whole batch.
 
         Raises:
-            Exception: what the last attempt raised, when no smaller part is left or the trouble was another.
+            Exception: what the last attempt raised, when no smaller part is left or memory was not the cause.
         """
-        self._images, self._shape = len(pixels), tuple(pixels.shape)
+        self._images = len(pixels)
         self.shrank, self._fits = False, False
         while not self._fits:
             yield self
 
     def parts(self) -> list[tuple[slice, float]]:
-        """Where each part of the batch lies, and its share of the batch."""
+        """Returns where each part of the batch lies, and its share of the batch."""
         count = 1
         if self.micro_batch:
             count = min(-(-self._images // self.micro_batch), max(1, self._images // self._smallest))
-        edges = [self._images * place // count for place in range(count + 1)]
+        edges = [self._images * part // count for part in range(count + 1)]
         return [(slice(first, end), (end - first) / self._images) for first, end in pairwise(edges)]
 
     def __enter__(self) -> None:
-        # A batch of a shape that has fitted before hardly ever stops fitting, and copies cost time.
-        new = self._shape not in self._known
-        self._buffers = [buffer.clone() for buffer in self._model.buffers()] if new else []
+        # In every step, since memory also runs out where a batch of the same shape has fitted before. Batch norm's
+        # buffers are small, and copied by one call.
+        if not self._allowed or not self._buffers:
+            return
+        if self._saved:
+            torch._foreach_copy_(self._saved, self._buffers)
+        else:
+            self._saved = [buffer.clone() for buffer in self._buffers]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if error is None:
             self._fits = True
-            self._known.add(self._shape)
             return False
         largest = max(part.stop - part.start for part, _ in self.parts())
         if not (self._allowed and ran_out_of_memory(error) and largest // 2 >= self._smallest):
             return False
         self.micro_batch, self.shrank = largest // 2, True
         self._model.zero_grad()
-        for buffer, before in zip(self._model.buffers(), self._buffers, strict=bool(self._buffers)):
+        for buffer, before in zip(self._buffers, self._saved, strict=True):
             buffer.copy_(before)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()

@@ -42,7 +42,7 @@ class Effect:
         rest: what follows it in the sentence: its numbers, and what limits it.
     """
 
-    row: Mapping[str, Any]
+    row: Any
     tone: str
     sign: str
     head: str
@@ -62,7 +62,7 @@ class Effect:
         if row["kind"].startswith("trend"):
             return f"{row['factor']}, {row['kind'].removeprefix('trend-')} trend {low} to {high}"
         name = f"{row['factor']} {high} vs {low}"
-        return f"{name}, at {row['at_factor']} {level_text(row['at_level'])}" if row.get("at_factor") else name
+        return f"{name}, at {row['at_factor']} {level_text(row['at_level'])}" if row["at_factor"] else name
 
     @property
     def sentence(self) -> str:
@@ -121,7 +121,7 @@ def interactions(view: View) -> list[Effect]:
     return [as_effect(row, view.delta) for row in view.analysis.interactions if row["headline"] and finite(row["low"])]
 
 
-def as_effect(row: Mapping[str, Any], delta: float | None) -> Effect:
+def as_effect(row: Any, delta: float | None) -> Effect:
     """Dress one contrast for the page."""
     tone, sign, head = HEADS[str(row["verdict"])]
     if (row["demoted"] or row["diluted_by"]) and tone in ("good", "bad"):
@@ -131,7 +131,7 @@ def as_effect(row: Mapping[str, Any], delta: float | None) -> Effect:
     return Effect(row, tone, sign, head, _rest(row, delta))
 
 
-def digits(row: Mapping[str, Any]) -> int:
+def digits(row: Any) -> int:
     """Decimals of a percentage point: what the precision supports, and enough to see on which side of zero a "
     "limit lies."""
     if not finite(row["low"]):
@@ -142,14 +142,14 @@ def digits(row: Mapping[str, Any]) -> int:
     )
 
 
-def interval(row: Mapping[str, Any]) -> str:
+def interval(row: Any) -> str:
     """``+4.0 pp, 95% interval 3.6 to 4.4``."""
     places = digits(row)
     low, high = number(row["low"], places), number(row["high"], places)
     return f"{signed(row['estimate'], places)} pp, 95% interval {low} to {high}"
 
 
-def _rest(row: Mapping[str, Any], delta: float | None) -> str:
+def _rest(row: Any, delta: float | None) -> str:
     verdict = str(row["verdict"])
     if verdict == "not estimable":
         return f": {row['reason']}."
@@ -169,12 +169,12 @@ def _rest(row: Mapping[str, Any], delta: float | None) -> str:
         text += f" It interacts with {join(partners)}: read it level by level."
     if row["diluted_by"]:
         text += f" An average with {join(list(row['diluted_by']))}, where nothing varies: read it at the other levels."
-    if row.get("after_look"):
+    if row["after_look"]:
         text += " Seeds were added after a look."
     return text
 
 
-def _reach(row: Mapping[str, Any], delta: float | None) -> str:
+def _reach(row: Any, delta: float | None) -> str:
     """What the run could have seen as one of its family of contrasts, and what the smallest effect would take."""
     if not finite(row["mde_family"]):
         return "its reach is unknown"
@@ -206,7 +206,7 @@ def pareto_cells(view: View) -> list[str]:
     return [str(cell) for cell in front.sort_values("minutes", kind="stable").index]
 
 
-def family_size(view: View, row: Mapping[str, Any]) -> int:
+def family_size(view: View, row: Any) -> int:
     """How many contrasts share a row's family: those that Holm's correction counts, so at least 1."""
     from sota_bench.stats.power import minimum_detectable_effect
 
@@ -224,7 +224,7 @@ def family_size(view: View, row: Mapping[str, Any]) -> int:
     )
 
 
-def detectable(row: Mapping[str, Any], seeds: Iterable[int], family: int = 1) -> list[float]:
+def detectable(row: Any, seeds: Iterable[int], family: int = 1) -> list[float]:
     """The minimum detectable effect (80% power, two-sided 5% over the family) of one contrast by number of seeds.
 
     The standard error shrinks with the root of the seeds, and the degrees of freedom grow in proportion to seeds - 1.
@@ -245,7 +245,7 @@ def detectable(row: Mapping[str, Any], seeds: Iterable[int], family: int = 1) ->
     ]
 
 
-def of_response(view: View, response: str) -> list[Mapping[str, Any]]:
+def of_response(view: View, response: str) -> list[Any]:
     """The main contrasts of another column of the trials where lower is better, such as NLL; none where they
     cannot be compared."""
     from sota_bench.errors import UserError

@@ -7,19 +7,19 @@ nested factors and one-at-a-time grids leave cells empty by design.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import ROUNDING, Array
+from sota_bench.stats.result import AnovaRow
 
 # Above this many factors, interactions of more than three of them stay part of the model but are not listed.
 LISTED_IN_FULL = 4
 
 
-def anova_rows(design: Design) -> list[dict[str, Any]]:
-    """One row per term: ``term, df, df_error, sum_sq, F, p, stratum`` (None where not estimable).
+def anova_rows(design: Design) -> tuple[AnovaRow, ...]:
+    """One row per term.
 
     Terms of between-run factors are tested on run means against the residual of cells and seeds; terms with a
     within-run factor are tested on deviations from their run's mean against the residual of cell by setting.
@@ -29,15 +29,16 @@ def anova_rows(design: Design) -> list[dict[str, Any]]:
     terms = [term for size in range(1, order + 1) for term in combinations(names, size)]
     inside = {factor.name for factor in design.inside}
     common = design.occurs.all(axis=0) if len(design.cells) else np.zeros(len(design.settings), dtype=bool)
-    rows: list[dict[str, Any]] = []
+    rows: list[AnovaRow] = []
     if common.any():
         means = design.y[:, :, common].mean(axis=2)
         rows += _stratum(design, means[:, :, None], [term for term in terms if not inside & set(term)], False)
     rows += _stratum(design, design.y, [term for term in terms if inside & set(term)], True) if inside else []
-    return sorted(rows, key=lambda row: [len(row["term"].split(":")), terms.index(tuple(row["term"].split(":")))])
+    position = {":".join(term): number for number, term in enumerate(terms)}  # terms with fewer factors come first
+    return tuple(sorted(rows, key=lambda row: position[row.term]))
 
 
-def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: bool) -> list[dict[str, Any]]:
+def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: bool) -> list[AnovaRow]:
     from scipy.stats import f as f_distribution
 
     seed, cell, setting = np.nonzero(np.isfinite(y))
@@ -74,12 +75,12 @@ def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: boo
     if design.block and not within:
         blocks = np.eye(len(design.y))[seed]
     base = centre(blocks) if within else blocks
-    wanted = centre(values[:, None])[:, 0]
+    response = centre(values[:, None])[:, 0]
     saturated = centre(np.eye(len(design.cells) * y.shape[2])[cell * y.shape[2] + setting])
-    error, rank = _residual(np.hstack([base, saturated]), wanted)
+    error, rank = _residual(np.hstack([base, saturated]), response)
     df_error = len(values) - rank - (run.max() + 1 if within else 0)
     noise = error / df_error if df_error > 0 and error > (ROUNDING * np.abs(values).max()) ** 2 * len(values) else None
-    # In the order of the factors, as the wanted terms are: a within-run factor may come first.
+    # In the order of the factors, as the terms are: a within-run factor may come first.
     named = [factor.name for factor in design.factors if factor.name in levels]
     every = [term for size in range(1, len(named) + 1) for term in combinations(named, size)]
     inside = {factor.name for factor in design.inside}
@@ -88,24 +89,24 @@ def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: boo
         for term in every
         if (term in terms or len(term) <= 3) and (not within or inside & set(term))
     }
-    base, listed, wanted = _triangular(base, listed, wanted)
+    base, listed, response = _triangular(base, listed, response)
     rows = []
     for term in terms:
         others = [columns for name, columns in listed.items() if not set(term) <= set(name)]
-        reduced, rank_reduced = _residual(np.hstack([base, *others]), wanted)
-        full, rank_full = _residual(np.hstack([base, *others, listed[term]]), wanted)
+        reduced, rank_reduced = _residual(np.hstack([base, *others]), response)
+        full, rank_full = _residual(np.hstack([base, *others, listed[term]]), response)
         df = rank_full - rank_reduced
         ratio = (reduced - full) / df / noise if noise and df > 0 else None
         rows.append(
-            {
-                "term": ":".join(term),
-                "df": df,
-                "df_error": int(df_error),
-                "sum_sq": max(float(reduced - full), 0.0) if df > 0 else None,
-                "F": None if ratio is None else max(float(ratio), 0.0),
-                "p": None if ratio is None else float(f_distribution.sf(max(ratio, 0.0), df, df_error)),
-                "stratum": "within run" if within else "between runs",
-            }
+            AnovaRow(
+                term=":".join(term),
+                df=df,
+                df_error=int(df_error),
+                sum_sq=max(float(reduced - full), 0.0) if df > 0 else None,
+                F=None if ratio is None else max(float(ratio), 0.0),
+                p=None if ratio is None else float(f_distribution.sf(max(ratio, 0.0), df, df_error)),
+                stratum="within run" if within else "between runs",
+            )
         )
     return rows
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.levels import Factor
-
-MAIN, SIMPLE, LINEAR, QUADRATIC, INTERACTION = "main", "simple", "trend-linear", "trend-quadratic", "interaction"
+from sota_bench.stats.result import INTERACTION, LINEAR, MAIN, QUADRATIC, SIMPLE
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sota_bench.errors import UserError
+from sota_bench.stats import sentences
 from sota_bench.stats.kernels import Array
-from sota_bench.stats.levels import Factor, distinct, is_missing, key, label, ordered
-from sota_bench.stats.plots import Plots, find_plots
+from sota_bench.stats.levels import NUMBER, Factor, distinct, is_missing, key, label, ordered
+from sota_bench.stats.sentences import Lost
+from sota_bench.stats.split_plot import Plots, find_plots
+from sota_bench.stats.table import Finished, finished_rows, missing_in_any, require_column
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
+ASKED = ("done", "failed", "blocked")
+"""Statuses of trials that were run, or would have been."""
 
 FLAT = 0.1
 """A level is flat where all its results lie within this share of the noise that the other levels have."""
@@ -40,7 +45,9 @@ class Design:
         counts: rows by status, ``done`` included.
         after_look: labels of the seeds that were added after a look at the results.
         notes: warnings about the table.
-        plots: plot of each cell [C], where trainings of one seed share a part; see `sota_bench.stats.plots`.
+        lost: levels of which no trial gave a result, though some were run: how many trials have each status.
+        percent: whether the response was written with percent signs.
+        plots: plot of each cell [C], where trainings of one seed share a part; see `sota_bench.stats.split_plot`.
         judged: number of the set of images that each cell is judged on [C], where there are several.
     """
 
@@ -54,6 +61,8 @@ class Design:
     counts: dict[str, int]
     after_look: tuple[str, ...]
     notes: tuple[str, ...]
+    lost: Mapping[tuple[str, str], Lost]
+    percent: bool = False
     plots: Plots | None = None
     judged: NDArray[np.int_] | None = None
 
@@ -124,7 +133,7 @@ def read_design(
     if len(table) == 0:
         raise UserError(place, "", "the table has no rows", "give one row per trial")
     for column in [response, *names, *(column for column in (block, shares, judged) if column)]:
-        _require(table, column, place)
+        require_column(table, column, place)
     clash = {response, block} & set(names) or ({response} & {block})
     if clash:
         raise UserError(
@@ -136,73 +145,22 @@ def read_design(
         )
     if shares and not block:
         raise UserError(place, "shares", "trainings share a part under one seed only", "name a block")
-    notes: list[str] = []
-    rows, counts = _finished(table, response, place, allow_missing, notes)
+    finished = finished_rows(
+        table, response=response, names=names, block=block, allow_missing=allow_missing, place=place
+    )
+    rows, notes = finished.rows, list(finished.notes)
     laid_out = tuple(
         _factor(table, rows, name, factors[name] if isinstance(factors, Mapping) and name in factors else None,
                 name in within, place)
         for name in names
     )  # fmt: skip
-    applies = ~_any_missing(rows, names)
+    applies = ~missing_in_any(rows, names)
     if not applies.all():
-        notes.append(f"{_rows(int((~applies).sum()))} left out: a factor is empty there, so it does not apply.")
+        notes.append(sentences.rows_left_out(int((~applies).sum()), None))
         rows = rows[applies]
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
-    return _lay_out(table, rows, response, laid_out, block, counts, added_seeds, shares, judged, notes, place)
-
-
-def _require(table: pd.DataFrame, column: str, place: str) -> None:
-    if column in table.columns:
-        if list(table.columns).count(column) > 1:
-            raise UserError(place, column, "the column occurs twice", "rename one of them")
-        return
-    near = difflib.get_close_matches(column, [str(name) for name in table.columns], n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(map(str, table.columns))}"
-    raise UserError(place, column, "no such column", hint)
-
-
-def _rows(count: int) -> str:
-    return f"{count} row{'s' if count != 1 else ''}"
-
-
-def _finished(
-    table: pd.DataFrame, response: str, place: str, allow_missing: bool, notes: list[str]
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The rows that hold a result, and how many rows there are of each status."""
-    import pandas as pd
-
-    counts = {"done": len(table)}
-    rows = table
-    if "status" in table.columns:
-        status = table["status"].astype(str).str.strip()
-        counts = {"done": 0, **{str(name): int(count) for name, count in status.value_counts(sort=False).items()}}
-        rows = table[(status == "done").to_numpy()]
-        for name, count in counts.items():
-            if name == "not_applicable":
-                notes.append(f"{_rows(count)} not applicable: combinations that cannot exist, compared nowhere.")
-            elif name != "done":
-                notes.append(f"{_rows(count)} with status {name}: counted here, and missing from every estimate.")
-    values = pd.to_numeric(rows[response], errors="coerce").astype(float)
-    empty = rows[response].map(is_missing).to_numpy(dtype=bool)
-    bad = ~np.isfinite(values.to_numpy()) & ~(empty & allow_missing)
-    if bad.any():
-        at = int(np.flatnonzero(bad)[0])
-        shown = "nothing" if empty[at] else repr(str(rows[response].iloc[at]))
-        raise UserError(
-            place, response, f"row {rows.index[at]} holds {shown}, not a finite number",
-            "mark it in a column named status (failed), or remove it",
-        )  # fmt: skip
-    if empty.any():
-        notes.append(f"{_rows(int(empty.sum()))} without a value of {response}: left out.")
-    return rows.assign(**{response: values})[~empty], counts
-
-
-def _any_missing(rows: pd.DataFrame, names: Sequence[str]) -> NDArray[np.bool_]:
-    empty = np.zeros(len(rows), dtype=bool)
-    for name in names:
-        empty |= rows[name].map(is_missing).to_numpy(dtype=bool)
-    return empty
+    return _lay_out(table, rows, response, laid_out, block, finished, added_seeds, shares, judged, notes, place)
 
 
 def _factor(
@@ -215,16 +173,16 @@ def _factor(
             place, name, f"a factor needs two levels, this one has {', '.join(levels) or 'none'}",
             "name a column that varies",
         )  # fmt: skip
-    known = {key(level) for level in levels}
+    declared = {key(level) for level in levels}
     for value in rows[name]:
-        if not is_missing(value) and key(value) not in known:
+        if not is_missing(value) and key(value) not in declared:
             raise UserError(place, name, f"level {label(value)!r} is not declared", f"declare it: {', '.join(levels)}")
     return Factor(name, levels, within)
 
 
 def _lay_out(
     table: pd.DataFrame, rows: pd.DataFrame, response: str, factors: tuple[Factor, ...], block: str | None,
-    counts: dict[str, int], added_seeds: Sequence[object], shares: str | None, judged: str | None,
+    finished: Finished, added_seeds: Sequence[object], shares: str | None, judged: str | None,
     notes: list[str], place: str,
 ) -> Design:  # fmt: skip
     codes = {}
@@ -243,37 +201,56 @@ def _lay_out(
     replicate: dict[tuple[int, int], int] = {}
     cell_index = {cell: number for number, cell in enumerate(cells)}
     setting_index = {setting: number for number, setting in enumerate(settings)}
+    blocks = [position[key(value)] for value in rows[block]] if block else []
     for row, (cell, setting, value) in enumerate(zip(cell_of, setting_of, rows[response], strict=True)):
         c, w = cell_index[cell], setting_index[setting]
         if block:
-            s = position[key(rows[block].iloc[row])]
+            s = blocks[row]
         else:
             s = replicate[c, w] = replicate.get((c, w), -1) + 1
         values.setdefault((s, c, w), []).append(float(value))
     depth = len(labels) if block else max(replicate.values(), default=-1) + 1
     y = np.full((depth, len(cells), len(settings)), np.nan)
-    for place_of, several in values.items():
-        y[place_of] = np.mean(several)
-    repeated = sum(len(several) > 1 for several in values.values())
+    for position_of_run, results in values.items():
+        y[position_of_run] = np.mean(results)
+    repeated = sum(len(results) > 1 for results in values.values())
     if repeated:
-        notes.append(
-            f"{repeated} combinations of factors and {block} hold several rows, which were averaged: "
-            "if a column tells them apart, name it as a factor or within."
-        )
-    _note_empty_cells(table, factors, codes, notes)
+        notes.append(sentences.averaged_rows(repeated, str(block)))
+    lost = _lost_levels(table, rows, factors)
+    _note_empty_cells(table, factors, codes, lost, notes)
     if block:
-        _note_missing(y, labels, block, notes)
+        _note_blocks(y, labels, block, factors, cells, notes)
     else:
         _note_unequal(y, notes)
     after = _after_look(table, block, added_seeds, labels, place)
     if after:
-        notes.append(
-            f"{block} {', '.join(after)} added after a look at the results: looking again makes false findings "
-            "likelier than the p-values say; confirm with fresh seeds."
-        )
+        notes.append(sentences.added_after_look(str(block), after))
     plots = _plots(rows, shares, block, [cell_index[cell] for cell in cell_of], notes) if shares and block else None
     sets = _judged(rows[judged], [cell_index[cell] for cell in cell_of], notes) if judged else None
-    return Design(response, factors, block, cells, settings, labels, y, counts, after, tuple(notes), plots, sets)
+    return Design(
+        response, factors, block, cells, settings, labels, y, finished.counts, after, tuple(notes), lost,
+        finished.percent, plots, sets,
+    )  # fmt: skip
+
+
+def _lost_levels(table: pd.DataFrame, rows: pd.DataFrame, factors: tuple[Factor, ...]) -> dict[tuple[str, str], Lost]:
+    """The levels whose trials were run, and none of which gave a result."""
+    if "status" not in table.columns:
+        return {}
+    status = table["status"].astype(str).str.strip()
+    ran = table[(status != "not_applicable").to_numpy()]
+    lost = {}
+    for factor in factors:
+        present = {key(value) for value in rows[factor.name]}
+        for level in factor.levels:
+            if key(level) in present:
+                continue
+            at = [not is_missing(value) and key(value) == key(level) for value in ran[factor.name]]
+            counts = status[ran.index[at]].value_counts(sort=False)
+            if len(counts):
+                statuses = {str(name): int(count) for name, count in counts.items()}
+                lost[factor.name, level] = Lost(factor.name, level, statuses)
+    return lost
 
 
 def _judged(images: pd.Series, cell_of: Sequence[int], notes: list[str]) -> NDArray[np.int_] | None:
@@ -282,15 +259,11 @@ def _judged(images: pd.Series, cell_of: Sequence[int], notes: list[str]) -> NDAr
     if len(names) < 2:
         return None
     number = {key(name): position for position, name in enumerate(names)}
-    found = np.zeros(max(cell_of) + 1, dtype=int)
+    image_set = np.zeros(max(cell_of) + 1, dtype=int)
     for cell, name in zip(cell_of, images, strict=True):
-        found[cell] = number[key(name)]
-    notes.append(
-        f"Trials are judged on {len(names)} different sets of images ({images.name}), and accuracies on different "
-        "images do not compare: levels that differ in them are not compared. The analysis of variance does not know "
-        "of it."
-    )
-    return found
+        image_set[cell] = number[key(name)]
+    notes.append(sentences.different_images(len(names), str(images.name)))
+    return image_set
 
 
 def _plots(rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], notes: list[str]) -> Plots | None:
@@ -303,61 +276,78 @@ def _plots(rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], 
     count = len(set(cell_of))
     plots = find_plots(named, count)
     if plots is not None:
-        notes.append(
-            f"Trainings of one {block} share a part ({shares}), so they are not independent: {count} cells in "
-            f"{plots.max() + 1} groups. Comparisons between groups are judged by the means of the groups, those inside "
-            f"a group by their own differences between {block}s. The analysis of variance does not know of it, and its "
-            "p-values for such factors are too small."
-        )
+        notes.append(sentences.shared_training(block, shares, count, int(plots.max()) + 1))
     return plots
 
 
 def _note_empty_cells(
-    table: pd.DataFrame, factors: tuple[Factor, ...], codes: Mapping[str, Sequence[int]], notes: list[str]
+    table: pd.DataFrame,
+    factors: tuple[Factor, ...],
+    codes: Mapping[str, Sequence[int]],
+    lost: Mapping[tuple[str, str], Lost],
+    notes: list[str],
 ) -> None:
     """Combinations of levels without any result: nothing can stand in for them.
 
     A column ``status`` says which ones were asked for; without it every combination that the levels allow is meant.
     """
-    known = set(zip(*(codes[factor.name] for factor in factors), strict=True))
+    with_result = set(zip(*(codes[factor.name] for factor in factors), strict=True))
     if "status" not in table.columns:
         possible = math.prod(len(factor.levels) for factor in factors)
-        if known and len(known) < possible:
-            notes.append(
-                f"Only {len(known)} of {possible} combinations of levels have a result: levels are compared where all "
-                "else is equal, and averages leave the other combinations out."
-            )
+        if with_result and len(with_result) < possible:
+            notes.append(sentences.missing_combinations(len(with_result), possible))
         return
     names = [factor.name for factor in factors]
-    asked = table[(table["status"].astype(str).str.strip() != "not_applicable").to_numpy()]
-    asked = asked[~_any_missing(asked, names)]
+    asked = table[table["status"].astype(str).str.strip().isin(ASKED).to_numpy()]
+    asked = asked[~missing_in_any(asked, names)]
     code = {factor.name: {key(level): number for number, level in enumerate(factor.levels)} for factor in factors}
     wanted = set(zip(*([code[name].get(key(value), -1) for value in asked[name]] for name in names), strict=True))
-    empty = wanted - known
+    empty = wanted - with_result
     if empty:
         first = ", ".join(
             f"{factor.name} = {factor.levels[level]}" for factor, level in zip(factors, min(empty), strict=True)
         )
-        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-        notes.append(f"No result at all for {first}{more}: averages leave these combinations out.")
+        notes.append(sentences.empty_combinations(first, len(empty) - 1))
 
 
-def _note_missing(y: Array, labels: tuple[str, ...], block: str, notes: list[str]) -> None:
+def _note_blocks(
+    y: Array,
+    labels: tuple[str, ...],
+    block: str,
+    factors: tuple[Factor, ...],
+    cells: tuple[tuple[int, ...], ...],
+    notes: list[str],
+) -> None:
+    """Blocks whose labels are words, that one level lacks, or whose results are missing here and there."""
+    words = [text for text in labels if not NUMBER.fullmatch(text)]
+    if words and (len(words) < len(labels) or "seed" in block.lower()):
+        notes.append(sentences.word_blocks(block, words, all_words=len(words) == len(labels)))
     occurs = np.isfinite(y).any(axis=0)
-    expected, present = occurs.sum() * len(y), int(np.isfinite(y).sum())
-    if present < expected:
+    expected, present = int(occurs.sum()) * len(y), int(np.isfinite(y).sum())
+    if present == expected:
+        return
+    explained = 0
+    between = [factor for factor in factors if not factor.within]
+    has_run = np.isfinite(y).any(axis=2)
+    for position, factor in enumerate(between):
+        level_of = np.array([cell[position] for cell in cells])
+        for number, level in enumerate(factor.levels):
+            at = np.asarray(level_of == number)
+            absent = np.flatnonzero(~has_run[:, at].any(axis=1) & has_run[:, ~at].any(axis=1))
+            if at.any() and len(absent):
+                gone = [labels[seed] for seed in absent]
+                notes.append(sentences.unpaired_blocks(block, gone, factor.name, level))
+                explained += int(occurs[at].sum()) * len(absent)
+    if explained < expected - present:
         lost = [text for text, part in zip(labels, y, strict=True) if not np.isfinite(part[occurs]).all()]
-        notes.append(
-            f"Unbalanced: {expected - present} of {expected} results are missing ({block} {', '.join(lost[:8])}"
-            f"{', ...' if len(lost) > 8 else ''}). Estimates come from least squares, which allows for what is missing."
-        )
+        notes.append(sentences.missing_results(expected - present, expected, block, lost))
 
 
 def _note_unequal(y: Array, notes: list[str]) -> None:
     runs = np.isfinite(y).sum(axis=0)
     runs = runs[runs > 0]
     if len(runs) and runs.min() < runs.max():
-        notes.append(f"Unbalanced: cells hold {runs.min()} to {runs.max()} runs; each cell's mean counts alike.")
+        notes.append(sentences.unequal_runs(int(runs.min()), int(runs.max())))
 
 
 def _after_look(

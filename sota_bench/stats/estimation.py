@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sota_bench.stats import kernels, plots
+from sota_bench.stats import kernels, split_plot
 from sota_bench.stats.contrasts import Contrast
 from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array, Estimate
-
-POOLED, PAIRED = "pooled", "paired"
+from sota_bench.stats.result import PAIRED, POOLED
 
 
 class Estimates(NamedTuple):
@@ -21,7 +20,8 @@ class Estimates(NamedTuple):
     Attributes:
         by_error: the estimates by error term.
         differences: each seed's own difference [S, K], NaN where incomplete.
-        where: for each contrast, where it compares if trainings share a part (see `sota_bench.stats.plots`), else "".
+        where: for each contrast, where it compares if trainings share a part, else ""; see
+            `sota_bench.stats.split_plot`.
         speaks: for each contrast, the error term that its verdict is read from.
     """
 
@@ -63,8 +63,8 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
         else:
             groups = design.plots[first.own]
             for number, row in zip(members, weights, strict=True):
-                where[number] = plots.placed(row, groups)
-                _put(pooled, [number], plots.pooled(y, row, groups))
+                where[number] = split_plot.placed(row, groups)
+                _put(pooled, [number], split_plot.pooled(y, row, groups))
         if design.block:
             contexts = [contrasts[number].contexts[:, first.own] for number in members]
             complete = np.isfinite(y).all()
@@ -77,7 +77,7 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
     if not design.block:
         return Estimates({POOLED: pooled}, differences, where, [POOLED] * count)
     speaks = [
-        PAIRED if contrast.within or place not in ("", plots.BETWEEN) else POOLED
+        PAIRED if contrast.within or place not in ("", split_plot.BETWEEN) else POOLED
         for contrast, place in zip(contrasts, where, strict=True)
     ]
     return Estimates({POOLED: pooled, PAIRED: own}, differences, where, speaks)

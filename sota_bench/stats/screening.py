@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import combinations, product
-from typing import Any
 
 import numpy as np
 
-from sota_bench.stats import plots
+from sota_bench.stats import split_plot
 from sota_bench.stats.contrasts import polynomials
 from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array
+from sota_bench.stats.result import ScreenedEffect, ScreenedStratum, Screening
 
 # Fewer effects than this leave Lenth's estimate without meaning (its df is a third of their number).
 FEWEST_EFFECTS = 3
@@ -46,7 +46,7 @@ def lenth(effects: Array, alpha: float = 0.05) -> tuple[float, float, float]:
     return pse, pse * float(t.ppf(single, count / 3)), pse * float(t.ppf(joint, count / 3))
 
 
-def screen(design: Design, alpha: float = 0.05) -> dict[str, Any] | None:
+def screen(design: Design, alpha: float = 0.05) -> Screening | None:
     """Screening of a full factorial with one seed: all its effects, with Lenth's margins.
 
     Effects are scaled as differences of two half-table means (level minus baseline for two-level factors), so that
@@ -54,11 +54,7 @@ def screen(design: Design, alpha: float = 0.05) -> dict[str, Any] | None:
     Where cells are missing, the largest full factorial with some factors held at their baseline is screened.
 
     Returns:
-        ``{"pse", "margin", "simultaneous_margin", "strata", "effects", "part"}``: ``strata`` with ``stratum``, its
-        number of ``effects`` and the three margins (None where it has fewer than three effects); the margins outside
-        are those of the first stratum; ``effects`` with ``term``, ``estimate``, ``quantile``, ``stratum`` and
-        ``outside``, one of "simultaneous margin", "margin", "inside" or "not screened"; ``part`` says which factors
-        are held. None where no such table has three effects of one stratum.
+        Strata and effects; None where no such table has three effects of one stratum.
     """
     from scipy.stats import norm
 
@@ -67,33 +63,24 @@ def screen(design: Design, alpha: float = 0.05) -> dict[str, Any] | None:
     if held is None:
         return None
     at = tuple(slice(0, 1) if axis in held else slice(None) for axis in range(values.ndim))
-    found: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    by_stratum: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for stratum, term, value in _effects(design, values[at], cells[at]):
-        found[stratum].append((term, value))
+        by_stratum[stratum].append((term, value))
     strata, effects = [], []
-    for stratum in sorted(found, key=(BETWEEN, WITHIN, INSIDE).index):
-        terms = found[stratum]
+    for stratum in sorted(by_stratum, key=(BETWEEN, WITHIN, INSIDE).index):
+        terms = by_stratum[stratum]
         size = np.abs([value for _, value in terms])
-        enough = len(terms) >= FEWEST_EFFECTS
-        pse, margin, joint = lenth(size, alpha) if enough else (None, None, None)
-        margins = {"pse": pse, "margin": margin, "simultaneous_margin": joint}
-        strata.append({"stratum": stratum, "effects": len(terms), **margins})
-        places = norm.ppf(0.5 + 0.5 * (np.argsort(np.argsort(size)) + 0.5) / len(terms))
+        margins = lenth(size, alpha) if len(terms) >= FEWEST_EFFECTS else (None, None, None)
+        strata.append(ScreenedStratum(stratum, len(terms), *margins))
+        quantiles = norm.ppf(0.5 + 0.5 * (np.argsort(np.argsort(size)) + 0.5) / len(terms))
         effects += [
-            {
-                "term": term,
-                "estimate": value,
-                "quantile": float(place),
-                "stratum": stratum,
-                "outside": _outside(abs(value), margin, joint),
-            }
-            for (term, value), place in zip(terms, places, strict=True)
+            ScreenedEffect(term, value, float(quantile), stratum, _outside(abs(value), *margins[1:]))
+            for (term, value), quantile in zip(terms, quantiles, strict=True)
         ]
-    if all(stratum["pse"] is None for stratum in strata):
+    if all(stratum.pse is None for stratum in strata):
         return None
     part = "; ".join(f"{design.factors[axis].name} = {design.factors[axis].levels[0]}" for axis in held)
-    first = {name: strata[0][name] for name in ("pse", "margin", "simultaneous_margin")}
-    return {**first, "strata": strata, "effects": effects, "part": part}
+    return Screening(tuple(strata), tuple(effects), part)
 
 
 def _outside(size: float, margin: float | None, joint: float | None) -> str:
@@ -110,9 +97,9 @@ def _table(design: Design) -> tuple[Array, Array]:
     order = [names.index(factor.name) for factor in design.factors]
     for (c, cell), (w, setting) in product(enumerate(design.cells), enumerate(design.settings)):
         levels = (*cell, *setting)
-        known = design.y[:, c, w][np.isfinite(design.y[:, c, w])]
-        place = tuple(levels[i] for i in order)
-        values[place], cells[place] = known.mean() if len(known) else np.nan, c
+        results = design.y[:, c, w][np.isfinite(design.y[:, c, w])]
+        position = tuple(levels[i] for i in order)
+        values[position], cells[position] = results.mean() if len(results) else np.nan, c
     return values, cells
 
 
@@ -132,7 +119,7 @@ def _effects(design: Design, values: Array, cells: Array) -> list[tuple[str, str
     factors = design.factors
     moving = [axis for axis in range(values.ndim) if values.shape[axis] > 1]
     bases = {axis: _basis(len(factors[axis].levels), factors[axis].numbers) for axis in moving}
-    found = []
+    effects = []
     for chosen in (c for size in range(1, len(moving) + 1) for c in combinations(moving, size)):
         for index in product(*(range(len(bases[axis])) for axis in chosen)):
             weights = np.ones(values.shape)
@@ -147,8 +134,8 @@ def _effects(design: Design, values: Array, cells: Array) -> list[tuple[str, str
             inside = any(factors[axis].within for axis in chosen)
             stratum = INSIDE if inside else _between(design, weights, cells)
             effect = 2.0 / np.sqrt(values.size) * float((weights * values).sum())
-            found.append((stratum, ":".join(parts), effect))
-    return found
+            effects.append((stratum, ":".join(parts), effect))
+    return effects
 
 
 def _between(design: Design, weights: Array, cells: Array) -> str:
@@ -157,7 +144,7 @@ def _between(design: Design, weights: Array, cells: Array) -> str:
         return BETWEEN
     by_cell = np.zeros(len(design.cells))
     np.add.at(by_cell, cells.astype(int).ravel(), weights.ravel())
-    return WITHIN if plots.placed(by_cell, design.plots) in (plots.WITHIN, plots.MIXED) else BETWEEN
+    return WITHIN if split_plot.placed(by_cell, design.plots) in (split_plot.WITHIN, split_plot.MIXED) else BETWEEN
 
 
 def _basis(levels: int, numbers: tuple[float, ...] | None) -> Array:

@@ -68,7 +68,7 @@ def test_json_is_the_function_on_the_same_table(csv: Path) -> None:
 
 def test_text_has_verdicts_and_warnings(csv: Path) -> None:
     text = run(csv, "--response", "accuracy", "--factors", "mixup", "--block", "seed")
-    assert "mixup 0.2 helps against 0" in text.replace("\n", " ")
+    assert "mixup 0.2 vs 0: helps" in text.replace("\n", " ")
     assert "Warning:" in text
 
 
@@ -90,7 +90,7 @@ def test_without_a_block_it_is_the_plain_factorial(csv: Path) -> None:
         (CSV.replace("52.5", "inf"), [], "row 4 holds"),
         (CSV.replace("52.5", ""), [], "row 4 holds nothing"),
         ("a,b\n1,2,3,4\n1\n", [], "not a CSV file"),
-        ("\x00\x01\x02", [], "no rows"),
+        ("\x00\x01\x02", [], "save it as UTF-8"),
     ],
 )
 def test_bad_input_is_one_user_error(tmp_path: Path, text: str | None, options: list[str], words: str) -> None:

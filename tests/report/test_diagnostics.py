@@ -33,23 +33,23 @@ def test_the_half_normal_plot_has_a_mark_for_every_effect_at_its_place(single: R
     assert screening is not None
     with drawing():
         figure = half_normal(single).draw(800)
-    assert len(figure.axes) == len(screening["strata"]) == 2
-    for ax, stratum in zip(figure.axes, screening["strata"], strict=True):
-        effects = [e for e in screening["effects"] if e["stratum"] == stratum["stratum"]]
+    assert len(figure.axes) == len(screening.strata) == 2
+    for ax, stratum in zip(figure.axes, screening.strata, strict=True):
+        effects = [e for e in screening.effects if e.stratum == stratum.stratum]
         marks = {
             (round(float(line.get_xdata()[0]), 9), round(float(line.get_ydata()[0]), 9)): line.get_marker()
             for line in ax.lines
             if line.get_marker() in ("o", "s")
         }
-        assert set(marks) == {(round(abs(e["estimate"]), 9), round(e["quantile"], 9)) for e in effects}
+        assert set(marks) == {(round(abs(e.estimate), 9), round(e.quantile, 9)) for e in effects}
         squares = {place for place, marker in marks.items() if marker == "s"}
-        beyond = {place for place in marks if place[0] > stratum["margin"]}
+        beyond = {place for place in marks if place[0] > stratum.margin}
         assert squares == beyond
         rules = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 2]
-        assert sorted(rules) == pytest.approx([stratum["margin"], stratum["simultaneous_margin"]])
+        assert sorted(rules) == pytest.approx([stratum.margin, stratum.simultaneous_margin])
         assert ax.get_xlim()[1] > max(np.abs(rules))
         named = {text.get_text().replace(" \u00d7 ", ":") for text in ax.texts}
-        assert named == {e["term"] for e in effects if e["outside"] != "inside"}
+        assert named == {e.term for e in effects if e.outside != "inside"}
 
 
 def test_the_half_normal_plot_says_its_finding_and_has_its_numbers(single: RunTables) -> None:
@@ -57,10 +57,10 @@ def test_the_half_normal_plot_says_its_finding_and_has_its_numbers(single: RunTa
     screening = analysis_of(single).screening
     assert screening is not None and chart.table is not None
     assert chart.finding.endswith("It is a place to look next, not a finding.")
-    for stratum in screening["strata"]:
-        assert f"({stratum['margin']:.2f} pp, {stratum['stratum']})" in chart.finding
+    for stratum in screening.strata:
+        assert f"({stratum.margin:.2f} pp, {stratum.stratum})" in chart.finding
     rows = chart.table.cells
-    assert len(rows) == len(screening["effects"])
+    assert len(rows) == len(screening.effects)
     sizes = [abs(float(row[2].text.replace("\u2212", "-"))) for row in rows]
     assert sizes == sorted(sizes, reverse=True)
     page = render(single, analysis_of(single))

@@ -103,7 +103,7 @@ def test_one_cell_is_a_page_that_compares_nothing(factor: str) -> None:
     tables = synthetic(seeds=2, factors={factor: ["off"]})
     assert factor == "lr" or factor in tables.run["within"]
     analysis = analysis_of(tables)
-    assert (analysis.contrasts, analysis.about["seeds"]) == ([], [0, 1])
+    assert (analysis.contrasts, analysis.overview.seeds) == ((), (0, 1))
     text = Outline(render(tables, analysis)).text
     assert "No factor has two levels" in text and "The only cell: " in text and "less accurate" not in text
     beside = synthetic(seeds=3, factors={factor: ["off"], "mixup": ["0.0", "0.2"]})
@@ -237,8 +237,8 @@ def test_one_seed_gives_a_screening_and_no_verdict() -> None:
     text = Outline(render(tables, analysis)).text
     assert "One seed is a screening" in text
     assert not re.search(r"Helps \(|Hurts \(", text)
-    assert text.count("Not estimable: one seed.") == 2
-    assert analysis.screening is None or f"{analysis.screening['margin']:.2f} pp" in text
+    assert text.count("there is only one seed.") == 2
+    assert analysis.screening is None or f"{analysis.screening.strata[0].margin:.2f} pp" in text
 
 
 def test_the_terminal_summary_ends_with_the_totals(tables: RunTables, analysis: Any) -> None:

@@ -80,9 +80,9 @@ def test_single_factor_repeated_measures() -> None:
     """statsmodels' documented example (R's ezANOVA): F(1, 7) = 22.4, p = 0.002125452."""
     found = analyze(repeated([("a", "a"), ("a", "b")]), response="DV", factors=["B"], block="id")
     (term,) = found.anova
-    assert (term["term"], term["df"], term["df_error"]) == ("B", 1, 7)
-    assert term["F"] == pytest.approx(22.4)
-    assert term["p"] == pytest.approx(0.002125452, abs=5e-10)
+    assert (term.term, term.df, term.df_error) == ("B", 1, 7)
+    assert pytest.approx(22.4) == term.F
+    assert term.p == pytest.approx(0.002125452, abs=5e-10)
     for row in found.contrasts:
         assert (row["estimate"] / row["se"]) ** 2 == pytest.approx(22.4)
 
@@ -99,12 +99,12 @@ def test_two_factor_repeated_measures() -> None:
     assert row["p"] == pytest.approx(3.905263e-04, abs=5e-10)
     reference = anova_lm(smf.ols("DV ~ C(id) + C(A) * C(B)", table).fit(), typ=2)
     names = {"A": "C(A)", "B": "C(B)", "A:B": "C(A):C(B)"}
-    assert [term["term"] for term in found.anova] == list(names)
+    assert [term.term for term in found.anova] == list(names)
     for term in found.anova:
-        expected = reference.loc[names[term["term"]]]
-        assert term["F"] == pytest.approx(expected["F"])
-        assert term["p"] == pytest.approx(expected["PR(>F)"])
-        assert term["df_error"] == reference.loc["Residual", "df"] == 35
+        expected = reference.loc[names[term.term]]
+        assert pytest.approx(expected["F"]) == term.F
+        assert term.p == pytest.approx(expected["PR(>F)"])
+        assert term.df_error == reference.loc["Residual", "df"] == 35
 
 
 def test_filtration_rate_is_screened_as_in_montgomery() -> None:
@@ -116,16 +116,16 @@ def test_filtration_rate_is_screened_as_in_montgomery() -> None:
     levels = {name: [-1, 1] for name in "ABCD"}
     found = analyze(pd.DataFrame(rows), response="rate", factors=levels)
     assert found.screening is not None
-    effects = {row["term"]: row for row in found.screening["effects"]}
-    assert {term: row["estimate"] for term, row in effects.items()} == pytest.approx(FILTRATION_EFFECTS)
-    assert found.screening["pse"] == pytest.approx(2.625)
-    assert found.screening["margin"] == pytest.approx(6.748, abs=5e-4)
-    assert found.screening["simultaneous_margin"] == pytest.approx(13.699, abs=5e-4)
-    large = {term for term, row in effects.items() if row["outside"] == "simultaneous margin"}
+    effects = {row.term: row for row in found.screening.effects}
+    assert {term: row.estimate for term, row in effects.items()} == pytest.approx(FILTRATION_EFFECTS)
+    assert found.screening.strata[0].pse == pytest.approx(2.625)
+    assert found.screening.strata[0].margin == pytest.approx(6.748, abs=5e-4)
+    assert found.screening.strata[0].simultaneous_margin == pytest.approx(13.699, abs=5e-4)
+    large = {term for term, row in effects.items() if row.outside == "simultaneous margin"}
     assert large == {"A", "D", "A:C", "A:D"}
-    assert effects["C"]["outside"] == "margin"
+    assert effects["C"].outside == "margin"
     assert {row["verdict"] for row in found.contrasts} == {"not estimable"}
-    assert all(row["p"] is None and row["reason"] == "one seed" for row in found.contrasts)
+    assert all(row["p"] is None and row["reason"] == "there is only one seed" for row in found.contrasts)
 
 
 def test_lenth_of_few_large_effects_is_not_inflated() -> None:
@@ -191,7 +191,7 @@ def test_type_two_sums_of_squares_of_an_unbalanced_table() -> None:
     reference = anova_lm(smf.ols("y ~ C(seed) + C(a, Sum) * C(b, Sum) * C(c, Sum)", table).fit(), typ=2)
     for size in (1, 2, 3):
         for term in combinations("abc", size):
-            row = next(row for row in found.anova if row["term"] == ":".join(term))
+            row = next(row for row in found.anova if row.term == ":".join(term))
             expected = reference.loc[":".join(f"C({name}, Sum)" for name in term)]
-            assert row["F"] == pytest.approx(expected["F"])
-            assert row["p"] == pytest.approx(expected["PR(>F)"])
+            assert pytest.approx(expected["F"]) == row.F
+            assert row.p == pytest.approx(expected["PR(>F)"])

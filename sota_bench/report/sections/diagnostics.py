@@ -18,6 +18,8 @@ from sota_bench.report.view import View, records
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from sota_bench.stats.result import ScreenedEffect, ScreenedStratum, Screening
+
 MOST_ROWS = 200
 MOST_DOTS = 250
 OUTLYING = 4.0
@@ -146,25 +148,25 @@ def _draw_residuals(residuals: pd.DataFrame, places: Any, scores: Any, width: in
     return figure
 
 
-def _screening_chart(screening: dict[str, Any]) -> Chart:
-    strata = [one for one in screening["strata"] if one["pse"] is not None]
+def _screening_chart(screening: Screening) -> Chart:
+    strata = [one for one in screening.strata if one.pse is not None]
     groups = [
-        (one, sorted((e for e in screening["effects"] if e["stratum"] == one["stratum"]), key=lambda e: e["quantile"]))
+        (one, sorted((e for e in screening.effects if e.stratum == one.stratum), key=lambda e: e.quantile))
         for one in strata
     ]
     findings = [_screened(one, found, len(groups) > 1) for one, found in groups]
     rows = [
-        [e["term"].replace(":", " \u00d7 "), e["stratum"], number(e["estimate"], 2), number(e["quantile"], 2),
-         e["outside"]]
-        for e in sorted(screening["effects"], key=lambda e: -abs(e["estimate"]))
+        [e.term.replace(":", " \u00d7 "), e.stratum, number(e.estimate, 2), number(e.quantile, 2),
+         e.outside]
+        for e in sorted(screening.effects, key=lambda e: -abs(e.estimate))
     ]  # fmt: skip
-    joint = join([f"{number(one['simultaneous_margin'], 2)} pp {one['stratum']}" for one in strata])
+    joint = join([f"{number(one.simultaneous_margin, 2)} pp {one.stratum}" for one in strata])
     table = Table(
         f"Effects by size (simultaneous margin of error: {joint})",
         ["Term", "Compared", "Effect, pp#", "Half-normal quantile#", "Place"],
         rows,
     )
-    part = f" Only where the table is complete: {screening['part']}." if screening["part"] else ""
+    part = f" Only where the table is complete: {screening.part}." if screening.part else ""
     return Chart(
         "screening",
         "Half-normal plot of a single seed",
@@ -177,24 +179,24 @@ def _screening_chart(screening: dict[str, Any]) -> Chart:
     )
 
 
-def _screened(stratum: dict[str, Any], found: list[dict[str, Any]], several: bool) -> str:
-    where = f", {stratum['stratum']}" if several else ""
-    margin = f"Lenth's margin of error ({number(stratum['margin'], 2)} pp{where})"
-    out = [e["term"].replace(":", " \u00d7 ") for e in reversed(found) if e["outside"] != "inside"]
+def _screened(stratum: ScreenedStratum, found: list[ScreenedEffect], several: bool) -> str:
+    where = f", {stratum.stratum}" if several else ""
+    margin = f"Lenth's margin of error ({number(stratum.margin, 2)} pp{where})"
+    out = [e.term.replace(":", " \u00d7 ") for e in reversed(found) if e.outside != "inside"]
     return f"Beyond {margin}: {join(out)}." if out else f"No effect is beyond {margin}."
 
 
-def _draw_screening(groups: list[tuple[dict[str, Any], list[dict[str, Any]]]], width: int) -> Figure:
+def _draw_screening(groups: list[tuple[ScreenedStratum, list[ScreenedEffect]]], width: int) -> Figure:
     stacked = width < 500
     rows, columns = (len(groups), 1) if stacked else (1, len(groups))
     figure, axes = sheet(width, 340 * rows, rows, columns, squeeze=False)
     for ax, (stratum, found) in zip(axes.flat, groups, strict=True):
-        ax.axvline(stratum["margin"], color=str(Ink.SOFT), linestyle=(0, (4, 3)), linewidth=1.2)
-        ax.axvline(stratum["simultaneous_margin"], color=str(Ink.SOFT), linewidth=1.2)
-        largest = max(stratum["simultaneous_margin"], *(abs(e["estimate"]) for e in found))
+        ax.axvline(stratum.margin, color=str(Ink.SOFT), linestyle=(0, (4, 3)), linewidth=1.2)
+        ax.axvline(stratum.simultaneous_margin, color=str(Ink.SOFT), linewidth=1.2)
+        largest = max(stratum.simultaneous_margin or 0.0, *(abs(e.estimate) for e in found))
         for e in found:
-            out = e["outside"] != "inside"
-            size, place = abs(e["estimate"]), e["quantile"]
+            out = e.outside != "inside"
+            size, place = abs(e.estimate), e.quantile
             ax.plot(
                 size,
                 place,
@@ -206,7 +208,7 @@ def _draw_screening(groups: list[tuple[dict[str, Any], list[dict[str, Any]]]], w
             if out:
                 left = size > largest / 2
                 ax.annotate(
-                    e["term"].replace(":", " \u00d7 "),
+                    e.term.replace(":", " \u00d7 "),
                     (size, place),
                     xytext=(-8 if left else 8, 0),
                     textcoords="offset points",
@@ -216,7 +218,7 @@ def _draw_screening(groups: list[tuple[dict[str, Any], list[dict[str, Any]]]], w
         ax.set_xlim(0, 1.06 * largest)
         ax.grid()
         ax.set_xlabel("Size of the effect, pp")
-        where = f", {stratum['stratum']}" if len(groups) > 1 else ""
+        where = f", {stratum.stratum}" if len(groups) > 1 else ""
         name_y(ax, f"Half-normal quantile{where}")
     return figure
 
@@ -224,15 +226,15 @@ def _draw_screening(groups: list[tuple[dict[str, Any], list[dict[str, Any]]]], w
 def _anova(view: View) -> Table:
     rows: list[list[Cell | str]] = [
         [
-            row["term"].replace(":", " \u00d7 "),
-            number(row["df"], 0),
-            number(row["df_error"], 0),
-            number(row["F"], 2),
-            p_value(row["p"]),
-            row["stratum"],
+            row.term.replace(":", " \u00d7 "),
+            number(row.df, 0),
+            number(row.df_error, 0),
+            number(row.F, 2),
+            p_value(row.p),
+            row.stratum,
         ]
         for row in view.analysis.anova
-        if row["F"] is not None
+        if row.F is not None
     ]
     return Table(
         "Type II sums of squares, pooled error; within-run terms have their own",

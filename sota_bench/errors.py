@@ -1,4 +1,4 @@
-"""The one exception for everything that a user can cause and mend, and how to tell that memory or a disk ran out."""
+"""The one exception for everything that a user can cause and fix, and how to tell what an error is due to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ MOST_CHARACTERS = 600
 """Of a problem; a longer one is no line that a person reads."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+_NETWORK_PACKAGES = ("huggingface_hub", "httpx", "httpcore", "requests", "urllib3", "http")
+"""Where the errors of downloads come from; not all of them are an ``OSError``."""
 
 
 class UserError(Exception):
@@ -69,6 +72,15 @@ def disk_is_full(error: BaseException) -> bool:
         return True
     earlier = error.__cause__ or error.__context__
     return earlier is not None and disk_is_full(earlier)
+
+
+def is_environmental(error: BaseException) -> bool:
+    """Whether the surroundings are to blame (network, permissions, a disk, a missing file), so that the same work may
+    succeed later."""
+    if isinstance(error, OSError) or type(error).__module__.split(".")[0] in _NETWORK_PACKAGES:
+        return True
+    earlier = error.__cause__ or (error.__context__ if isinstance(error, UserError) else None)
+    return earlier is not None and is_environmental(earlier)
 
 
 def _printable(line: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from sota_bench.engine.events import (
     StageFailed,
     StageInterrupted,
 )
-from sota_bench.engine.run_progress import Running, RunProgress, duration
+from sota_bench.engine.run_progress import RunningStage, RunProgress
 from sota_bench.plan.stage import Stage
+from sota_bench.units import counted, duration_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,6 +36,7 @@ class ProgressView:
         log: file that plain lines are added to (``<out>/run.log``), ``None`` for none.
         predicted: key -> seconds, where the planner has an estimate.
         workers: how many stages run at once.
+        trials: ids of the trials that were asked for; all that the stages belong to by default.
         console: where to show it; standard error unless given.
         every_s: seconds between plain lines on what is going on.
         clock: monotonic seconds.
@@ -47,19 +49,20 @@ class ProgressView:
         *,
         predicted: Mapping[str, float] | None = None,
         workers: int = 1,
+        trials: Collection[str] | None = None,
         console: Console | None = None,
         every_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         from rich.console import Console
 
-        self.run_progress = RunProgress(stages, predicted, workers, clock)
+        self.run_progress = RunProgress(stages, predicted, workers, clock, trials)
         self.console = console or Console(stderr=True)
         self.every_s, self.clock = every_s, clock
         self._path, self._file = log, None
         self._bars: _Bars | None = None
-        self._said = clock()
-        self._reused_said = False
+        self._printed_at = clock()
+        self._reused_shown = False
 
     _file: TextIO | None
 
@@ -78,7 +81,7 @@ class ProgressView:
         with suppress(OSError):  # the terminal may be gone; what was computed is not
             if self._bars:
                 self._bars.close()
-            self._say_reused()
+            self._show_reused()
         if self._file:
             with suppress(OSError):
                 self._file.close()
@@ -87,31 +90,31 @@ class ProgressView:
         """Take one event."""
         self.run_progress.count(event)
         if not (isinstance(event, StageDone) and event.reused):
-            self._say_reused()
+            self._show_reused()
         match event:
             case StageDone(stage, _, _, False, wall_s):
-                self._say(f"done         {stage.title} ({duration(wall_s)}); {self._counts()}")
+                self._print(f"done         {stage.title} ({duration_text(wall_s)}); {self._counts()}")
             case StageFailed(stage, kind, reason, log, earlier):
-                when = " in an earlier run, not tried again" if earlier else ""
-                self._say(f"FAILED       {stage.title} ({kind}{when}): {reason}" + (f"; log: {log}" if log else ""))
+                when = " in an earlier run; --retry failed tries it again" if earlier else ""
+                self._print(f"FAILED       {stage.title} ({kind}{when}): {reason}" + (f"; log: {log}" if log else ""))
             case StageBlocked(stage, _, reason):
-                self._say(f"blocked      {stage.title}: {reason}")
+                self._print(f"blocked      {stage.title}: {reason}")
             case StageInterrupted(stage):
-                self._say(f"interrupted  {stage.title}")
+                self._print(f"interrupted  {stage.title}")
             case Note(text):
-                self._say(f"note         {text}")
+                self._print(f"note         {text}")
         if self._bars:
             self._bars.show()
-        if self.clock() - self._said >= self.every_s and self.run_progress.running:
-            self._say(f"running      {self._now()}", shown=self._bars is None)
+        if self.clock() - self._printed_at >= self.every_s and self.run_progress.running:
+            self._print(f"running      {self._now()}", shown=self._bars is None)
 
-    def _say_reused(self) -> None:
-        if not self._reused_said and self.run_progress.reused:
-            self._say(f"reused       {self.run_progress.reused} stages from the store; {self._counts()}")
-        self._reused_said = True
+    def _show_reused(self) -> None:
+        if not self._reused_shown and self.run_progress.reused:
+            self._print(f"reused       {counted(self.run_progress.reused, 'stage')} from the store; {self._counts()}")
+        self._reused_shown = True
 
-    def _say(self, line: str, *, shown: bool = True) -> None:
-        self._said = self.clock()
+    def _print(self, line: str, *, shown: bool = True) -> None:
+        self._printed_at = self.clock()
         text = "".join(character if character.isprintable() else "?" for character in line)
         stamped = f"{datetime.now():%H:%M:%S}  {text}"
         if shown:
@@ -132,14 +135,14 @@ class ProgressView:
 
 
 def time_left(run_progress: RunProgress) -> str:
-    """``about 3 min 20 s left``, ``more than ...`` while some kind of stage is unknown, or that nothing is known."""
-    seconds, whole = run_progress.left()
-    if not whole and not seconds:
+    """``about 3 min 20 s left``, or ``more than ...`` while nothing is known of some kind of stage."""
+    seconds, complete = run_progress.left()
+    if not complete and not seconds:
         return "time left not known yet"
-    return f"{'about' if whole else 'more than'} {duration(seconds)} left"
+    return f"{'about' if complete else 'more than'} {duration_text(seconds)} left"
 
 
-def job_line(job: Running) -> str:
+def job_line(job: RunningStage) -> str:
     """One running stage in a few words."""
     progress = job.progress
     parts = [job.stage.title]
@@ -156,14 +159,22 @@ class _Bars:
     """Live bars: trials, stages, and one line per worker."""
 
     def __init__(self, console: Console, run: RunProgress) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+        from rich.table import Column
+        from rich.text import Text
+
+        class CutText(ProgressColumn):
+            """Text in the room that the other columns leave."""
+
+            def render(self, task: Task) -> Text:
+                return Text(task.fields["more"], no_wrap=True, overflow="ellipsis")
 
         self.run = run
         self.bars: Bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[more]}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=24, table_column=Column(width=24)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            CutText(),
             console=console,
             refresh_per_second=4,
             transient=True,

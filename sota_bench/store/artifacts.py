@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class DamagedArtifact(Exception):
 
 
 @dataclass(frozen=True)
-class Record:
+class ArtifactRecord:
     """All that ``result.json`` says.
 
     Attributes:
@@ -81,14 +81,14 @@ def checked_key(key: str) -> str:
     return key
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: ArtifactRecord) -> None:
     """Write ``result.json`` with the digest of its own content, whole or not at all."""
     body = {"format": FORMAT, **asdict(record)}
     digest = hashlib.sha256(canonical_json(body).encode("ascii")).hexdigest()
     write_json(folder / files.RESULT, {"digest": digest, **body})
 
 
-def read_record(folder: Path, key: str) -> Record:
+def read_record(folder: Path, key: str) -> ArtifactRecord:
     """Read and check the ``result.json`` of one folder.
 
     Raises:
@@ -105,7 +105,7 @@ def read_record(folder: Path, key: str) -> Record:
             raise DamagedArtifact(key, f"{files.RESULT} does not match its digest")
         if body.pop("format") != FORMAT:
             raise DamagedArtifact(key, f"{files.RESULT} has another format")
-        record = Record(**{**body, "result": StageResult(**body["result"])})
+        record = ArtifactRecord(**{**body, "result": StageResult(**body["result"])})
         names = list(record.result.files)
         if record.key != key:
             raise DamagedArtifact(key, "it belongs to another stage")
@@ -118,7 +118,7 @@ def read_record(folder: Path, key: str) -> Record:
     return record
 
 
-def present(folder: Path, record: Record) -> bool:
+def present(folder: Path, record: ArtifactRecord) -> bool:
     """Whether every file of the artifact is there with its recorded size."""
     try:
         return all((folder / name).lstat().st_size == size for name, size in record.sizes.items())
@@ -126,8 +126,8 @@ def present(folder: Path, record: Record) -> bool:
         return False
 
 
-def checked_file(folder: Path, record: Record, name: str) -> Path:
-    """Path of one file of an artifact after its digest was compared.
+def checked_file(folder: Path, record: ArtifactRecord, name: str, on_block: Callable[[], None] = lambda: None) -> Path:
+    """Path of one file of an artifact after its digest was compared; ``on_block`` is called now and then meanwhile.
 
     Raises:
         DamagedArtifact: it is absent, is no plain file, or has other bytes.
@@ -135,7 +135,7 @@ def checked_file(folder: Path, record: Record, name: str) -> Path:
     """
     expected, path = record.result.files[name], folder / name
     try:
-        digest = files.known_digest(path)
+        digest = files.known_digest(path, on_block)
     except (OSError, ValueError) as error:
         raise DamagedArtifact(record.key, f"{name} cannot be read ({error})") from error
     if digest != expected:
@@ -143,8 +143,12 @@ def checked_file(folder: Path, record: Record, name: str) -> Path:
     return path
 
 
-def check_folder(folder: Path) -> Record:
+def check_folder(folder: Path, on_block: Callable[[], None] = lambda: None) -> ArtifactRecord:
     """Compare every digest of the artifact in ``folder`` (named by its key); what a worker does before it reads one.
+
+    Args:
+        folder: of the artifact.
+        on_block: called now and then, since a large file takes minutes.
 
     Raises:
         DamagedArtifact: any file or ``result.json`` itself does not match, or is absent.
@@ -154,18 +158,18 @@ def check_folder(folder: Path) -> Record:
     except MissingArtifact as error:
         raise DamagedArtifact(folder.name, f"{files.RESULT} is absent") from error
     for name in record.result.files:
-        checked_file(folder, record, name)
+        checked_file(folder, record, name, on_block)
     return record
 
 
-def seal(stage: Stage, workspace: Path, result: StageResult, finished: str) -> Record:
+def seal(stage: Stage, workspace: Path, result: StageResult, finished: str) -> ArtifactRecord:
     """Turn a finished workspace into a complete artifact in place: scratch removed, ``result.json`` written last."""
     shutil.rmtree(workspace / files.SCRATCH_FOLDER, ignore_errors=True)
     for path in workspace.rglob("*"):
         if path.is_file() and files.is_scratch(path.relative_to(workspace).as_posix()):
             path.unlink()
     sizes = {name: (workspace / name).lstat().st_size for name in result.files}
-    record = Record(
+    record = ArtifactRecord(
         key=stage.key,
         kind=stage.kind,
         title=stage.title,
@@ -182,6 +186,6 @@ def seal(stage: Stage, workspace: Path, result: StageResult, finished: str) -> R
 
 def all_keys(artifacts: Path) -> Iterator[str]:
     """Keys of all artifact folders, damaged or not."""
-    for shelf in sorted(artifacts.iterdir()) if artifacts.is_dir() else []:
-        if shelf.is_dir():
-            yield from sorted(folder.name for folder in shelf.iterdir() if _KEY.fullmatch(folder.name))
+    for group in sorted(artifacts.iterdir()) if artifacts.is_dir() else []:
+        if group.is_dir():
+            yield from sorted(folder.name for folder in group.iterdir() if _KEY.fullmatch(folder.name))

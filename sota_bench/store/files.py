@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from sota_bench.files import PART
 
 RESULT = "result.json"
+_BLOCK = 2**24
 SCRATCH_FOLDER = "partial"
 """Sub-folder of a workspace for what only a resumed stage reads; it never becomes part of an artifact."""
 _SCRATCH_ENDINGS = (".tmp", ".partial", PART, ".lock")
@@ -28,16 +30,29 @@ class _Version:
     size: int
     modified_ns: int
     path: Path = field(compare=False)
+    on_block: Callable[[], None] = field(compare=False)
 
 
 @lru_cache(maxsize=8192)
 def _digest_of(version: _Version) -> str:
+    digest = hashlib.sha256()
     with version.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            version.on_block()
+    return digest.hexdigest()
 
 
-def known_digest(path: Path) -> str:
+def _ignore() -> None:
+    """Nobody wants to know how far the hashing is."""
+
+
+def known_digest(path: Path, on_block: Callable[[], None] = _ignore) -> str:
     """SHA-256 of a file in hex, computed once per process for each version of it, under whatever name.
+
+    Args:
+        path: the file.
+        on_block: called after every 16 MB, since a large file takes minutes.
 
     A file that is written again in place, with as many bytes and within one tick of the file system's clock, passes for
     the version before.
@@ -48,14 +63,14 @@ def known_digest(path: Path) -> str:
     info = path.lstat()
     if not stat.S_ISREG(info.st_mode):
         raise ValueError(f"{path.name} is not a plain file")
-    return _digest_of(_Version(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, path))
+    return _digest_of(_Version(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, path, on_block))
 
 
-def synced_digest(path: Path) -> str:
-    """SHA-256 of a file in hex, its bytes forced to the disk first."""
+def synced_digest(path: Path, on_block: Callable[[], None] = _ignore) -> str:
+    """SHA-256 of a file in hex, its bytes forced to the disk first; arguments as :func:`known_digest`."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    return known_digest(path)
+    return known_digest(path, on_block)
 
 
 def is_scratch(name: str) -> bool:

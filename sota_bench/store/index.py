@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sota_bench.store import artifacts
-from sota_bench.store.artifacts import DamagedArtifact, MissingArtifact, Record
+from sota_bench.store.artifacts import ArtifactRecord, DamagedArtifact, MissingArtifact
 from sota_bench.store.files import free_name
 from sota_bench.store.ledger import Ledger
 
@@ -118,7 +118,7 @@ class Index:
         ledger.index(self._sound(there - entered))
         ledger.undo(entered - there, "its artifact is gone")
 
-    def _sound(self, keys: Iterable[str]) -> Iterator[Record]:
+    def _sound(self, keys: Iterable[str]) -> Iterator[ArtifactRecord]:
         for key in sorted(keys):
             with suppress(MissingArtifact, DamagedArtifact):
                 yield artifacts.read_record(self.root / "artifacts" / key[:2] / key, key)

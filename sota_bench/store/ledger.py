@@ -12,7 +12,7 @@ from typing import Any
 
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
-from sota_bench.store.artifacts import Record
+from sota_bench.store.artifacts import ArtifactRecord
 
 SCHEMA_VERSION = 1
 _ID = 0x50A0_0000
@@ -144,7 +144,7 @@ class Ledger:
         """Set columns of one stage's row, making the row when it is new."""
         self._upsert(_identity(stage), columns)
 
-    def index(self, records: Iterable[Record]) -> None:
+    def index(self, records: Iterable[ArtifactRecord]) -> None:
         """Enter finished artifacts as done; the rows of other stages stay as they are."""
         self.db.execute("BEGIN")
         for record in records:
@@ -234,7 +234,7 @@ class Ledger:
         return [{**dict(row), "summary": _summary(row["summary"])} for row in rows]
 
 
-def _identity(of: Stage | Record) -> dict[str, Any]:
+def _identity(of: Stage | ArtifactRecord) -> dict[str, Any]:
     return {
         "key": of.key,
         "kind": of.kind,

@@ -16,7 +16,7 @@ from sota_bench.errors import UserError
 from sota_bench.files import sync_folder
 from sota_bench.plan.stage import Stage, StageResult
 from sota_bench.store import artifacts, files, holding
-from sota_bench.store.artifacts import DamagedArtifact, MissingArtifact, Record
+from sota_bench.store.artifacts import ArtifactRecord, DamagedArtifact, MissingArtifact
 from sota_bench.store.index import Index
 from sota_bench.store.ledger import Ledger, StageRow
 from sota_bench.store.pruning import Sizes, measure, prune
@@ -119,7 +119,7 @@ class Store:
         """The log file of the stage's last run."""
         return self.root / "logs" / f"{artifacts.checked_key(key)}.log"
 
-    def record(self, key: str) -> Record:
+    def record(self, key: str) -> ArtifactRecord:
         """All that the stage's ``result.json`` says, its digest checked.
 
         Raises:
@@ -351,7 +351,7 @@ class Store:
 
     # Inside
 
-    def _file(self, record: Record, workspace: Path) -> None:
+    def _file(self, record: ArtifactRecord, workspace: Path) -> None:
         """Move a sealed workspace to its place, replacing an artifact that lost its files."""
         target, total = self.folder(record.key), self.total_bytes()
         target.parent.mkdir(parents=True, exist_ok=True)

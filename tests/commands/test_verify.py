@@ -13,7 +13,7 @@ from sota_bench import cli
 from sota_bench.commands.verify import _same_accuracy, _stored
 from sota_bench.plan.stage import Stage, StageResult
 from sota_bench.store import Store
-from sota_bench.store.artifacts import Record, write_record
+from sota_bench.store.artifacts import ArtifactRecord, write_record
 
 GRID = """
 [grid]
@@ -33,7 +33,7 @@ def changed(store: Store, key: str, values: Mapping[str, Any]) -> None:
     """A result with other numbers under a digest that fits: what somebody would do who wants them to be believed."""
     old = store.record(key)
     result = StageResult(**{**vars(old.result), "values": {**old.result.values, **values}})
-    write_record(store.folder(key), Record(**{**vars(old), "result": result}))
+    write_record(store.folder(key), ArtifactRecord(**{**vars(old), "result": result}))
 
 
 @pytest.mark.slow

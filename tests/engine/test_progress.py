@@ -14,7 +14,7 @@ from sota_bench.engine import events
 from sota_bench.engine.events import Event
 from sota_bench.engine.messages import Progress
 from sota_bench.engine.progress import ProgressView
-from sota_bench.engine.run_progress import RunProgress, duration
+from sota_bench.engine.run_progress import RunProgress
 from sota_bench.plan.stage import Stage, StageResult
 
 RESULT = StageResult({}, {}, 0.0, 1, {})
@@ -111,23 +111,6 @@ def test_a_running_stage_tells_of_others_of_its_kind() -> None:
     assert run_progress.left() == (pytest.approx(18.0 + 3 * 24.0), True), "the other has three epochs"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0.0 s"),
-        (9.949, "9.9 s"),
-        (9.96, "10 s"),
-        (59.4, "59 s"),
-        (59.7, "1 min 00 s"),
-        (125, "2 min 05 s"),
-        (3599.6, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_durations_read_as_a_person_says_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
 def story() -> list[Event]:
     data, shared, e0, e1, own = plan()
     return [
@@ -174,7 +157,7 @@ def test_plain_lines_and_the_log_say_the_same(tmp_path: Path) -> None:
     log = show(console, tmp_path / "out" / "run.log", every_s=2.0)
     assert isinstance(console.file, io.StringIO) and console.file.getvalue() == log
     lines = [line[10:] for line in log.splitlines()]
-    assert lines[0] == "reused       1 stages from the store; trials 0/3, stages 1/5"
+    assert lines[0] == "reused       1 stage from the store; trials 0/3, stages 1/5"
     assert any("shared, 50%, 410 images/s, epoch 1 of 2" in line for line in lines)
     assert "done         shared (12 s); trials 0/3, stages 2/5" in lines
     assert "FAILED       own (diverged): loss is nan [bold]?[31m; log: logs/own.log" in lines
@@ -203,3 +186,31 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_run(tmp_path: Path) -> N
         for event in story():
             view(event)
     assert "done         shared" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_long_stage_text_is_cut_and_the_bars_keep_their_width() -> None:
+    data, shared, *_ = plan()
+    long = dataclasses.replace(shared, title="train 128 px x3, " + ", ".join(f"technique {n} 0.{n}" for n in range(30)))
+    shown = Console(file=io.StringIO(), width=110)
+    with ProgressView([data, long], console=Console(file=io.StringIO(), force_terminal=True)) as view:
+        view(done(data))
+        view(events.StageStarted(long, 0, 1))
+        view(events.StageProgress(long, 0, Progress(500, 1000, note="epoch 1 of 2")))
+        assert view._bars is not None
+        shown.print(view._bars.bars.get_renderable())
+    assert isinstance(shown.file, io.StringIO)
+    lines = shown.file.getvalue().splitlines()
+    for line, count in zip(lines, ("1/3", "1/2", "500/1000"), strict=True):
+        assert len(line) <= 110 and line.index(count) >= len("worker 0 ") + 24, line
+    assert "s left" in lines[1]
+    assert "train 128 px" in lines[2] and lines[2].rstrip().endswith("…")
+
+
+def test_trials_that_were_not_asked_for_count_neither_as_done_nor_in_all() -> None:
+    data, shared, e0, *_ = plan()
+    run_progress = RunProgress([data, shared, e0], trials={"t0"})
+    for event in (done(data), done(shared)):
+        run_progress.count(event)
+    assert (run_progress.trials_done, run_progress.trials) == (0, 1)
+    run_progress.count(done(e0))
+    assert (run_progress.trials_done, run_progress.trials) == (1, 1)

@@ -79,17 +79,16 @@ class Child:
         _Guardian.instance().forget(self.pid)
 
 
-def output_of(command: Sequence[str], *, given: str | None = None, timeout_s: float) -> str | None:
+def output_of(command: Sequence[str], *, given: str = "", timeout_s: float) -> str | None:
     """What a short command prints, or None if it cannot be started, fails, or takes too long.
 
     Args:
         command: program and arguments.
-        given: its standard input; none by default.
+        given: its standard input.
         timeout_s: seconds after which it is ended.
     """
-    source: dict[str, Any] = {"stdin": subprocess.DEVNULL} if given is None else {"input": given}
     try:
-        done = subprocess.run(command, **source, capture_output=True, text=True, timeout=timeout_s, check=True)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=timeout_s, check=True)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return done.stdout

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from sota_bench.errors import UserError, disk_is_full, ran_out_of_memory
+from sota_bench.errors import UserError, disk_is_full, is_environmental, ran_out_of_memory
 
 
 def test_a_problem_that_quotes_a_file_is_shortened_in_the_middle() -> None:
@@ -49,3 +49,27 @@ def test_a_disk_that_is_full() -> None:
     wrapped = UserError("cache", "", "cannot be written", "free some space")
     wrapped.__cause__ = full
     assert disk_is_full(wrapped)
+
+
+def test_the_surroundings_are_told_from_mistakes() -> None:
+    class HfHubHTTPError(Exception):
+        __module__ = "huggingface_hub.errors"
+
+    refused = UserError("recipe.weights", "timm", "could not load resnet18", "check the network")
+    assert not is_environmental(refused) and not is_environmental(ValueError("3 of 4 tensors are of another shape"))
+    refused.__cause__ = HfHubHTTPError("503")
+    assert is_environmental(refused) and is_environmental(FileNotFoundError(2, "No such file", "weights.pth"))
+    try:
+        try:
+            raise PermissionError(13, "Permission denied")
+        except PermissionError:
+            raise UserError("store", "", "the cache cannot be written", "free some space") from None
+    except UserError as error:
+        assert is_environmental(error)
+    try:
+        try:
+            raise FileNotFoundError
+        except FileNotFoundError:
+            raise ValueError("found while looking elsewhere") from None
+    except ValueError as error:
+        assert not is_environmental(error)

@@ -147,8 +147,8 @@ def _accelerator() -> Iterator[Finding]:
 
 
 def _disk(store: Path) -> Iterator[Finding]:
-    from sota_bench.units import size_text
     from sota_bench.store import Store
+    from sota_bench.units import size_text
 
     folder = store.absolute()
     while not folder.exists():

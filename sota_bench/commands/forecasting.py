@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sota_bench.units import size_text
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
+from sota_bench.units import size_text
 
 if TYPE_CHECKING:
     from rich.console import Console

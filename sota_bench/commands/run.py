@@ -66,7 +66,6 @@ def command(
     from sota_bench.commands import forecasting
     from sota_bench.commands.execution import EngineOptions, command_line, execute, must_plan_again, with_confirmation
     from sota_bench.commands.matching import matched
-    from sota_bench.units import parse_bytes
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
@@ -74,6 +73,7 @@ def command(
     from sota_bench.report.output import write
     from sota_bench.report.page import summary_lines
     from sota_bench.store import Store
+    from sota_bench.units import parse_bytes
 
     question = load_grid(grid, overrides, seeds, out)
     selected = {trial.id for trial in question.only(only)} if only else None

@@ -1,4 +1,4 @@
-"""The driver: hands stages to workers, files what they return, and outlives whatever happens to them."""
+"""The driver: gives stages to workers, commits their results to the store, and handles whatever happens to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
-from typing import Any
 
 from sota_bench.engine import messages
 from sota_bench.engine.events import (
@@ -24,7 +23,7 @@ from sota_bench.engine.events import (
     Summary,
     Tick,
 )
-from sota_bench.engine.messages import RunStage, WorkerSettings
+from sota_bench.engine.messages import RunStage, WorkerMessage, WorkerSettings
 from sota_bench.engine.signals import Stopper
 from sota_bench.engine.stage_queue import StageQueue
 from sota_bench.engine.worker_pool import WorkerPool
@@ -33,6 +32,7 @@ from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 from sota_bench.store import Store
 from sota_bench.store.ledger import StageRow
+from sota_bench.units import duration_text, size_text
 
 TICK_S = 0.5
 _MEMORY_EVERY_S = 1.0
@@ -41,13 +41,13 @@ _SILENT_S = 10.0
 _MOST_REPAIRS = 3
 _MOST_FAILED_STARTS = 3
 _MOST_KILLS = 3
-"""Times that a stage goes on after its worker was killed from outside: what needs more memory than there is, and is
-killed by the system each time, ends all the same."""
+"""Times that a stage is started again after its worker was killed from outside. A stage that needs more memory than
+there is would be killed by the system each time, so there is an end to it."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may take.
+    """What a run and its stages may take.
 
     Attributes:
         stall_s: seconds without progress after which a stage is stopped.
@@ -64,7 +64,7 @@ class Limits:
 
 @dataclass
 class Driver:
-    """The state of one run; see ``run_stages`` for what it is given."""
+    """The state of one run; :func:`~sota_bench.engine.run_stages.run_stages` describes its arguments."""
 
     queue: StageQueue
     must_run: Callable[[], Collection[str]]
@@ -85,7 +85,7 @@ class Driver:
     prune_above: float = 0.0
 
     def run(self, retry: frozenset[str], fail_fast: bool) -> Summary:
-        """Run until nothing is left, nothing more can run, or somebody stops it."""
+        """Run until every stage is done, failed or blocked, or a signal stops the run."""
         began = time.monotonic()
         try:
             self._answer_from_store(retry)
@@ -114,7 +114,10 @@ class Driver:
     # Before anything runs
 
     def _answer_from_store(self, retry: frozenset[str]) -> None:
-        """Enter what is done, what failed before and is not to be retried, and what that blocks."""
+        """Report what is done, and what failed before and is not tried again, with what that blocks.
+
+        A failure of the surroundings is tried again by itself.
+        """
         self.earlier = {} if not self.queue.left() else self.store.rows()
         done = [stage for key, stage in self.queue.stages.items() if self.queue.state[key] == "done"]
         self.store.reused(stage.key for stage in done)
@@ -124,13 +127,14 @@ class Driver:
         self._notes()
         for key, stage in self.queue.stages.items():
             row = self.earlier.get(key)
-            if row and row.status == "failed" and key not in retry and self.queue.state[key] == "waiting":
-                self._fail(stage, row.failure, row.reason, row.log, earlier=True)
+            failed = row is not None and row.status == "failed" and row.failure != "environment"
+            if row and failed and key not in retry and self.queue.state[key] == "waiting":
+                self._fail(stage, row.failure, row.reason, earlier=True)
 
     # One turn of the loop
 
     def _dispatch(self) -> None:
-        """Hire workers while there are more stages than workers, then give every idle one a stage."""
+        """Acquire workers while there are more stages than workers, then give every idle one a stage."""
         for index, settings in enumerate(self.settings):
             if index not in self.live and len(self.live) < self.queue.left():
                 log = self.store.root / "logs" / f"worker-{index}.log"
@@ -156,18 +160,18 @@ class Driver:
         self._emit(StageStarted(stage, worker.index, worker.pid))
 
     def _listen(self, timeout: float = TICK_S) -> None:
-        """Wait for anything that a worker says, and act on it."""
-        heard = wait([worker.connection for worker in self.live.values()], timeout)
+        """Wait for messages of the workers, and handle them."""
+        readable = wait([worker.connection for worker in self.live.values()], timeout)
         for worker in list(self.live.values()):
-            if worker.connection not in heard and worker.process.poll() is None:
+            if worker.connection not in readable and worker.process.poll() is None:
                 continue
-            said, there = worker.receive()
-            for message in said:
+            received, alive = worker.receive()
+            for message in received:
                 self._handle(worker, message)
-            if not there and self.live.get(worker.index) is worker:
+            if not alive and self.live.get(worker.index) is worker:
                 self._handle_exit(worker)
 
-    def _handle(self, worker: WorkerProcess, message: Any) -> None:
+    def _handle(self, worker: WorkerProcess, message: WorkerMessage) -> None:
         stage = worker.stage
         match message:
             case messages.Ready():
@@ -189,7 +193,7 @@ class Driver:
                     self._emit(Note(f"{stage.title}: {reason}"))
                     self._make_room(stage, OSError(errno.ENOSPC, reason, str(self.store.root)))
                 else:
-                    self._fail(stage, kind, reason, self._log(stage))
+                    self._fail(stage, kind, reason)
             case messages.DamagedInput(key, reason) if stage:
                 worker.stage = None
                 self._repair(stage, key, reason)
@@ -208,10 +212,12 @@ class Driver:
             if not worker.ready and now - worker.started > _START_S:
                 self._handle_exit(worker)
             elif stage and now - worker.last_progress > self.limits.stall_s:
-                alive = "answers" if now - worker.last_message < _SILENT_S else "does not answer"
-                self._end(worker, "timeout", f"no progress for {self.limits.stall_s:g} s (its process {alive})")
+                state = "still responds" if now - worker.last_message < _SILENT_S else "does not respond"
+                waited = duration_text(self.limits.stall_s)
+                self._end(worker, "timeout", f"no progress for {waited}, and its process {state}")
             elif stage and weigh and (used := worker.memory_mb()) > (self.limits.memory_mb or 0.0):
-                self._end(worker, "out of memory", f"used {used:.0f} MB, the limit is {self.limits.memory_mb:g} MB")
+                limit = f"the limit is {self.limits.memory_mb:g} MB"
+                self._end(worker, "out of memory", f"it used {used:.0f} MB, and {limit}")
 
     def _tick(self, elapsed_s: float) -> None:
         if elapsed_s - self.ticked >= TICK_S:
@@ -231,7 +237,7 @@ class Driver:
             self._make_room(stage, error)
             return
         except (ValueError, TypeError) as error:
-            self._fail(stage, "error", f"its result cannot be stored: {error}", self._log(stage))
+            self._fail(stage, "error", f"its result cannot be stored: {error}")
             return
         self.queue.finish(stage.key)
         self.summary.ran.append(stage.key)
@@ -240,15 +246,16 @@ class Driver:
         self._keep_limit()
         self._notes()
 
-    def _fail(self, stage: Stage, kind: str, reason: str, log: str, *, earlier: bool = False) -> None:
+    def _fail(self, stage: Stage, kind: str, reason: str, *, earlier: bool = False) -> None:
+        log = self.store.shown_log(stage.key)
         self.summary.failed[stage.key] = Failure(kind, reason, log)
         if not earlier:
-            self.store.fail(stage, reason, log, kind)
+            self.store.fail(stage, reason, kind)
         self._emit(StageFailed(stage, kind, reason, log, earlier))
         for child in self.queue.fail(stage.key):
-            line = f"needs {stage.title!r}, which failed: {reason}"
+            line = f"it needs {stage.title!r}, which failed: {reason}"
             self.summary.blocked[child.key] = Failure("blocked", line, log)
-            self.store.fail(child, line, log, "blocked")
+            self.store.fail(child, line, "blocked", log_of=stage.key)
             self._emit(StageBlocked(child, stage.key, line))
 
     def _interrupt(self, stage: Stage) -> None:
@@ -260,7 +267,7 @@ class Driver:
         """Run a parent again whose files are damaged, and then the stage that noticed."""
         self.repairs[stage.key] = self.repairs.get(stage.key, 0) + 1
         if self.repairs[stage.key] > _MOST_REPAIRS:
-            self._fail(stage, "error", f"its input {key[:12]} is damaged: {reason}", self._log(stage))
+            self._fail(stage, "error", f"its input {key[:12]} is damaged: {reason}")
             return
         if self.queue.state[key] == "done" and not self.store.verify(key):  # another child may have noticed before
             self.store.set_aside(key, reason)
@@ -274,7 +281,7 @@ class Driver:
         freed = self.store.prune(self.queue.needed(), 0) if error.errno in (errno.ENOSPC, errno.EDQUOT) else 0
         if not freed:
             raise error
-        self._emit(Note(f"the disk is full; removed {freed / 2**20:.0f} MB that no later stage needs"))
+        self._emit(Note(f"the disk is full: removed {size_text(freed)} of checkpoints that no later stage needs"))
 
     def _keep_limit(self) -> None:
         limit = self.limits.disk_bytes
@@ -282,55 +289,55 @@ class Driver:
             return
         self.store.prune(self.queue.needed(), limit)
         used = self.store.total_bytes()
-        self.prune_above = 1.02 * used if used > limit else 0.0  # looking again at every stage would find nothing
+        self.prune_above = 1.02 * used if used > limit else 0.0  # pruning after every stage would find nothing
         if used > limit and not self.warned_about_disk:
             self.warned_about_disk = True
-            line = f"the store holds {used / 2**20:.0f} MB, above --disk-limit; later stages need the rest"
+            line = f"the store holds {size_text(used)}, more than --disk-limit: later stages need these files"
             self._emit(Note(line))
 
     def _emit(self, event: Event) -> None:
-        with suppress(OSError):  # the terminal may be gone; the work is not
+        with suppress(OSError):  # the terminal may be gone: the run finishes without it
             self.on_event(event)
 
     # What becomes of a worker
 
     def _handle_exit(self, worker: WorkerProcess) -> None:
-        """Enter the end of a worker that died by itself, and let a fresh one take its number."""
-        stage, ended = worker.stage, worker.how_it_ended() if worker.process.poll() is not None else "it does not start"
+        """Handle a worker that ended by itself: its stage waits again or fails, and a new worker takes its number."""
+        stage, running = worker.stage, worker.process.poll() is None
+        ended = "it did not start in time" if running else worker.how_it_ended()
         killed = worker.killed_from_outside()
         self._remove(worker)
         if stage is not None and killed:
             self._requeue(stage, ended)
         elif stage is not None:
-            self._fail(stage, "crashed", ended, self._log(stage))
+            self._fail(stage, "crashed", ended)
         elif not worker.ready:
             self.failed_starts += 1
             if self.failed_starts >= _MOST_FAILED_STARTS:
-                said = last_lines(worker.log)
-                raise UserError("worker", "", f"cannot start: {ended} {said}", f"see {worker.log}")
+                raise UserError("worker", "", f"cannot start: {ended} {last_lines(worker.log)}", f"see {worker.log}")
 
     def _requeue(self, stage: Stage, ended: str) -> None:
-        """Let a stage whose worker somebody killed go on from its last checkpoint in another one."""
+        """Let a stage whose worker was killed from outside resume from its last checkpoint in another worker."""
         self.kills[stage.key] = self.kills.get(stage.key, 0) + 1
         if self.kills[stage.key] > _MOST_KILLS:
-            self._fail(stage, "crashed", f"{ended}, {self.kills[stage.key]} times", self._log(stage))
+            self._fail(stage, "crashed", f"{ended}, {self.kills[stage.key]} times")
         else:
             self._interrupt(stage)
-            self._emit(Note(f"{stage.title}: {ended}; it goes on"))
+            self._emit(Note(f"{stage.title}: {ended}; it resumes from its last checkpoint in another worker"))
 
     def _end(self, worker: WorkerProcess, kind: str, reason: str) -> None:
-        """End a worker for what its stage does."""
+        """End a worker whose stage hangs or takes too much memory."""
         stage = worker.stage
         self._remove(worker)
         if stage is not None:
-            self._fail(stage, kind, reason, self._log(stage))
+            self._fail(stage, kind, reason)
 
     def _remove(self, worker: WorkerProcess) -> None:
         del self.live[worker.index]
         worker.kill()
 
     def _stop_running(self, stopper: Stopper) -> None:
-        """Have running stages save themselves; end those that take too long, or all at once at a second signal."""
+        """Let running stages save themselves; end those that take too long, or all at once at a second signal."""
         deadline = time.monotonic() + self.limits.grace_s
         busy = [worker for worker in self.live.values() if worker.stage]
         for worker in busy:
@@ -346,9 +353,6 @@ class Driver:
                 self._remove(worker)
                 with suppress(OSError):
                     self._interrupt(stage)
-
-    def _log(self, stage: Stage) -> str:
-        return self.store.log_path(stage.key).relative_to(self.store.root).as_posix()
 
     def _notes(self) -> None:
         for line in self.store.take_notes():

@@ -1,4 +1,4 @@
-"""What a stage, its worker and the driver say to each other: all of it plain data, none of it needs torch."""
+"""What a stage, its worker and the driver send to each other: plain data, without torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 from sota_bench.plan.stage import Stage
 
-FailureKind = Literal["diverged", "out of memory", "crashed", "timeout", "plan again", "error", "blocked"]
+FailureKind = Literal[
+    "diverged", "out of memory", "crashed", "timeout", "plan again", "environment", "error", "blocked"
+]  # fmt: skip
+"""``environment``: the surroundings are to blame (network, permissions, missing files), so the next run retries it."""
 
 
 class Stopped(BaseException):
@@ -124,8 +127,8 @@ class Finished:
 
 @dataclass(frozen=True)
 class StageError:
-    """Worker to driver: the stage failed; ``kind`` may also be ``disk full``, which is nobody's failure but the
-    disk's."""
+    """Worker to driver: the stage failed. ``kind`` is a :data:`FailureKind` or ``disk full``, which does not count as a
+    failure of the stage."""
 
     kind: str
     reason: str
@@ -143,3 +146,7 @@ class DamagedInput:
 @dataclass(frozen=True)
 class Interrupted:
     """Worker to driver: the stage stopped when asked to; its workspace holds what it saved."""
+
+
+DriverMessage = WorkerSettings | RunStage | StopStage
+WorkerMessage = Ready | Heartbeat | Advanced | Finished | StageError | DamagedInput | Interrupted

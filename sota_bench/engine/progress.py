@@ -135,7 +135,7 @@ class ProgressView:
 
 
 def time_left(run_progress: RunProgress) -> str:
-    """``about 3 min 20 s left``, or ``more than ...`` while nothing is known of some kind of stage."""
+    """``about 3.3 min left``, or ``more than ...`` while nothing is known of some kind of stage."""
     seconds, complete = run_progress.left()
     if not complete and not seconds:
         return "time left not known yet"

@@ -24,8 +24,16 @@ from filelock import FileLock, Timeout
 
 from sota_bench.ahead import import_ahead
 from sota_bench.engine import messages
-from sota_bench.engine.messages import Outcome, Progress, RunStage, Stopped, WorkerSettings
-from sota_bench.errors import UserError, disk_is_full, ran_out_of_memory
+from sota_bench.engine.messages import (
+    DriverMessage,
+    Outcome,
+    Progress,
+    RunStage,
+    Stopped,
+    WorkerMessage,
+    WorkerSettings,
+)
+from sota_bench.errors import UserError, disk_is_full, is_environmental, ran_out_of_memory
 from sota_bench.files import canonical_json
 from sota_bench.processes import end_now
 from sota_bench.store import artifacts, files
@@ -48,7 +56,7 @@ def classify(error: BaseException) -> tuple[str, str]:
         error: what the stage raised.
 
     Returns:
-        ``diverged``, ``out of memory``, ``disk full``, ``plan again`` or ``error``, and the line.
+        ``diverged``, ``out of memory``, ``disk full``, ``plan again``, ``environment`` or ``error``, and the line.
     """
     text = " ".join(str(error).split())
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -60,9 +68,8 @@ def classify(error: BaseException) -> tuple[str, str]:
         return "out of memory", line
     if isinstance(error, messages.PlanAgain):
         return "plan again", text
-    if isinstance(error, UserError):
-        return "error", text
-    return "error", line
+    kind = "environment" if is_environmental(error) else "error"
+    return kind, text if isinstance(error, UserError) else line
 
 
 def non_finite(value: Any, path: str = "values") -> str:
@@ -70,17 +77,17 @@ def non_finite(value: Any, path: str = "values") -> str:
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return f"{path} is {value}"
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return next((found for name, part in parts if (found := non_finite(part, f"{path}.{name}"))), "")
+    return next((text for name, part in parts if (text := non_finite(part, f"{path}.{name}"))), "")
 
 
 class Worker:
-    """One worker process, seen from inside.
+    """The inside of one worker process.
 
     Args:
         connection: this end of the pipe to the driver.
     """
 
-    def __init__(self, connection: Connection[Any, Any]) -> None:
+    def __init__(self, connection: Connection[WorkerMessage, DriverMessage]) -> None:
         self.connection = connection
         self.sending = threading.Lock()
         self.jobs: queue.SimpleQueue[RunStage] = queue.SimpleQueue()
@@ -89,7 +96,8 @@ class Worker:
 
     def serve(self) -> NoReturn:
         """Import, say ``Ready``, and run what the driver sends; never returns."""
-        settings: WorkerSettings = self.connection.recv()
+        settings = self.connection.recv()
+        assert isinstance(settings, WorkerSettings)
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
         try:
@@ -101,22 +109,21 @@ class Worker:
             self._send(messages.StageError(*classify(error), traceback.format_exc()))
             end_now(1)
         self._send(messages.Ready())
-        # Whatever comes first, a later stage needs these, and they take long: data is prepared meanwhile.
+        # A later stage needs these imports, which take seconds: they run while the first stage decodes images.
         import_ahead(getattr(sys.modules[execute.__module__], "PRELOAD", ()), lambda: _limit_threads(settings.threads))
         while True:
             job = self.jobs.get()
-            answer = self._run(job, execute, settings.device)
-            self._send(answer)
-            del answer, job
+            self._send(self._run(job, execute, settings.device))
+            del job  # a worker that waits holds on to nothing
 
-    def _run(self, job: RunStage, execute: Callable[..., Outcome], device: str) -> Any:
-        """Run one stage and say how it ended."""
+    def _run(self, job: RunStage, execute: Callable[..., Outcome], device: str) -> WorkerMessage:
+        """Run one stage and return the message that says how it ended."""
         try:
             _redirect_output(job.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} process {os.getpid()}: {job.stage.title}")
             with FileLock(job.workspace.with_name(job.workspace.name + ".lock"), timeout=_WORKSPACE_WAIT_S):
                 for folder in job.inputs.values():
-                    artifacts.check_folder(folder)
-                    self._alive()
+                    artifacts.check_folder(folder, self._checking)
+                    self._checking()
                 outcome = execute(job.stage, job.inputs, job.workspace, device, self._progress)
                 return self._finished(outcome, job.workspace)
         except Stopped:
@@ -135,13 +142,13 @@ class Worker:
                 sys.stderr.flush()
 
     def _finished(self, outcome: Outcome, workspace: Path) -> messages.Finished:
-        if found := non_finite(outcome.values):
-            raise messages.Diverged(found)
+        if text := non_finite(outcome.values):
+            raise messages.Diverged(text)
         canonical_json([outcome.values, outcome.seconds, outcome.peak_memory_mb])
         digests = {}
         for name in files.result_files(workspace):
-            digests[name] = files.synced_digest(workspace / name)
-            self._alive()
+            digests[name] = files.synced_digest(workspace / name, self._checking)
+            self._checking()
         return messages.Finished(outcome, digests)
 
     def _progress(self, progress: Progress) -> None:
@@ -153,10 +160,11 @@ class Worker:
         if self.stop.is_set():
             raise Stopped
 
-    def _alive(self) -> None:
-        self._progress(Progress(0, 0, note="starting"))
+    def _checking(self) -> None:
+        """Called while files are hashed: with large ones that takes minutes, and is no stall."""
+        self._progress(Progress(0, 0, note="checking files"))
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: WorkerMessage) -> None:
         try:
             with self.sending:
                 self.connection.send(message)

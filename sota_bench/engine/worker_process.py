@@ -1,4 +1,4 @@
-"""A worker process as the driver sees it: start, send, listen, end, and why it ended."""
+"""A worker process as the driver sees it: started, sent to, listened to, ended, and why it ended."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing.connection import Pipe
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any
 
-from sota_bench.engine.messages import RunStage, StopStage, WorkerSettings
+from sota_bench.engine.messages import DriverMessage, RunStage, StopStage, WorkerMessage, WorkerSettings
 from sota_bench.errors import UserError
 from sota_bench.plan.stage import Stage
 from sota_bench.processes import Child
@@ -50,7 +49,8 @@ class WorkerProcess:
         self.ready = self.garbled = False
         self.concurrent = 1
         self.started = self.began = self.last_progress = self.last_message = time.monotonic()
-        self.connection, theirs = Pipe()
+        ends: tuple[Connection[DriverMessage, WorkerMessage], Connection[WorkerMessage, DriverMessage]] = Pipe()
+        self.connection, theirs = ends
         environment = {
             "GLIBC_TUNABLES": ALLOCATOR,
             **os.environ,
@@ -76,31 +76,31 @@ class WorkerProcess:
         return self.process.pid
 
     def run(self, job: RunStage) -> None:
-        """Hand it a stage; a worker that is gone is noticed when its pipe is read."""
+        """Send it a stage to run; a worker that is gone is noticed when its pipe is read."""
         self.stage, self.concurrent = job.stage, 1
         self.began = self.last_progress = time.monotonic()
         with suppress(OSError):
             self.connection.send(job)
 
     def ask_to_stop(self) -> None:
-        """Have the running stage save what it has and end."""
+        """Ask the running stage to save what it has and end."""
         with suppress(OSError):
             self.connection.send(StopStage())
 
-    def receive(self) -> tuple[list[Any], bool]:
-        """What it said since the last call, without waiting, and whether it is still there."""
-        said: list[Any] = []
+    def receive(self) -> tuple[list[WorkerMessage], bool]:
+        """Its messages since the last call, without waiting, and whether it is still there."""
+        received: list[WorkerMessage] = []
         gone = self.process.poll() is not None
         try:
             while self.connection.poll():
-                said.append(self.connection.recv())
+                received.append(self.connection.recv())
         except Exception as error:  # end of file, a message cut short by a kill, or bytes that are no message
             self.garbled = not isinstance(error, EOFError | OSError)
             self.kill()
-            return said, False
-        if said:
+            return received, False
+        if received:
             self.last_message = time.monotonic()
-        return said, not gone
+        return received, not gone
 
     def kill(self) -> None:
         """End it and its children at once."""
@@ -119,8 +119,8 @@ class WorkerProcess:
         return f"the worker was killed by signal {-code}"
 
     def killed_from_outside(self) -> bool:
-        """Whether it ended by a signal that no program gets for what it does: somebody's, or the system's where memory
-        is short. To be asked before :meth:`kill`, which sends one to what still runs."""
+        """Whether it ended by a signal that somebody sent, or the system where memory is short, and not by an error of
+        its own. Valid before :meth:`kill`, which sends such a signal."""
         return not self.garbled and self.process.poll() in _FROM_OUTSIDE
 
     def memory_mb(self) -> float:
@@ -137,7 +137,7 @@ class WorkerProcess:
 
 
 def last_lines(log: Path, count: int = 1) -> str:
-    """The end of a log file on one line, "" when there is none."""
+    """The last lines of a log file as one line, "" when there is none."""
     try:
         lines: Sequence[str] = log.read_text(errors="replace").strip().splitlines()
     except OSError:

@@ -39,9 +39,10 @@ class StageRow:
     Attributes:
         status: ``running``, ``done``, ``failed``, ``blocked`` or ``interrupted``.
         failure: kind of the failure (``diverged``, ``out of memory``, ``crashed``, ``timeout``, ``plan again``,
-            ``error``, ``blocked``), "" without one.
+            ``environment``, ``error``, ``blocked``), "" without one.
         reason: one line for people.
-        log: path of the log file, relative to the store.
+        log: path of the log file: relative to the store in the ledger, and as people can open it in what a store
+            gives.
         pid: process that ran it last.
         attempts: runs begun so far; a reused result is no attempt.
         seconds: by part, as the stage measured them (monotonic clock).

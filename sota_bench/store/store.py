@@ -38,7 +38,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        self._given, self.root = root, root.absolute()
         self._notes: list[str] = []
         self._index = Index(self.root, self._notes.append)
         self._total: int | None = None
@@ -119,6 +119,10 @@ class Store:
         """The log file of the stage's last run."""
         return self.root / "logs" / f"{artifacts.checked_key(key)}.log"
 
+    def shown_log(self, key: str) -> str:
+        """The path of that file as people can open it: below the store's folder as it was given."""
+        return (self._given / "logs" / f"{artifacts.checked_key(key)}.log").as_posix()
+
     def record(self, key: str) -> ArtifactRecord:
         """All that the stage's ``result.json`` says, its digest checked.
 
@@ -185,9 +189,9 @@ class Store:
     def rows(self) -> dict[str, StageRow]:
         """What the ledger knows of every stage, by key; without a readable ledger, what the artifacts say.
 
-        A stage that a killed process left ``running`` is told as ``interrupted``.
+        A stage that a killed process left ``running`` is given as ``interrupted``.
         """
-        rows = self._index.read(lambda ledger: ledger.rows())
+        rows = {key: self._with_shown_log(row) for key, row in self._index.read(lambda ledger: ledger.rows()).items()}
         running = [key for key, row in rows.items() if row.status == "running"]
         if running and not self.is_held and self.holder() is None:
             rows |= {key: replace(rows[key], status="interrupted") for key in running}
@@ -195,7 +199,13 @@ class Store:
 
     def row(self, key: str) -> StageRow | None:
         """What ``rows`` says of one stage."""
-        return self.rows().get(key) if not self.is_held else self._index.read(lambda ledger: ledger.row(key))
+        if not self.is_held:
+            return self.rows().get(key)
+        row = self._index.read(lambda ledger: ledger.row(key))
+        return row and self._with_shown_log(row)
+
+    def _with_shown_log(self, row: StageRow) -> StageRow:
+        return replace(row, log=(self._given / row.log).as_posix()) if row.log else row
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run of this store whose record is sound, oldest first."""
@@ -239,15 +249,16 @@ class Store:
         """Enter that the stage was stopped from outside and goes on in its workspace next time."""
         self._index.write(lambda ledger: ledger.update(stage, status="interrupted", ended=holding.now()))
 
-    def fail(self, stage: Stage, reason: str, log: str, kind: str) -> None:
+    def fail(self, stage: Stage, reason: str, kind: str, log_of: str = "") -> None:
         """Enter that the stage failed, or cannot run because a parent failed (``kind`` is ``blocked``).
 
         Args:
             stage: the stage.
             reason: one line for people.
-            log: path of its log file relative to the store, "" without one.
             kind: see ``StageRow.failure``.
+            log_of: key of the stage whose log tells more; its own by default.
         """
+        log = f"logs/{log_of or stage.key}.log"
         status = "blocked" if kind == "blocked" else "failed"
         line = " ".join(reason.split())
         self._index.write(

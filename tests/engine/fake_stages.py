@@ -96,6 +96,13 @@ def misbehave(does: str, progress: Callable[[Progress], None]) -> None:
         case "allocate":
             block = [bytearray(2**20) for _ in range(300)]
             time.sleep(60 + len(block))
+        case "network":
+            try:
+                raise ConnectionError("Network is unreachable")
+            except ConnectionError as error:
+                raise UserError("recipe.weights", "timm", "could not load", "check the network") from error
+        case "permission":
+            raise PermissionError(13, "Permission denied", "/cache/weights")
         case "diverge":
             raise Diverged("loss is nan at step 3")
         case "float":
@@ -156,6 +163,13 @@ def execute_tensors(
     from safetensors.numpy import save_file
 
     save_file({"weights": np.zeros(2**20)}, workspace / "weights.safetensors")
+    return Outcome({}, {}, 0.0)
+
+
+def execute_nothing(
+    stage: Stage, inputs: Mapping[str, Path], workspace: Path, device: str, progress: Callable[[Progress], None]
+) -> Outcome:
+    """Reads nothing and writes nothing."""
     return Outcome({}, {}, 0.0)
 
 

@@ -25,6 +25,9 @@ from sota_bench.store import Store
 
 FAKE = "fake_stages:execute"
 
+ZEROS_4_GIB = "8479e43911dc45e89f934fe48d01297e16f51d17aa561d4d1c216b1ae0fcddca"
+"""SHA-256 of 4 GiB of zeros."""
+
 
 class Run:
     """One run on a store, and everything it said."""
@@ -117,7 +120,7 @@ def test_a_failure_takes_down_only_itself_and_what_needs_it(store: Store) -> Non
         failure = run.summary.failed[stage.key]
         assert (failure.kind, failure.reason) == FAILURES[does]
         assert (rows[stage.key].status, rows[stage.key].failure, rows[stage.key].reason) == ("failed", *FAILURES[does])
-        assert "attempt 0" in (store.root / failure.log).read_text()
+        assert "attempt 0" in Path(failure.log).read_text()
     assert "Fatal Python error: Segmentation fault" in store.log_path(bad["segfault"].key).read_text()
     assert "in misbehave" in store.log_path(bad["raise"].key).read_text(), "the traceback is in the log"
     assert set(run.summary.blocked) == {stage.key for stage in [*below, last]}
@@ -147,6 +150,36 @@ def test_retrying_runs_just_the_failed_ones_once(store: Store) -> None:
     assert store.rows()[always.key].attempts == 2
 
 
+@pytest.mark.parametrize("does", ["network", "permission"])
+def test_what_the_surroundings_caused_is_tried_again_by_itself(store: Store, does: str) -> None:
+    stage = make("a", does=does, times=1)
+    below = make("below", stage)
+    first = Run(store, [stage, below])
+    assert first.summary.failed[stage.key].kind == store.rows()[stage.key].failure == "environment"
+    assert Run(store, [stage, below]).summary.ran == [stage.key, below.key]
+
+
+def test_a_printed_log_path_leads_to_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store, stage = Store(Path("results/store")), make("a", does="raise")
+    for _ in range(2):
+        run = Run(store, [stage])
+        (failed,) = run.of(events.StageFailed)
+        assert failed.log == store.rows()[stage.key].log == f"results/store/logs/{stage.key}.log"
+    assert "in misbehave" in Path(failed.log).read_text()
+
+
+def test_hashing_a_large_input_is_no_stall(store: Store) -> None:
+    data = make("data")
+    with store.hold("test"):
+        workspace = store.workspace(data.key)
+        with (workspace / "weights.safetensors").open("wb") as file:
+            file.truncate(2**32)
+        store.commit(data, workspace, {}, {}, 0.0, 1, {"weights.safetensors": ZEROS_4_GIB})
+    child = make("child", data)
+    assert Run(store, [data, child], stall_s=1.0, execute="fake_stages:execute_nothing").summary.ran == [child.key]
+
+
 def test_not_a_number_and_a_pickle_are_failures(store: Store) -> None:
     stage = make("a")
     assert Run(store, [stage], execute="fake_stages:execute_nan").summary.failed[stage.key].kind == "diverged"
@@ -156,7 +189,7 @@ def test_not_a_number_and_a_pickle_are_failures(store: Store) -> None:
     assert failure.kind == "error" and "model.pt" in failure.reason
 
 
-@pytest.mark.parametrize(("does", "answers"), [("hang", "answers"), ("freeze", "does not answer")])
+@pytest.mark.parametrize(("does", "answers"), [("hang", "still responds"), ("freeze", "does not respond")])
 def test_a_stage_without_progress_is_stopped(
     store: Store, does: str, answers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +197,7 @@ def test_a_stage_without_progress_is_stopped(
     stages = [make(does, does=does), make("good")]
     run = Run(store, stages, stall_s=2.0)
     failure = run.summary.failed[stages[0].key]
-    assert (failure.kind, failure.reason) == ("timeout", f"no progress for 2 s (its process {answers})")
+    assert (failure.kind, failure.reason) == ("timeout", f"no progress for 2.0 s, and its process {answers}")
     check_values(store, [stages[1]])
     assert run.summary.wall_s < 12.0
 

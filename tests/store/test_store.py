@@ -117,7 +117,7 @@ def test_a_key_cannot_name_another_folder(store: Store, key: str) -> None:
 
 def test_writing_needs_the_hold(store: Store) -> None:
     with pytest.raises(RuntimeError, match="not held"):
-        store.fail(stage("a"), "reason", "", "error")
+        store.fail(stage("a"), "reason", "error")
 
 
 def test_the_second_holder_is_told_who_holds_it(store: Store) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from sota_bench.processes import kill_children
 
 INTERRUPTED = 130
-LINE = "interrupted; the same command goes on from here"
+LINE = "interrupted; run the same command again to resume"
 GRACE_S = 8.0
 """Seconds that an interrupted command has to let go of what it holds; native code may not listen for longer."""
 

@@ -16,6 +16,7 @@ import pytest
 
 from sota_bench import cli
 from sota_bench.errors import UserError
+from sota_bench.interrupts import LINE
 
 ROOT = Path(__file__).parents[1]
 THERE = [name for name in cli.COMMANDS if importlib.util.find_spec(f"sota_bench.commands.{name}")]
@@ -110,7 +111,7 @@ def test_click_exits_are_kept(failing) -> None:
 def test_interrupted(failing, error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
     failing(error)
     assert cli.main(["fake"]) == 130
-    assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+    assert capsys.readouterr().err == LINE + "\n"
 
 
 def test_an_internal_error_is_one_line_with_a_log(

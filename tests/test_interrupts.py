@@ -15,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sota_bench import interrupts
+
 ROOT = Path(__file__).parents[1]
-LINE = "interrupted; the same command goes on from here\n"
+LINE = interrupts.LINE + "\n"
 GRID = """
 [grid]
 seeds = [0]

@@ -1,4 +1,4 @@
-"""What the engine tells whoever watches a run, and what it returns at the end."""
+"""The events of a run, for whoever watches it, and its summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StageStarted:
 
 @dataclass(frozen=True)
 class StageProgress:
-    """A running stage says how far it is."""
+    """A running stage has made progress."""
 
     stage: Stage
     worker: int
@@ -59,14 +59,14 @@ class StageBlocked:
 
 @dataclass(frozen=True)
 class StageInterrupted:
-    """A stage was stopped from outside; it goes on in its workspace next time."""
+    """A stage was stopped from outside; it resumes from its last checkpoint next time."""
 
     stage: Stage
 
 
 @dataclass(frozen=True)
 class Note:
-    """A line for people: a repair, a removal, a stop."""
+    """A line for people, such as a repair or a removal."""
 
     text: str
 
@@ -99,7 +99,7 @@ class Summary:
         reused: keys answered from the store.
         failed: key -> why, earlier failures that were not retried included.
         blocked: key -> why.
-        interrupted: stopped by a signal; the same command goes on.
+        interrupted: stopped by a signal; the same command resumes.
         stopped_early: stopped after the first failure, as asked.
         left: stages that are neither done, failed nor blocked.
         wall_s: seconds, monotonic clock.

@@ -28,7 +28,7 @@ class Store:
     Reading needs no lock. Writing happens inside ``hold``, by one process at a time. Folders::
 
         artifacts/ab/ab12.../   finished stages: result.json and the files it lists
-        work/ab12.../           a stage in the making; survives a kill, and the stage goes on in it
+        work/ab12.../           an unfinished stage; survives a kill, and the stage resumes in it
         logs/                   one text file per stage that ran
         damaged/                artifacts and ledgers that did not match their digests, kept to be looked at
         ledger.sqlite           the index; rebuilt from the artifacts when it is lost
@@ -92,7 +92,7 @@ class Store:
                 str(self.root),
                 "",
                 "the disk is full",
-                "free some space, or set a smaller --disk-limit, and run the same command again: it goes on from here",
+                "free some space, or set a smaller --disk-limit, and run the same command again to resume",
             )
         if self.is_held and not self.root.is_dir():
             return UserError(str(self.root), "", "the store vanished while it was in use", "run the same command again")
@@ -246,7 +246,7 @@ class Store:
         self._index.write(enter)
 
     def interrupted(self, stage: Stage) -> None:
-        """Enter that the stage was stopped from outside and goes on in its workspace next time."""
+        """Enter that the stage was stopped from outside; it resumes in its workspace next time."""
         self._index.write(lambda ledger: ledger.update(stage, status="interrupted", ended=holding.now()))
 
     def fail(self, stage: Stage, reason: str, kind: str, log_of: str = "") -> None:

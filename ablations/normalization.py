@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from sota_bench.training.phase import Phase
 
 
+CONSTANT = 0.01
+"""Standard deviation in grey levels below which a channel counts as the same in every pixel of every image, such as an
+empty blue channel: what is left is rounding."""
+
+CHANNELS = {1: ("luminance",), 3: ("red", "green", "blue")}
+
+
+def divisors(deviations: Sequence[float]) -> list[float]:
+    """Returns what each channel is divided by: its standard deviation, or 1 where it is constant."""
+    return [1.0 if deviation < CONSTANT else float(deviation) for deviation in deviations]
+
+
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """``(images - mean) / std`` per channel.
 
@@ -68,7 +80,9 @@ class Normalization(Technique):
         defaults="dataset: mean and deviation per channel over the whole training split; pretrained for pretrained "
         "weights.",
         cost="One multiply and add per pixel; the statistics are one pass over the decoded training images, cached.",
-        fails="No measurable effect with batch norm after the first layer; a mismatch with pretrained weights hurts.",
+        fails="No measurable effect with batch norm after the first layer; a mismatch with pretrained weights hurts. A "
+        "channel that is the same everywhere (an empty blue channel) has no deviation to divide by: it becomes 0, and "
+        "stages.csv names it in the notes of the training.",
     )
 
     def __init__(self, recipe: Any) -> None:
@@ -87,10 +101,12 @@ class Normalization(Technique):
         return bool(recipe.normalize == "dataset")
 
     def compute(self, inputs: PrecomputeInputs) -> dict[str, Tensor]:
-        """Mean and standard deviation per channel of the decoded training images, in units of 0..255."""
+        """Returns mean and standard deviation per channel of the decoded training images, in units of 0..255; a
+        constant channel has a deviation of 1."""
         import torch
 
         mean, std = inputs.statistics()
+        std = divisors(std)
         return {"mean": torch.as_tensor(mean, dtype=torch.float64), "std": torch.as_tensor(std, dtype=torch.float64)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -123,8 +139,12 @@ class Normalization(Technique):
         return {name: torch.tensor(values, dtype=torch.float64) for name, values in self._named()}
 
     def describe(self) -> dict[str, Any]:
-        """Statistics used, in units of 0..255."""
-        return {name: [round(value, 4) for value in values] for name, values in self._named()}
+        """Returns the statistics used, in units of 0..255, and which channels carry no information."""
+        described: dict[str, Any] = {name: [round(value, 4) for value in values] for name, values in self._named()}
+        if self.recipe.normalize == "dataset" and 1.0 in self.std:
+            names = zip(CHANNELS[self.recipe.in_chans], self.std, strict=True)
+            described["constant_channels"] = [name for name, std in names if std == 1.0]
+        return described
 
     def _named(self) -> tuple[tuple[str, list[float]], ...]:
         return ("mean", self.mean), ("std", self.std)

@@ -13,7 +13,7 @@ import timm
 import torch
 from lab import Lab, draw, save_manifest, write_images
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torchvision.transforms.v2 import functional as tv
 
 from ablations import normalization
@@ -78,6 +78,36 @@ def test_grey_files(tmp_path: Path, channels: int) -> None:
     np.testing.assert_allclose(std, [pixels.std()] * channels, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("colour", "channels", "constant"),
+    [((1, 1, 0), 3, ["blue"]), ((0, 0, 0), 3, ["red", "green", "blue"]), ((0, 0, 0), 1, ["luminance"])],
+)
+def test_a_channel_that_is_the_same_everywhere_becomes_0(
+    tmp_path: Path, colour: tuple[int, int, int], channels: int, constant: list[str]
+) -> None:
+    """It was divided by its deviation, 0: every training was NaN, and a smaller learning rate was advised."""
+
+    def drawn(label: int, rng: np.random.Generator) -> np.ndarray:
+        varies = np.array(colour, np.uint8)
+        picture = draw(label, rng) * varies + np.uint8(37) * (1 - varies)
+        return picture[: rng.integers(30, 40), : rng.integers(40, 52)]  # equal files would be left out
+
+    ran = Lab(tmp_path, write_images(tmp_path / "images", 4, 4, drawn)).run(f"in_chans = {channels}")
+    values = ran.trained().values
+    assert values["techniques"]["normalization"]["constant_channels"] == constant
+    assert np.isfinite(ran.evaluated()["nll"])
+    for seen, name in zip(values["input"]["mean"], normalization.CHANNELS[channels], strict=True):
+        if name in constant:
+            assert seen == pytest.approx(0, abs=1e-3)
+    assert (stored(ran.checkpoint())[1] > 0).all()
+
+
+def test_only_the_level_that_looks_at_the_data_names_constant_channels(lab: Lab) -> None:
+    for level in LEVELS:
+        values = lab.run(f'normalize = "{level}"\ncrop_scale = 1.0').trained().values
+        assert "constant_channels" not in values["techniques"]["normalization"]
+
+
 def test_other_numbers_of_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="in_chans"):
         recipe_type()(in_chans=2)
@@ -112,8 +142,9 @@ def test_it_is_applied_once_in_each_forward_pass(lab: Lab, monkeypatch: pytest.M
         return normalize(images, mean, std)
 
     monkeypatch.setattr(normalization, "normalize", counted)
-    lab.run(f'normalize = "{level}"\nresize = "32x1 40x1"\nlr = 0.0021', 'tta = ["off"]')
-    training, evaluating = 2 * [16, 16, 16], [8, 16]  # 8 images warm an evaluation of one batch up
+    ran = lab.run(f'normalize = "{level}"\nresize = "32x1 40x1"\nlr = 0.0021', 'tta = ["off"]')
+    judged = len(load_file(ran.folders[ran.trial.final.key] / "predictions.safetensors")["labels"])
+    training, evaluating = 2 * [16, 16, 16], [8, judged]  # 8 images warm an evaluation of one batch up
     assert calls == training + 4 * evaluating
 
 

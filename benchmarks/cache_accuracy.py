@@ -124,7 +124,8 @@ def trained(plan: Plan, trial: TrialPlan, store: Path, arm: str, folder: Path) -
         arm: ``cache`` or ``files``.
         folder: of the images.
     """
-    from sota_bench.engine.stages import execute
+    from sota_bench.stages.protocol import RunContext
+    from sota_bench.training.execute import execute
     from sota_bench.training.prepared import Prepared
 
     device, shelf = plan.environment.device, Store(store)
@@ -137,9 +138,9 @@ def trained(plan: Plan, trial: TrialPlan, store: Path, arm: str, folder: Path) -
         (first,), began = trial.training, time.perf_counter()
         training, evaluation = plan.stages[first], plan.stages[trial.final.key]
         inputs = {role: shelf.folder(key) for role, key in training.parents.items()}
-        execute(training, inputs, Path(made), device, lambda progress: None)
+        execute(training, RunContext(inputs, Path(made), device, lambda progress: None))
         inputs = {role: Path(made) if key == first else shelf.folder(key) for role, key in evaluation.parents.items()}
-        found = execute(evaluation, inputs, Path(judged), device, lambda progress: None)
+        found = execute(evaluation, RunContext(inputs, Path(judged), device, lambda progress: None))
         return {"accuracy": found.values["accuracy"], "seconds": time.perf_counter() - began}
 
 
@@ -222,7 +223,7 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
     # Data stages alone: what the trainings start from. The statistics of the cached pixels normalize both arms.
     shared = [stage for stage in plan.stages.values() if stage.kind not in ("train", "evaluate")]
     steps.finish(plan, store, shared, here=True)
-    choice = plan.stages[plan.trials[0].final.key].context["choice"]
+    choice = plan.stages[plan.trials[0].final.key].choice
     sizes = plan.images.subset(choice).sizes()
     device = plan.environment.device
     counts = {"train": sizes["train"], "judged": sizes["select"], "stored": plan.images.size}

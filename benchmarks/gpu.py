@@ -219,7 +219,7 @@ def trial_of(plans: dict[str, Plan], index: int, spent: dict[str, float], store:
     shelf, found, right, count = Store(store), {}, 0.0, 0
     for split, plan in plans.items():
         stage = plan.stages[plan.trials[index].final.key]
-        images = plan.images.subset(stage.context["choice"]).sizes()[split]
+        images = plan.images.subset(stage.choice).sizes()[split]
         found[split] = shelf.result(stage.key).values["accuracy"]
         right, count = right + found[split] * images, count + images
     plan = plans["select"]

@@ -142,12 +142,12 @@ def images(folder: Path, count: int, classes: int) -> dict[str, Any]:
     return {"seconds": planned, "mb": peak_mb()}
 
 
-def write_results(stage: Any, inputs: Any, workspace: Path, device: str, progress: Callable[..., None]) -> Any:
+def write_results(stage: Any, run: Any) -> Any:
     """Stands in for a stage: small files and no work."""
-    from sota_bench.engine.messages import Outcome
+    from sota_bench.stages.protocol import StageOutcome
 
-    (workspace / "model.safetensors").write_bytes(stage.key.encode())
-    return Outcome({"accuracy": 50.0}, {"train": 0.1, "evaluate": 0.1}, 1.0)
+    (run.workspace / "model.safetensors").write_bytes(stage.key.encode())
+    return StageOutcome({"accuracy": 50.0}, {"train": 0.1, "evaluate": 0.1}, 1.0)
 
 
 def report(folder: Path, count: int, _: int) -> dict[str, Any]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from sota_bench.engine.messages import Outcome, Progress
     from sota_bench.grid import Grid
     from sota_bench.plan.plan import Plan
-    from sota_bench.plan.stage import Stage
+    from sota_bench.stages.protocol import Progress, StageOutcome
+    from sota_bench.stages.stage import Stage
 
 CLASSES, SIDES, TRAIN, VAL = ("bars", "checks", "discs", "dots"), (72, 88), 32, 32
 """Four classes of 32 training and 32 validation images, 72 x 88 pixels."""
@@ -59,7 +58,7 @@ def grid_file(scratch: Path, name: str, recipe: str, factors: str = "lr = [0.003
     """A grid on those images, as a file."""
     file = scratch / f"{name}.toml"
     text = f'[grid]\nseeds = {seeds}\n[data]\nsource = "folder:{folder_of_images(scratch)}"\n'
-    _write(file, f"{text}[recipe]\n{recipe}\n[factors]\n{factors}\n")
+    _write(file, f"{text}[recipe]\n{recipe}\n[factors]\n{factors}\n".encode())
     return file
 
 
@@ -85,29 +84,26 @@ class Staged:
     """
 
     def __init__(self, scratch: Path, name: str, recipe: str, device: str, last: Callable[[Plan], str]) -> None:
-        from sota_bench.plan.stage import Stage
-
         self.device, self._scratch = device, scratch
-        kept = scratch / f"{name}-{device.replace(':', '')}.json"
+        kept = scratch / f"{name}-{device.replace(':', '')}.pickle"
         if not kept.is_file():
-            _write(kept, json.dumps(self._make(grid_file(scratch, name, recipe), last)))
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        self.stage = Stage(**found["stage"])
-        self.inputs = {role: Path(place) for role, place in found["inputs"].items()}
+            _write(kept, pickle.dumps(self._make(grid_file(scratch, name, recipe), last)))
+        stage, inputs = pickle.loads(kept.read_bytes())
+        self.stage: Stage = stage
+        self.inputs: dict[str, Path] = inputs
 
-    def _make(self, file: Path, last: Callable[[Plan], str]) -> dict[str, Any]:
+    def _make(self, file: Path, last: Callable[[Plan], str]) -> tuple[Stage, dict[str, Path]]:
         _, plan = planned(file, self.device)
         manifests = self._scratch / "store" / "manifests"
         manifests.mkdir(parents=True, exist_ok=True)
         plan.images.manifest.save(manifests / f"{plan.images.manifest.digest}.csv")
         stage = plan.stages[last(plan)]
-        return {"stage": asdict(stage), "inputs": {r: str(self._run(plan, key)) for r, key in stage.parents.items()}}
+        return stage, {role: self._run(plan, key) for role, key in stage.parents.items()}
 
     def _run(self, plan: Plan, key: str) -> Path:
         """The folder of a finished stage, after its parents."""
-        from dataclasses import replace
-
-        from sota_bench.engine.stages import execute
+        from sota_bench.stages.protocol import RunContext
+        from sota_bench.training.execute import execute
 
         folder = self._scratch / "artifacts" / key
         if not folder.is_dir():
@@ -115,17 +111,17 @@ class Staged:
             inputs = {role: self._run(plan, parent) for role, parent in stage.parents.items()}
             folder.parent.mkdir(exist_ok=True)
             making = Path(tempfile.mkdtemp(dir=folder.parent))
-            here = replace(stage, context={**stage.context, "processes": 1})
-            execute(here, inputs, making, self.device, lambda done: None)
+            execute(stage.decoded_by(1), RunContext(inputs, making, self.device, lambda done: None))
             _into_place(making, folder)
         return folder
 
-    def run(self, progress: Callable[[Progress], None]) -> Outcome:
+    def run(self, progress: Callable[[Progress], None]) -> StageOutcome:
         """Runs the stage as a worker does, in a folder that is removed afterwards."""
-        from sota_bench.engine.stages import execute
+        from sota_bench.stages.protocol import RunContext
+        from sota_bench.training.execute import execute
 
         with tempfile.TemporaryDirectory(dir=self._scratch) as workspace:
-            return execute(self.stage, self.inputs, Path(workspace), self.device, progress)
+            return execute(self.stage, RunContext(self.inputs, Path(workspace), self.device, progress))
 
 
 def train_stage(plan: Plan) -> str:
@@ -142,16 +138,17 @@ def fake_stage(number: int) -> Stage:
     """A stage for the store: it knows keys and bytes alone."""
     import hashlib
 
-    from sota_bench.plan.stage import Stage
+    from sota_bench.stages.params import PrepareParams
+    from sota_bench.stages.stage import Stage
 
     key = hashlib.sha256(f"benchmark {number}".encode()).hexdigest()
-    return Stage(key, "train", {"number": number}, {}, f"stage {number}")
+    return Stage(key, "prepare", PrepareParams(str(number), 64), {}, f"stage {number}")
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, content: bytes) -> None:
     """Whole or not at all: the processes of a tree share its files."""
     part = file.with_name(f"{file.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
+    part.write_bytes(content)
     part.replace(file)
 
 

@@ -12,9 +12,9 @@ Prints one JSON object; exit code 1 when anything is lost, doubled or wrong, or 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -30,12 +30,12 @@ ENGINE_TESTS = Path(__file__).resolve().parent.parent / "tests" / "engine"
 sys.path.insert(0, str(ENGINE_TESTS))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ENGINE_TESTS.parent.parent), os.environ.get("PYTHONPATH", "")])
 
-from fake_stages import make, value_of  # noqa: E402
+from fake_stages import make, params_of, value_of  # noqa: E402
 from processes import kill_a_worker  # noqa: E402
 
 from sota_bench.engine import events  # noqa: E402
 from sota_bench.engine.run_stages import run_stages  # noqa: E402
-from sota_bench.plan.stage import Stage  # noqa: E402
+from sota_bench.stages.stage import Stage  # noqa: E402
 from sota_bench.store import Store  # noqa: E402
 
 FAULTS = ("raise", "kill", "segfault", "exit", "memory", "diverge", "float", "sysexit")
@@ -83,8 +83,8 @@ def disturb(
     """Run the graph in drivers that are killed, with workers killed and bits flipped in between; counts in ``commits``
     how often each stage was done."""
     counts = {"drivers killed": 0, "workers killed": 0, "bits flipped": 0, "runs that ended": 0}
-    spec = store.root.parent / "spec.json"
-    spec.write_text(json.dumps({"stages": [dataclasses.asdict(stage) for stage in stages], "settings": {"workers": 2}}))
+    spec = store.root.parent / "spec.pickle"
+    spec.write_bytes(pickle.dumps({"stages": stages, "settings": {"workers": 2}}))
     for _ in range(kills):
         driver = subprocess.Popen(
             [sys.executable, str(ENGINE_TESTS / "drive.py"), str(store.root), str(spec)],
@@ -199,7 +199,7 @@ def main() -> int:
         store = Store(Path(folder) / "store")
         stages = graph(options.stages, generator, options.fault_rate)
         report: dict[str, object] = {"stages": len(stages), "seed": options.seed}
-        report["faulty stages"] = sum(stage.params["does"] != "work" for stage in stages)
+        report["faulty stages"] = sum(params_of(stage).does != "work" for stage in stages)
         commits = Counter[str]()
         report |= disturb(store, stages, options.kills, generator, commits)
         report["done before the quiet end"] = sum(store.is_done(stage.key) for stage in stages)

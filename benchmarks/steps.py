@@ -13,18 +13,19 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from sota_bench.engine.events import Event, StageDone
-from sota_bench.engine.messages import Outcome, Progress
 from sota_bench.grid import load
 from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.params import TrainParams
+from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def finish(
     Raises:
         SystemExit: a stage failed.
     """
-    prepare = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
-    plan.images.manifest.save(Path(prepare.context["manifest"]))
+    plan.images.manifest.save(plan.prepare_context.manifest)
     shelf = Store(store)
     with shelf.hold("benchmark"):
         if here:
@@ -113,12 +113,11 @@ def _by_engine(
 
 
 def _run(stage: Stage, shelf: Store, device: str, on_done: Callable[[str], None]) -> float:
-    from sota_bench.engine.stages import execute
+    from sota_bench.training.execute import execute
 
     began, workspace = time.perf_counter(), shelf.workspace(stage.key)
     inputs = {role: shelf.folder(key) for role, key in stage.parents.items()}
-    alone = replace(stage, context={**stage.context, "processes": 1})
-    done = execute(alone, inputs, workspace, device, lambda progress: None)
+    done = execute(stage.decoded_by(1), RunContext(inputs, workspace, device, lambda progress: None))
     shelf.commit(stage, workspace, done.values, done.seconds, done.peak_memory_mb, 1)
     on_done(stage.key)
     return time.perf_counter() - began
@@ -145,17 +144,17 @@ class Training:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Its recipe."""
-        settings: Mapping[str, Any] = self.stage.params["recipe"]
-        return settings
+        assert isinstance(self.stage.params, TrainParams)
+        return self.stage.params.recipe
 
-    def run(self) -> tuple[list[float], Outcome]:
+    def run(self) -> tuple[list[float], StageOutcome]:
         """Runs it in this process.
 
         Returns:
             When each step was reported, in seconds, oldest first, so that nothing between two steps is left out (on a
             GPU a step may be reported before it is done; the last one of an epoch is not); and what the stage answered.
         """
-        from sota_bench.engine.stages import execute
+        from sota_bench.training.execute import execute
 
         moments = list[float]()
 
@@ -164,7 +163,7 @@ class Training:
 
         workspace = Path(tempfile.mkdtemp(dir=self.store))
         try:
-            return moments, execute(self.stage, self.inputs, workspace, self.device, note)
+            return moments, execute(self.stage, RunContext(self.inputs, workspace, self.device, note))
         finally:
             shutil.rmtree(workspace)
 
@@ -197,7 +196,7 @@ def first_training(grid: Path, store: Path, device: str, here: bool = False) -> 
     finish(plan, store, [stage for key, stage in plan.stages.items() if key in needed], here)
     shelf = Store(store)
     inputs = {role: shelf.folder(key) for role, key in stage.parents.items()}
-    images = plan.images.subset(stage.context["choice"]).sizes()["train"]
+    images = plan.images.subset(stage.choice).sizes()["train"]
     return Training(stage, inputs, store, plan.environment.device, images)
 
 

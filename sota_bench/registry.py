@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from sota_bench.errors import UserError
 from sota_bench.technique import Technique
@@ -108,3 +109,9 @@ def techniques(files: tuple[Path, ...] = ()) -> dict[str, type[Technique]]:
 def active(recipe: object, files: tuple[Path, ...] = ()) -> list[type[Technique]]:
     """The techniques that a recipe switches on, in the order in which their hooks run."""
     return [technique for technique in techniques(files).values() if technique.active(recipe)]
+
+
+def instances(names: Iterable[str], recipe: Any, files: tuple[Path, ...] = ()) -> list[Technique]:
+    """Techniques made with a recipe, in the order of their names."""
+    classes = techniques(files)
+    return [classes[name](recipe) for name in names]

@@ -8,20 +8,20 @@ from __future__ import annotations
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sota_bench.engine.messages import Outcome, Progress, Stopped
-from sota_bench.engine.stages import execute
 from sota_bench.grid import load
 from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.protocol import Progress, RunContext, StageOutcome, Stopped
+from sota_bench.stages.stage import Stage
+from sota_bench.training.execute import execute
 
 CLASSES = ("bars", "checks", "discs", "dots")
 SIDES = (40, 52)
@@ -86,7 +86,7 @@ class Ran:
 
     plan: Plan
     folders: Mapping[str, Path]
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, StageOutcome]
 
     @property
     def trial(self) -> TrialPlan:
@@ -97,7 +97,7 @@ class Ran:
         """The first stage of a kind."""
         return next(stage for stage in self.plan.stages.values() if stage.kind == kind)
 
-    def trained(self, phase: int = 0, trial: int = 0) -> Outcome:
+    def trained(self, phase: int = 0, trial: int = 0) -> StageOutcome:
         """The outcome of one training phase of a trial."""
         return self.outcomes[self.plan.trials[trial].training[phase]]
 
@@ -124,7 +124,7 @@ class Lab:
     images: Path
     device: str = "cpu"
     folders: dict[str, Path] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, StageOutcome] = field(default_factory=dict)
 
     def plan(self, recipe: str = "", factors: str = ONE_CELL, seeds: Sequence[int] = (0,), data: str = "") -> Plan:
         """The plan of a grid on these images.
@@ -148,13 +148,13 @@ class Lab:
         save_manifest(plan, self.folder / "store")
         return plan
 
-    def run_stage(self, stage: Stage, progress: Callable[[Progress], None] = ignore) -> Outcome:
+    def run_stage(self, stage: Stage, progress: Callable[[Progress], None] = ignore) -> StageOutcome:
         """Runs one stage whose parents have been run, if it has not been run yet."""
         if stage.key not in self.outcomes:
             workspace = _made(self.folder / "artifacts" / stage.key)
             inputs = {role: self.folders[key] for role, key in stage.parents.items()}
-            here = replace(stage, context={**stage.context, "processes": 1})  # to start others takes longer
-            outcome = execute(here, inputs, workspace, self.device, progress)
+            here = stage.decoded_by(1)  # to start other processes takes longer
+            outcome = execute(here, RunContext(inputs, workspace, self.device, progress))
             self.folders[stage.key], self.outcomes[stage.key] = workspace, outcome
         return self.outcomes[stage.key]
 
@@ -168,7 +168,7 @@ class Lab:
             self.run_stage(stage)
         return Ran(plan, self.folders, self.outcomes)
 
-    def run_apart(self, stage: Stage, stops: Sequence[int] = ()) -> tuple[Path, Outcome]:
+    def run_apart(self, stage: Stage, stops: Sequence[int] = ()) -> tuple[Path, StageOutcome]:
         """Runs one stage once more in a folder of its own.
 
         Args:
@@ -187,11 +187,11 @@ class Lab:
                     raise Stopped
 
             try:
-                execute(stage, inputs, workspace, self.device, count)
+                execute(stage, RunContext(inputs, workspace, self.device, count))
             except Stopped:
                 continue
             raise AssertionError(f"{stage.title} ended before step {stop}")
-        return workspace, execute(stage, inputs, workspace, self.device, ignore)
+        return workspace, execute(stage, RunContext(inputs, workspace, self.device, ignore))
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench.forecast.predict import Prediction, makespan_s
-from sota_bench.plan.made import record
 from sota_bench.plan.plan import Plan
+from sota_bench.plan.recorded import plan_record
 from sota_bench.processes import output_of
+from sota_bench.stages.context import StageContext
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 
@@ -90,14 +92,12 @@ def execute(
     from sota_bench.plan.why import Reasons, to_run
 
     started, grid = time.monotonic(), plan.grid
-    context = {"checkpoint_s": options.checkpoint_s, "accumulate": options.accumulate}
     stages = [
-        replace(stage, context={**stage.context, **context})
+        _with_options(stage, options)
         for stage in plan.stages.values()
         if selected is None or selected.intersection(stage.trials)
     ]
-    prepare = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
-    plan.images.manifest.save(Path(prepare.context["manifest"]))
+    plan.images.manifest.save(plan.prepare_context.manifest)
     is_done, has_files = cache(shelf.is_done), cache(shelf.has_files)
     missing = set(to_run(plan.stages, is_done, has_files))
     reasons = Reasons(shelf.rows(), is_done, has_files)
@@ -133,7 +133,7 @@ def execute(
         "started": shelf.runs()[-1]["started"],
         "reused": sorted(set(plan.stages) - missing),
         "why": why,
-        **record(plan),
+        **plan_record(plan),
         "predicted_minutes": prediction.trial_minutes if prediction else {},
         "predicted_run_minutes": _total(parts, "predicted"),
         "minutes_alone": alone.trial_minutes if alone else {},
@@ -141,6 +141,14 @@ def execute(
     }
     shelf.end_run(run, about)
     return Execution(run, about, summary.interrupted, len(summary.failed) + len(summary.blocked))
+
+
+def _with_options(stage: Stage, options: EngineOptions) -> Stage:
+    """The stage with what the command's options say about how it is run."""
+    if not isinstance(stage.context, StageContext):
+        return stage
+    context = replace(stage.context, checkpoint_s=options.checkpoint_s, accumulate=options.accumulate)
+    return replace(stage, context=context)
 
 
 def must_plan_again(plan: Plan, shelf: Store) -> bool:

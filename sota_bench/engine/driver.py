@@ -29,7 +29,8 @@ from sota_bench.engine.stage_queue import StageQueue
 from sota_bench.engine.worker_pool import WorkerPool
 from sota_bench.engine.worker_process import WorkerProcess, last_lines
 from sota_bench.errors import UserError
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.protocol import StageOutcome
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 from sota_bench.store.ledger import StageRow
 from sota_bench.units import duration_text, size_text
@@ -226,7 +227,7 @@ class Driver:
 
     # What becomes of a stage
 
-    def _commit(self, worker: WorkerProcess, stage: Stage, outcome: messages.Outcome, digests: dict[str, str]) -> None:
+    def _commit(self, worker: WorkerProcess, stage: Stage, outcome: StageOutcome, digests: dict[str, str]) -> None:
         workspace = self.store.workspace(stage.key)
         values, seconds, peak = outcome.values, outcome.seconds, outcome.peak_memory_mb
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sota_bench.engine.messages import Progress
-from sota_bench.plan.stage import Stage, StageResult
+from sota_bench.stages.protocol import Progress
+from sota_bench.stages.results import StageResult
+from sota_bench.stages.stage import Stage
 
 
 @dataclass(frozen=True)

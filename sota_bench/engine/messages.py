@@ -5,64 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.protocol import Progress, StageOutcome
+from sota_bench.stages.stage import Stage
 
 FailureKind = Literal[
     "diverged", "out of memory", "crashed", "timeout", "plan again", "environment", "error", "blocked"
 ]  # fmt: skip
 """``environment``: the surroundings are to blame (network, permissions, missing files), so the next run retries it."""
-
-
-class Stopped(BaseException):
-    """Raised by the progress callback when the run is being stopped: save a partial checkpoint and let it pass.
-
-    It is no ``Exception``, so that a technique's ``except Exception`` cannot swallow it.
-    """
-
-
-class Diverged(Exception):
-    """The training left the finite numbers (a loss or weight that is NaN or infinite); the text says which and when."""
-
-
-class PlanAgain(Exception):
-    """The stage cannot be what was planned, and a new plan would be another: files that do not decode are left out from
-    now on. The text says which."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the running stage is.
-
-    Attributes:
-        done: units finished so far, of ``total``.
-        total: units in the whole stage (0 where unknown).
-        unit: what is counted, ``images`` unless said otherwise.
-        images_per_s: current throughput, 0 where there is none.
-        note: a few words for people (``epoch 2 of 5, loss 1.31``).
-    """
-
-    done: int
-    total: int
-    unit: str = "images"
-    images_per_s: float = 0.0
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What ``execute`` returns; the files it leaves in its workspace are the rest of the result.
-
-    Attributes:
-        values: JSON values that the report reads; every number finite (write ``None`` where there is none).
-        seconds: by part (``prepare``, ``compile``, ``train``, ``evaluate``).
-        peak_memory_mb: highest resident or device memory, in 2**20 bytes.
-    """
-
-    values: dict[str, Any]
-    seconds: dict[str, float]
-    peak_memory_mb: float
 
 
 @dataclass(frozen=True)
@@ -80,7 +31,7 @@ class WorkerSettings:
 
     device: str = "cpu"
     threads: int = 1
-    execute: str = "sota_bench.engine.stages:execute"
+    execute: str = "sota_bench.training.execute:execute"
     setup: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -121,7 +72,7 @@ class Advanced:
 class Finished:
     """Worker to driver: the stage is done and its files are hashed and on disk (name -> SHA-256 in hex)."""
 
-    outcome: Outcome
+    outcome: StageOutcome
     files: dict[str, str]
 
 

@@ -19,7 +19,7 @@ from sota_bench.engine.events import (
     StageInterrupted,
 )
 from sota_bench.engine.run_progress import RunningStage, RunProgress
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.units import counted, duration_text
 
 if TYPE_CHECKING:

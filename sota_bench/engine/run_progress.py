@@ -16,8 +16,8 @@ from sota_bench.engine.events import (
     StageProgress,
     StageStarted,
 )
-from sota_bench.engine.messages import Progress
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.protocol import Progress
+from sota_bench.stages.stage import Stage
 
 
 @dataclass

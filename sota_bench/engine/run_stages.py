@@ -10,8 +10,8 @@ from sota_bench.engine.events import Event, Summary
 from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.stage_queue import StageQueue
 from sota_bench.engine.worker_pool import current_worker_pool
-from sota_bench.plan.stage import Stage
 from sota_bench.plan.why import to_run
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 

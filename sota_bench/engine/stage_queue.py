@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 
 State = Literal["waiting", "running", "done", "failed", "blocked"]
 

@@ -26,16 +26,14 @@ from sota_bench.ahead import import_ahead
 from sota_bench.engine import messages
 from sota_bench.engine.messages import (
     DriverMessage,
-    Outcome,
-    Progress,
     RunStage,
-    Stopped,
     WorkerMessage,
     WorkerSettings,
 )
 from sota_bench.errors import UserError, disk_is_full, is_environmental, ran_out_of_memory
 from sota_bench.files import canonical_json
 from sota_bench.processes import end_now
+from sota_bench.stages.protocol import Diverged, PlanAgain, Progress, RunContext, StageOutcome, Stopped
 from sota_bench.store import artifacts, files
 
 HEARTBEAT_S = 1.0
@@ -62,11 +60,11 @@ def classify(error: BaseException) -> tuple[str, str]:
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if disk_is_full(error):
         return "disk full", line
-    if isinstance(error, FloatingPointError | messages.Diverged):
+    if isinstance(error, FloatingPointError | Diverged):
         return "diverged", text or line
     if ran_out_of_memory(error):
         return "out of memory", line
-    if isinstance(error, messages.PlanAgain):
+    if isinstance(error, PlanAgain):
         return "plan again", text
     kind = "environment" if is_environmental(error) else "error"
     return kind, text if isinstance(error, UserError) else line
@@ -116,7 +114,7 @@ class Worker:
             self._send(self._run(job, execute, settings.device))
             del job  # a worker that waits holds on to nothing
 
-    def _run(self, job: RunStage, execute: Callable[..., Outcome], device: str) -> WorkerMessage:
+    def _run(self, job: RunStage, execute: Callable[..., StageOutcome], device: str) -> WorkerMessage:
         """Run one stage and return the message that says how it ended."""
         try:
             _redirect_output(job.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} process {os.getpid()}: {job.stage.title}")
@@ -124,7 +122,7 @@ class Worker:
                 for folder in job.inputs.values():
                     artifacts.check_folder(folder, self._checking)
                     self._checking()
-                outcome = execute(job.stage, job.inputs, job.workspace, device, self._progress)
+                outcome = execute(job.stage, RunContext(job.inputs, job.workspace, device, self._progress))
                 return self._finished(outcome, job.workspace)
         except Stopped:
             return messages.Interrupted()
@@ -141,9 +139,9 @@ class Worker:
                 sys.stdout.flush()
                 sys.stderr.flush()
 
-    def _finished(self, outcome: Outcome, workspace: Path) -> messages.Finished:
+    def _finished(self, outcome: StageOutcome, workspace: Path) -> messages.Finished:
         if text := non_finite(outcome.values):
-            raise messages.Diverged(text)
+            raise Diverged(text)
         canonical_json([outcome.values, outcome.seconds, outcome.peak_memory_mb])
         digests = {}
         for name in files.result_files(workspace):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sota_bench.engine.messages import DriverMessage, RunStage, StopStage, WorkerMessage, WorkerSettings
 from sota_bench.errors import UserError
-from sota_bench.plan.stage import Stage
 from sota_bench.processes import Child
+from sota_bench.stages.stage import Stage
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

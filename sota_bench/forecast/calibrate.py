@@ -18,7 +18,10 @@ from sota_bench.forecast.combination import Combination, Combinations
 from sota_bench.forecast.estimate import to_measure
 from sota_bench.forecast.shrink import Shrinker
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage, StageResult
+from sota_bench.stages.context import PrepareContext
+from sota_bench.stages.params import EvaluateParams, PrecomputeParams, PrepareParams, TrainParams
+from sota_bench.stages.results import StageResult
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 CANDIDATES = 8
@@ -205,21 +208,21 @@ def _calibration(plan: Plan, stage: Stage, heard: Heard, overhead_s: float, size
     result, worked = event.result, _worked_s(event.result)
     if stage.kind == "prepare":
         return _decoding(plan, stage, event)
-    if stage.kind == "train":
-        images = stage.epochs * plan.images.subset(stage.context["choice"]).sizes()["train"]
+    if isinstance(stage.params, TrainParams):
+        images = stage.epochs * plan.images.subset(stage.choice).sizes()["train"]
         image_s, first_s = steady(result, images, on_gpu=plan.environment.device != "cpu")
-        waited = result.values.get("cpu_wait") or 0.0
+        waited = result.use.cpu_wait or 0.0
         return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, size, images=images, cpu_wait=waited)
-    if stage.kind == "evaluate":
-        sizes = plan.images.subset(stage.context["choice"]).sizes()
-        images, image_s = sizes[stage.params["split"]], result.values["latency_ms"] / 1000
-        grows = 4.0 * len(plan.images.subset(stage.context["choice"]).classes)  # float32 of each class
+    if isinstance(stage.params, EvaluateParams):
+        sizes = plan.images.subset(stage.choice).sizes()
+        images, image_s = sizes[stage.params.split], result.evaluated.latency_ms / 1000
+        grows = 4.0 * len(plan.images.subset(stage.choice).classes)  # float32 of each class
         first_s = max(0.0, worked - images * image_s)
         fixed = max(0.0, size - images * grows)
         return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, fixed, grows, images=images)
-    available = plan.images.subset(stage.context["choice"]).sizes()["train"]
+    available = plan.images.subset(stage.choice).sizes()["train"]
     images = heard.totals.get(stage.key) or available
-    asked = int(result.values.get("most_images", available))
+    asked = result.computed.most_images if isinstance(stage.params, PrecomputeParams) else available
     most = asked if asked != available else 0  # else it asked for all that there are
     return Calibration(worked / images, 0.0, overhead_s, result.peak_memory_mb, size, most_images=most, images=images)
 
@@ -235,31 +238,32 @@ def steady(result: StageResult, images: int, on_gpu: bool) -> tuple[float, float
         images: that it went through, all epochs together.
         on_gpu: whether its device works while its host goes on.
     """
-    values, seconds = result.values, result.seconds
-    steps = int(values["steps"])
-    batch = min(int(values["batch_size"]), images)
-    first_s = values["step_ms"]["first"] / 1000
+    trained, seconds = result.trained, result.seconds
+    steps = trained.steps
+    batch = min(trained.batch_size, images)
+    first_s = trained.step_ms.first / 1000
     if on_gpu and steps > 1:
         image_s = (seconds["train"] - first_s) / max(1, images - batch)
     else:
-        image_s = values["step_ms"]["median"] / 1000 / batch
+        image_s = trained.step_ms.median / 1000 / batch
     return image_s, max(0.0, first_s - batch * image_s) + seconds["compile"]
 
 
 def _decoding(plan: Plan, stage: Stage, event: StageDone) -> Calibration:
     """Decoding is measured on the source itself, one image after the other; the rest of the stage is its overhead."""
-    prepare = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
-    _, whole = plan.images.contents_digest(prepare.context["choices"])
-    count, processes = int(event.result.values["cache"]["count"]), processes_for(whole, int(stage.context["processes"]))
+    assert isinstance(stage.params, PrepareParams) and isinstance(stage.context, PrepareContext)
+    _, whole = plan.images.contents_digest(plan.prepare_context.choices)
+    prepared = event.result.prepared
+    count, processes = prepared.images, processes_for(whole, stage.context.processes)
     paths, seen = plan.images.paths(DECODED), 0
     began = time.perf_counter()
     for path in paths:
         try:
-            plan.images.source.decode(path, int(stage.params["size"]))
+            plan.images.source.decode(path, stage.params.size)
         except Exception:  # a damaged image is named when the images are decoded
             continue
         seen += 1
     image_s = (time.perf_counter() - began) / max(1, seen) / processes
-    size = float(event.result.values["cache"]["bytes"])
+    size = float(prepared.bytes)
     overhead = max(0.0, event.wall_s - count * image_s)
     return Calibration(image_s, 0.0, overhead, event.result.peak_memory_mb, 0.0, size / max(1, count), images=count)

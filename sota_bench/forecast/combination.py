@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sota_bench.plan.keys import canonical
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage
 from sota_bench.registry import techniques
+from sota_bench.stages.params import (
+    EvaluateParams,
+    PrecomputeParams,
+    PrepareParams,
+    ProbeParams,
+    RecipeSettings,
+    TrainParams,
+)
+from sota_bench.stages.stage import Stage
+from sota_bench.stages.values import canonical
 from sota_bench.technique import Technique
 
 FREE = (
@@ -80,25 +88,29 @@ class Combinations:
 
     def images(self, stage: Stage, split: str) -> int:
         """Images of one split that a stage goes through."""
-        return self.plan.images.subset(stage.context["choice"]).sizes()[split]
+        return self.plan.images.subset(stage.choice).sizes()[split]
 
     def batch(self, stage: Stage) -> int:
         """Images of a full step of a training stage: no more than there are."""
-        return min(int(stage.params["recipe"]["batch_size"]), self.images(stage, "train"))
+        return min(int(str(recipe_of(stage)["batch_size"])), self.images(stage, "train"))
 
     def _make(self, stage: Stage) -> Combination:
         own = self._modules if stage.kind == "train" else ()
-        code = {module: digest for module, digest in stage.params["code"].items() if module not in own}
-        machine = {name: stage.params[name] for name in ("software", "device") if name in stage.params}
+        params, made_with = stage.params, stage.made_with
+        code = {module: digest for module, digest in made_with.code.items() if module not in own}
+        machine: dict[str, Any] = {"software": made_with.software, "decoder": made_with.decoder}
+        machine |= {"device": made_with.device} if made_with.device else {}
         group: dict[str, Any] = {**machine, "code": code, "workers": self.workers}
-        if stage.kind == "prepare":
+        if isinstance(params, PrepareParams):
             source = self.plan.images.source.spec
-            return Combination("prepare", group | {"source": source, "size": stage.params["size"]}, {})
-        group |= {"stored": stage.params["data"]["size"], "settings": self._settings(stage)}
-        group |= {"technique": stage.params["technique"]} if "technique" in stage.params else {}
-        group["classes"] = len(self.plan.images.subset(stage.context["choice"]).classes)
-        if "size" in stage.params or stage.kind == "train":
-            group["size"] = stage.params["phase"]["size"] if stage.kind == "train" else stage.params["size"]
+            return Combination("prepare", group | {"source": source, "size": params.size}, {})
+        group |= {"stored": self.plan.images.size, "settings": self._settings(stage)}
+        group |= {"technique": params.technique} if isinstance(params, PrecomputeParams) else {}
+        group["classes"] = len(self.plan.images.subset(stage.choice).classes)
+        if isinstance(params, TrainParams):
+            group["size"] = params.phase.size
+        elif isinstance(params, EvaluateParams | ProbeParams | PrecomputeParams) and params.size is not None:
+            group["size"] = params.size
         features: dict[str, str] = {}
         if stage.kind == "train":
             group |= {"batch": self.batch(stage), "network": self._network(stage)}
@@ -117,15 +129,15 @@ class Combinations:
         owned = set() if own else self._owned
         found = {
             name: value
-            for name, value in stage.params["recipe"].items()
+            for name, value in recipe_of(stage).items()
             if name not in owned and name not in FREE and name != "backbone"
         }
         return found | {name: bool(found[name]) for name in SWITCHES if name in found}
 
     def _network(self, stage: Stage) -> dict[str, Any]:
         """The backbone of a training stage and the techniques that say how it is built."""
-        recipe = stage.params["recipe"]
-        found = {name: recipe[name] for name in ("backbone", "in_chans")}
+        recipe = recipe_of(stage)
+        found: dict[str, Any] = {name: recipe[name] for name in ("backbone", "in_chans")}
         found |= {name: bool(recipe[name]) for name in ("dropout", "drop_path")}
         return found | {name: text for name, text in self._features(stage).items() if self._builds(name)}
 
@@ -133,14 +145,20 @@ class Combinations:
         return self._known[name].backbone_arguments is not Technique.backbone_arguments
 
     def _features(self, stage: Stage) -> dict[str, str]:
-        recipe, found = stage.params["recipe"], {}
-        for name in stage.params.get("techniques", ()):
+        recipe, params, found = recipe_of(stage), stage.params, dict[str, str]()
+        for name in params.techniques if isinstance(params, TrainParams | EvaluateParams) else ():
             technique = self._known[name]
-            settings = {field: recipe[field] for field in self._fields[name] if field in recipe}
-            if technique.applies_to == "rise":
-                settings["earlier sizes"] = stage.params["phase"]["earlier_sizes"]
-            found[name] = canonical([settings, stage.params["code"].get(technique.__module__, "")])
+            settings: dict[str, Any] = {field: recipe[field] for field in self._fields[name] if field in recipe}
+            if technique.applies_to == "rise" and isinstance(params, TrainParams):
+                settings["earlier sizes"] = params.phase.earlier_sizes
+            found[name] = canonical([settings, stage.made_with.code.get(technique.__module__, "")])
         return found
+
+
+def recipe_of(stage: Stage) -> RecipeSettings:
+    """The recipe settings that decide a stage; none of one that decodes images."""
+    params = stage.params
+    return params.recipe if isinstance(params, TrainParams | EvaluateParams | ProbeParams | PrecomputeParams) else {}
 
 
 def _fields(technique: type[Technique]) -> list[str]:

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from sota_bench.engine import stages
-from sota_bench.engine.messages import Outcome, Progress
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
+from sota_bench.stages.stage import Stage
+from sota_bench.training import execute as stages
 
 PRELOAD = stages.PRELOAD
 
 
-def execute(
-    stage: Stage, inputs: Mapping[str, Path], workspace: Path, device: str, progress: Callable[[Progress], None]
-) -> Outcome:
-    """As :func:`sota_bench.engine.stages.execute`; training stages also say ``counted_flops`` (two per multiply-add) of
-    all their steps together, and ``counted_images``."""
+def execute(stage: Stage, run: RunContext) -> StageOutcome:
+    """As :func:`sota_bench.training.execute.execute`; training stages also say ``counted_flops`` (two per multiply-add)
+    of all their steps together, and ``counted_images``."""
     if stage.kind != "train":
-        return stages.execute(stage, inputs, workspace, device, progress)
+        return stages.execute(stage, run)
     from torch.utils.flop_counter import FlopCounterMode
 
     from sota_bench.training.small_maps import as_convolutions
 
-    seen = 0
+    images = 0
 
-    def tell(done: Progress) -> None:
-        nonlocal seen
-        seen = done.done
-        progress(done)
+    def progress(report: Progress) -> None:
+        nonlocal images
+        images = report.done
+        run.progress(report)
 
     with as_convolutions(), FlopCounterMode(display=False) as counter:
-        outcome = stages.execute(stage, inputs, workspace, device, tell)
-    counted = {"counted_flops": int(counter.get_total_flops()), "counted_images": seen}
+        outcome = stages.execute(stage, replace(run, progress=progress))
+    counted = {"counted_flops": int(counter.get_total_flops()), "counted_images": images}
     return replace(outcome, values={**outcome.values, **counted})

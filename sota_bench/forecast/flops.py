@@ -17,7 +17,8 @@ from sota_bench.forecast.combination import Combination, Combinations
 from sota_bench.forecast.shrink import Shrinker
 from sota_bench.plan.environment import cores
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.params import TrainParams
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 STEPS, IMAGES = 16, 2
@@ -79,14 +80,15 @@ class Counter:
 
         def hear(event: Event) -> None:
             if isinstance(event, StageDone) and event.stage.key in small:
-                values = event.result.values
-                found[small[event.stage.key]] = values["counted_flops"] / values["counted_images"]
+                trained = event.result.trained
+                assert trained.counted_flops is not None and trained.counted_images
+                found[small[event.stage.key]] = trained.counted_flops / trained.counted_images
             elif isinstance(event, StageFailed):
                 failed.append(event.reason)
 
         folder = scratch(self.folder)
         try:
-            ready = [replace(stage, params=_uncompiled(stage)) for stage in shrinker.finish(folder, cores())]
+            ready = [_uncompiled(stage) for stage in shrinker.finish(folder, cores())]
             store = Store(folder / "store")
             with store.hold("count operations"):
                 summary = run_stages(
@@ -106,8 +108,9 @@ class Counter:
         return found
 
 
-def _uncompiled(stage: Stage) -> dict[str, object]:
-    """Compiled code hides its operations from the counter."""
-    if "compile" not in stage.params.get("recipe", {}):
-        return dict(stage.params)
-    return {**stage.params, "recipe": {**stage.params["recipe"], "compile": "off"}}
+def _uncompiled(stage: Stage) -> Stage:
+    """The stage without ``torch.compile``, which hides operations from the counter."""
+    params = stage.params
+    if not isinstance(params, TrainParams):
+        return stage
+    return replace(stage, params=replace(params, recipe={**params.recipe, "compile": "off"}))

@@ -15,8 +15,8 @@ from sota_bench.forecast.predict import Prediction, predict
 from sota_bench.forecast.shrink import work
 from sota_bench.plan.environment import cores
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage
 from sota_bench.plan.why import to_run
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 CHEAP, CHEAP_WITH_GOAL = 0.05, 0.5

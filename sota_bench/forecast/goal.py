@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sota_bench.errors import UserError
@@ -252,8 +251,7 @@ class Advisor:
         """Predicted minutes of candidates, and the part of first steps; measured first where that is allowed."""
         if not trials:
             return {}
-        prepare = next(stage for stage in self.plan.stages.values() if stage.kind == "prepare")
-        manifest, processes = Path(prepare.context["manifest"]), int(prepare.context["processes"])
+        manifest, processes = self.plan.prepare_context.manifest, self.plan.prepare_context.processes
         try:
             plan = build(self.plan.grid, self.plan.environment, self.plan.images, manifest, processes, trials)
         except UserError:

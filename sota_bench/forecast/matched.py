@@ -17,10 +17,10 @@ from sota_bench.forecast.flops import Counter
 from sota_bench.forecast.forecast import Forecast
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.schedule import MAX_EPOCHS, SizePhase, format_schedule
-from sota_bench.plan.keys import canonical
 from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
+from sota_bench.stages.values import canonical
 from sota_bench.store import Store
 
 UNITS = {"minutes": "training minutes", "flops": "training FLOPs"}
@@ -113,8 +113,8 @@ def _file(plan: Plan, workers: int, store: Path) -> Path:
     about: list[Any] = [plan.grid.match, workers]
     for trial in plan.trials:
         if trial.inapplicable is None and trial.trial.seed == plan.grid.seeds[0]:
-            stages = [plan.stages[key].params for key in trial.training]
-            about.append([trial.trial.cell.id, *({**params, "seed": None} for params in stages)])
+            stages = [plan.stages[key] for key in trial.training]
+            about.append([trial.trial.cell.id, *({**stage.described(), "seed": None} for stage in stages)])
     digest = hashlib.sha256(canonical(about).encode()).hexdigest()
     return store.absolute() / "calibrations" / f"matched-{digest}.json"
 
@@ -136,7 +136,7 @@ def _costs(plan: Plan, workers: int, machine: Machine, tell: Callable[[str], Non
         per_image = Counter(machine.store, tell).per_image(plan)
 
         def count(key: str) -> tuple[float, float]:
-            return 0.0, per_image[key] * plan.images.subset(plan.stages[key].context["choice"]).sizes()["train"]
+            return 0.0, per_image[key] * plan.images.subset(plan.stages[key].choice).sizes()["train"]
 
         return count
     forecast = Forecast(Store(machine.store), tell)

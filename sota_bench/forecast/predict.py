@@ -11,7 +11,8 @@ from sota_bench.engine.stage_queue import StageQueue
 from sota_bench.forecast.calibration import Calibration
 from sota_bench.forecast.combination import Combinations
 from sota_bench.plan.plan import Plan, TrialPlan
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.params import EvaluateParams
+from sota_bench.stages.stage import Stage
 
 MB = 2**20
 
@@ -69,11 +70,11 @@ def images_of(stage: Stage, combinations: Combinations) -> int:
     """Images that a stage goes through, all epochs together."""
     plan = combinations.plan
     if stage.kind == "prepare":
-        return plan.images.contents_digest(stage.context["choices"])[1]
+        return plan.images.contents_digest(plan.prepare_context.choices)[1]
     if stage.kind == "train":
         return stage.epochs * combinations.images(stage, "train")
-    if stage.kind == "evaluate":
-        return combinations.images(stage, stage.params["split"])
+    if isinstance(stage.params, EvaluateParams):
+        return combinations.images(stage, stage.params.split)
     return combinations.images(stage, "train")
 
 

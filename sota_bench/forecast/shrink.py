@@ -6,13 +6,21 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sota_bench.forecast.combination import Combinations
 from sota_bench.grid.backbones import small_backbones
-from sota_bench.plan.keys import stage_key
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.context import ImageChoice, StageContext
+from sota_bench.stages.keys import stage_key
+from sota_bench.stages.params import (
+    EvaluateParams,
+    ImageSelection,
+    PrecomputeParams,
+    PrepareParams,
+    ProbeParams,
+    TrainParams,
+)
+from sota_bench.stages.stage import Stage
 
 LEAST_STEPS, MOST_STEPS, GPU_STEPS = 4, 16, 40
 """Steps that are measured, the first of which warms up. A GPU is asked in bulk: its steps overlap."""
@@ -44,7 +52,7 @@ class Shrinker:
         self.stages: dict[str, Stage] = {}
         self.origin: dict[str, Stage] = {}
         self._small: dict[str, Stage] = {}
-        self._choices: dict[str, dict[str, Any]] = {}
+        self._choices: dict[ImageChoice, None] = {}
 
     def add(self, stage: Stage) -> Stage:
         """Shrinks a stage and all before it."""
@@ -68,7 +76,8 @@ class Shrinker:
         if self.plan.environment.device != "cpu":
             return GPU_STEPS
         threads = self.plan.environment.threads
-        flops = forward_flops(stage.params["recipe"]["backbone"], int(stage.params["phase"]["size"]))
+        assert isinstance(stage.params, TrainParams)
+        flops = forward_flops(str(stage.params.recipe["backbone"]), stage.params.phase.size)
         if flops is None:
             return LEAST_STEPS + 2
         step_s = 3 * flops * self.combinations.batch(stage) / (SPEED * threads)
@@ -81,57 +90,69 @@ class Shrinker:
             folder: where their manifest is written.
             processes: how many decode.
         """
-        plan, choices = self.plan, list(self._choices.values())
-        plan.images.part(choices, "calibration").save(folder / "manifest.csv")
-        original = next(stage for stage in plan.stages.values() if stage.kind == "prepare")
+        plan, choices, file = self.plan, tuple(self._choices), folder / "manifest.csv"
+        plan.images.part(choices, "calibration").save(file)
+        original = plan.prepare
+        assert isinstance(original.params, PrepareParams)
         digest, _ = plan.images.contents_digest(choices)
-        params = {**original.params, "contents": digest}
-        context = {**original.context, "manifest": str(folder / "manifest.csv"), "choices": choices}
-        context["processes"] = processes
-        key, title = stage_key("prepare", params, {}), "decode a few images"
+        params = replace(original.params, contents=digest)
+        context = replace(plan.prepare_context, manifest=file, choices=choices, processes=processes)
+        key, title = stage_key("prepare", params, original.made_with, {}), "decode a few images"
         prepare = replace(original, key=key, params=params, context=context, title=title, trials=("calibration",))
         self.origin[prepare.key] = original
-        small = [replace(stage, parents={**stage.parents, "data": prepare.key}) for stage in self.stages.values()]
+        small = [_reading(stage, prepare.key, file) for stage in self.stages.values()]
         return [prepare, *small]
 
     def _shrink(self, stage: Stage) -> Stage:
         parents = {role: self.add(self.plan.stages[key]).key for role, key in stage.parents.items() if role != "data"}
-        params: dict[str, Any] = {**stage.params, "seed": 0}
-        params.pop("weights", None)
-        epochs = 0
-        if stage.kind == "train":
+        params, epochs = stage.params, 0
+        assert isinstance(params, TrainParams | EvaluateParams | ProbeParams | PrecomputeParams)
+        assert isinstance(stage.context, StageContext)
+        if isinstance(params, TrainParams):
             batch = min(self.batch or self.combinations.batch(stage), self.combinations.batch(stage))
             steps = self.steps_of(stage)
             choice = self._choice(stage, steps * batch)
             trained = self.plan.images.subset(choice).sizes()["train"]
             epochs = max(1, math.ceil(steps / max(1, trained // batch)))
-            recipe = {**params["recipe"], "batch_size": batch}
-            recipe.pop("schedule_span", None)  # the rate of each step is another, and takes as long
-            recipe.pop("batch_sizes", None)
-            about = {name: params["phase"][name] for name in ("index", "size", "earlier_sizes", "rise")}
-            params |= {"recipe": recipe, "phase": {**about, "epochs": epochs, "first_epoch": 0}}
+            # whatever the learning rate of each step is, it takes as long
+            leave_out = ("schedule_span", "batch_sizes")
+            recipe = {name: value for name, value in params.recipe.items() if name not in leave_out}
+            phase = replace(params.phase, epochs=epochs, first_epoch=0)
+            params = replace(params, recipe={**recipe, "batch_size": batch}, phase=phase, weights=None, rate_span=None)
         else:
             on_gpu = self.plan.environment.device != "cpu"
             most = GPU_EVALUATED if on_gpu else EVALUATED
             choice = self._choice(stage, EVALUATED)
-            if "eval_batch_size" in params["recipe"]:
-                batch = min(int(params["recipe"]["eval_batch_size"]), most)
-                params["recipe"] = {**params["recipe"], "eval_batch_size": batch}
-        self._choices[repr(choice)] = choice
-        for name in ("data", "train_data"):
-            if name in params:
-                split = params[name]["split"]
-                params[name] = {**params[name], "digest": self.plan.images.digest(choice, split)}
-        context = {**stage.context, "choice": choice, "checkpoint_s": 1e9}
-        context.pop("weights", None)
-        key = stage_key(stage.kind, params, parents)
-        return Stage(key, stage.kind, params, parents, f"calibrate {stage.title}", context, ("calibration",), epochs)
+            if "eval_batch_size" in params.recipe:
+                batch = min(int(str(params.recipe["eval_batch_size"])), most)
+                params = replace(params, recipe={**params.recipe, "eval_batch_size": batch})
+        self._choices[choice] = None
+        params = replace(params, seed=0, data=self._selection(params.data, choice))
+        if isinstance(params, ProbeParams):
+            params = replace(params, train_data=self._selection(params.train_data, choice))
+        context = replace(stage.context, choice=choice, checkpoint_s=1e9, weights="")
+        key = stage_key(stage.kind, params, stage.made_with, parents)
+        return Stage(
+            key, stage.kind, params, parents, f"calibrate {stage.title}", stage.made_with, context,
+            ("calibration",), epochs,
+        )  # fmt: skip
 
-    def _choice(self, stage: Stage, images: int) -> dict[str, Any]:
+    def _selection(self, data: ImageSelection, choice: ImageChoice) -> ImageSelection:
+        return replace(data, digest=self.plan.images.digest(choice, data.split))
+
+    def _choice(self, stage: Stage, images: int) -> ImageChoice:
         """A few images of each of the stage's classes."""
-        classes = self.plan.images.subset(stage.context["choice"]).classes
+        classes = self.plan.images.subset(stage.choice).classes
         most = GPU_EVALUATED if self.plan.environment.device != "cpu" else EVALUATED
-        return {"classes": list(classes), "per_class": math.ceil(images / len(classes)), "eval_images": 3 * most}
+        per_class = math.ceil(images / len(classes))
+        return ImageChoice(classes=tuple(classes), per_class=per_class, eval_images=3 * most)
+
+
+def _reading(stage: Stage, prepare: str, manifest: Path) -> Stage:
+    """The stage with its images decoded by another stage, and listed in another manifest."""
+    assert isinstance(stage.context, StageContext)
+    context = replace(stage.context, manifest=manifest)
+    return replace(stage, parents={**stage.parents, "data": prepare}, context=context)
 
 
 def forward_flops(backbone: str, size: int) -> float | None:
@@ -144,7 +165,7 @@ def work(stages: Iterable[Stage], plan: Plan) -> float:
     """Pixels that pass through networks in training, as a measure of work: steps forward and back."""
     total = 0.0
     for stage in stages:
-        if stage.kind == "train":
-            images = plan.images.subset(stage.context["choice"]).sizes()["train"]
-            total += 3.0 * stage.epochs * images * int(stage.params["phase"]["size"]) ** 2
+        if isinstance(stage.params, TrainParams):
+            images = plan.images.subset(stage.choice).sizes()["train"]
+            total += 3.0 * stage.epochs * images * stage.params.phase.size**2
     return total

@@ -3,10 +3,10 @@ adds its own, and :func:`recipe_type` joins them into one pydantic model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from pydantic import ValidationInfo, create_model, field_validator, model_validator
 
@@ -17,6 +17,8 @@ from sota_bench.grid.schedule import MAX_SIZE, MIN_SIZE, SizePhase, format_sched
 from sota_bench.technique import Scope, Settings, Technique, setting
 
 MAX_BATCH = 65536
+
+S = TypeVar("S", bound=Settings)
 
 
 class CoreRecipe(Settings):
@@ -151,6 +153,11 @@ class CoreRecipe(Settings):
         """The phases of ``resize``."""
         return parse_schedule(self.resize)
 
+    def settings_for(self, settings_type: type[S]) -> S:
+        """The settings of one technique, as its own class."""
+        values = {name: getattr(self, name) for name in settings_type.model_fields}
+        return cast(S, settings_type.model_construct(None, **values))
+
     def batch_at(self, size: int) -> int:
         """Images per step at ``size`` pixels."""
         return self.batch_sizes.get(size, self.batch_size)
@@ -218,6 +225,16 @@ def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
         "Recipe", __base__=parts, __validators__=_shadowed_validators(parts), **cast(dict[str, Any], choices)
     )
     return cast(type[CoreRecipe], model)
+
+
+def recipe_from(settings: Mapping[str, object], files: tuple[Path, ...] = ()) -> CoreRecipe:
+    """The recipe with these settings and the defaults of all others.
+
+    Args:
+        settings: recipe fields by name.
+        files: local technique files that add fields.
+    """
+    return recipe_type(files).model_validate(settings)
 
 
 _SCOPES: dict[type[CoreRecipe], dict[str, Scope]] = {}

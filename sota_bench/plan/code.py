@@ -23,7 +23,7 @@ DECIDING = (
 storing, reporting) only moves results about."""
 
 ROOTS = {
-    "prepare": ("sota_bench.data.build", "sota_bench.data.specs"),
+    "prepare": ("sota_bench.data.prepare",),
     "train": ("sota_bench.training.train",),
     "evaluate": ("sota_bench.training.evaluate",),
     "probe": ("sota_bench.training.probe",),

@@ -18,8 +18,6 @@ from sota_bench.processes import output_of
 SOFTWARE = {
     "prepare": ("numpy", "pillow"),
     "train": ("numpy", "torch", "timm"),
-    "evaluate": ("numpy", "torch", "timm"),
-    "statistics": ("numpy",),
 }
 """Packages whose version can change a result of each kind of stage; other kinds are as ``train``."""
 
@@ -37,7 +35,7 @@ class Environment:
     """
 
     device: str
-    about: Mapping[str, Any]
+    about: Mapping[str, str | int]
     versions: Mapping[str, str]
     precision: str
 

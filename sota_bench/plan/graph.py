@@ -6,23 +6,37 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.levels import level_text
 from sota_bench.grid.pretrained import HUB, located
-from sota_bench.grid.recipe import CoreRecipe, fields_of, scope_of
+from sota_bench.grid.recipe import CoreRecipe, fields_of
 from sota_bench.plan.code import code_of
 from sota_bench.plan.environment import Environment
 from sota_bench.plan.images import GridImages
-from sota_bench.plan.keys import Texts, canonical, stage_key
 from sota_bench.plan.order import order
 from sota_bench.plan.phases import PhasePlan, phases_of
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
-from sota_bench.plan.stage import Stage
+from sota_bench.plan.titles import with_levels
 from sota_bench.plan.weights import weights_digest
 from sota_bench.registry import techniques
+from sota_bench.stages.context import ImageChoice, PrepareContext, StageContext
+from sota_bench.stages.keys import CanonicalTexts, stage_key
+from sota_bench.stages.params import (
+    EvaluateParams,
+    ImageSelection,
+    PhaseParams,
+    PrecomputeParams,
+    PrepareParams,
+    ProbeParams,
+    RateSpan,
+    RecipeSettings,
+    StageParams,
+    TrainParams,
+)
+from sota_bench.stages.stage import MadeWith, Stage
+from sota_bench.stages.values import Json, canonical
 from sota_bench.technique import Scope, Technique
 
 _NOT_IN_TRAINING = {"resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span"}
@@ -33,86 +47,98 @@ _FOR_EVALUATION = frozenset({"precision", "layout"})
 
 
 class _Builder:
-    def __init__(self, grid: Grid, environment: Environment, images: GridImages, split: str) -> None:
+    def __init__(
+        self, grid: Grid, environment: Environment, images: GridImages, manifest_file: Path, split: str
+    ) -> None:
         self.grid, self.environment, self.images, self.split = grid, environment, images, split
-        self.known = list(techniques(grid.techniques).values())
+        self.manifest_file = manifest_file
+        self.techniques = list(techniques(grid.techniques).values())
         self.core = frozenset(CoreRecipe.model_fields)
-        self.texts = Texts()
-        self._settings: dict[Any, dict[str, Any]] = {}
-        self._data: dict[Any, dict[str, Any]] = {}
-        self._software: dict[str, dict[str, str]] = {}
+        self.texts = CanonicalTexts()
+        self._settings: dict[tuple[int, frozenset[str]], dict[str, Json]] = {}
+        self._selections: dict[tuple[ImageChoice, str], ImageSelection] = {}
+        self._made_with: dict[tuple[str, tuple[str, ...], bool], MadeWith] = {}
+        self._contexts: dict[tuple[ImageChoice, str], StageContext] = {}
         self.stages: dict[str, Stage] = {}
         self.users: dict[str, dict[str, None]] = {}
         self.prepare = ""
-        made = canonical([code_of("prepare", ()), environment.software_of("prepare")])
-        self.decoder = hashlib.sha256(made.encode()).hexdigest()[:16]
-        self.device = self.texts.shared(dict(environment.about))
-        self.files = [str(file) for file in grid.techniques]
+        decoded_with = canonical([code_of("prepare", ()), environment.software_of("prepare")])
+        self.decoder = hashlib.sha256(decoded_with.encode()).hexdigest()[:16]
 
     def add(
         self,
         kind: str,
-        params: dict[str, Any],
+        params: StageParams,
         parents: Mapping[str, str],
         title: str,
         trial: str,
-        modules: Sequence[type[Technique]] = (),
-        context: Mapping[str, Any] | None = None,
+        made_with: MadeWith,
+        context: PrepareContext | StageContext,
         epochs: int = 0,
     ) -> str:
         """The key of a stage, which is made if no other trial has asked for it."""
-        full = {
-            **params,
-            "code": self.texts.shared(code_of(kind, [technique.__module__ for technique in modules])),
-            "software": self.software(kind),
-        }
-        if kind not in ("prepare", "statistics"):
-            full["device"] = self.device
-        key = stage_key(kind, full, parents, self.texts)
+        key = stage_key(kind, params, made_with, parents, self.texts)
         if key not in self.stages:
-            known = {**(context or {}), "technique_files": self.files}
-            self.stages[key] = Stage(key, kind, full, dict(parents), title, known, (), epochs)
+            self.stages[key] = Stage(key, kind, params, dict(parents), title, made_with, context, (), epochs)
         self.users.setdefault(key, {})[trial] = None
         return key
 
-    def software(self, kind: str) -> dict[str, str]:
-        if kind not in self._software:
-            self._software[kind] = self.texts.shared(self.environment.software_of(kind))
-        return self._software[kind]
+    def made_with(self, kind: str, acting: Sequence[type[Technique]] = (), computes_on_device: bool = True) -> MadeWith:
+        """The code, software and device of a stage; the device only where it decides the result."""
+        modules = tuple(technique.__module__ for technique in acting)
+        name = kind, modules, computes_on_device
+        if name not in self._made_with:
+            made_with = MadeWith(
+                code_of(kind, modules),
+                self.environment.software_of(kind),
+                self.environment.about if computes_on_device else None,
+                None if kind == "prepare" else self.decoder,
+            )
+            self._made_with[name] = self.texts.shared(made_with)
+        return self._made_with[name]
 
-    def settings(self, recipe: Any, scopes: Sequence[Scope], active: Sequence[type[Technique]]) -> dict[str, Any]:
+    def settings(
+        self, recipe: CoreRecipe, scopes: Sequence[Scope], acting: Sequence[type[Technique]]
+    ) -> dict[str, Json]:
         """The recipe fields of these scopes that decide a stage: the core's, and those of the techniques in it."""
         names = {name for name in fields_of(type(recipe), *scopes) if name in self.core} - _NOT_IN_TRAINING
-        for technique in active:
+        for technique in acting:
             names |= {technique.field, *technique.settings.model_fields}
         return self.dumped(recipe, frozenset(names))
 
-    def dumped(self, recipe: Any, names: frozenset[str]) -> dict[str, Any]:
+    def dumped(self, recipe: CoreRecipe, names: frozenset[str]) -> dict[str, Json]:
         """Recipe fields as JSON values, with what ``auto`` means here; a copy that may be changed."""
-        known = id(recipe), names  # the grid holds its recipes, so no other gets this id
-        if known not in self._settings:
-            found = dict(recipe.model_dump(mode="json", include=set(names)))
-            if "precision" in found:
-                found["precision"] = self.precision(recipe)
-            self._settings[known] = self.texts.shared(found)
-        return dict(self._settings[known])
+        name = id(recipe), names  # the grid holds its recipes, so no other gets this id
+        if name not in self._settings:
+            values: dict[str, Json] = dict(recipe.model_dump(mode="json", include=set(names)))
+            if "precision" in values:
+                values["precision"] = self.precision(recipe)
+            self._settings[name] = self.texts.shared(values)
+        return dict(self._settings[name])
 
-    def precision(self, recipe: Any) -> str:
-        return self.environment.precision if recipe.precision == "auto" else str(recipe.precision)
+    def precision(self, recipe: CoreRecipe) -> str:
+        return self.environment.precision if recipe.precision == "auto" else recipe.precision
 
-    def data(self, choice: dict[str, Any], split: str) -> dict[str, Any]:
-        known = repr(choice), split
-        if known not in self._data:
-            found = {"split": split, "digest": self.images.digest(choice, split), "size": self.images.size}
-            self._data[known] = self.texts.shared(found | {"decoded_with": self.decoder})
-        return self._data[known]
+    def selection(self, choice: ImageChoice, split: str) -> ImageSelection:
+        """One split of a choice, by content."""
+        if (choice, split) not in self._selections:
+            selection = ImageSelection(split, self.images.digest(choice, split), self.images.size)
+            self._selections[choice, split] = self.texts.shared(selection)
+        return self._selections[choice, split]
+
+    def context(self, choice: ImageChoice, weights: str = "") -> StageContext:
+        """What a worker needs for a stage on these images; one object for all stages that need the same."""
+        if (choice, weights) not in self._contexts:
+            files = tuple(self.grid.techniques)
+            self._contexts[choice, weights] = StageContext(choice, self.manifest_file, files, weights)
+        return self._contexts[choice, weights]
 
     def trial(self, trial: Trial) -> TrialPlan:
         recipe = trial.cell.recipe
         reason = self.grid.inapplicable(trial.cell)
         if reason:
             return TrialPlan(trial, reason)
-        active = [technique for technique in self.known if technique.active(recipe)]
+        active = [technique for technique in self.techniques if technique.active(recipe)]
         phases = phases_of(recipe, active)
         training: list[str] = []
         computed: dict[str, list[str]] = {}
@@ -139,8 +165,6 @@ class _Builder:
             if technique.applies_to == "training" or (technique.applies_to == "rise" and phase.rise)
         ]
         choice = self.images.choice(recipe, phase.task)
-        data = self.data(choice, "train")
-        context: dict[str, Any] = {"choice": choice}
         parents = {"data": self.prepare}
         if training:
             parents["checkpoint"] = training[-1]
@@ -151,39 +175,32 @@ class _Builder:
                 if key:
                     parents[technique.name] = key
                     before.append(key)
-        about = {
-            "index": phase.index,
-            "size": phase.size,
-            "epochs": phase.epochs,
-            "first_epoch": phase.first_epoch,
-            "earlier_sizes": list(phase.earlier_sizes),
-            "rise": phase.rise,
-        }
         settings = self.settings(recipe, ("train",), acting)
         settings["batch_size"] = recipe.batch_at(phase.size)
+        rate_span = None
         if recipe.schedule_span == "run":
             spanned = [other for other in phases if other.task == phase.task]  # other tasks have other images
-            batches = {str(other.size): recipe.batch_at(other.size) for other in spanned}
+            batches: dict[str, Json] = {str(other.size): recipe.batch_at(other.size) for other in spanned}
             settings |= {"schedule_span": "run", "batch_sizes": batches}
-            about["schedule_index"] = spanned.index(phase)
-            about["all_phases"] = [[other.size, other.epochs] for other in spanned]
-        params: dict[str, Any] = {
-            "recipe": self.texts.shared(settings),
-            "techniques": [technique.name for technique in acting],
-            "phase": about,
-            "task": phase.task,
-            "data": data,
-            "seed": trial.seed,
-        }
+            rate_span = RateSpan(spanned.index(phase), tuple((other.size, other.epochs) for other in spanned))
+        digest, weights = None, ""
         if recipe.weights and not training:
-            params["weights"] = weights_digest(recipe.weights, recipe.backbone, self.grid.file)
-            hub = recipe.weights == HUB
-            context["weights"] = HUB if hub else str(located(recipe.weights, self.grid.file))
-        of = "" if phase.task == "main" else f"{phase.task} "
-        title = ", ".join(
-            [f"train {of}{phase.size} px x{phase.epochs}", *self._levels(trial, acting), f"seed {trial.seed}"]
+            digest = weights_digest(recipe.weights, recipe.backbone, self.grid.file)
+            weights = HUB if recipe.weights == HUB else str(located(recipe.weights, self.grid.file))
+        params = TrainParams(
+            self.texts.shared(settings),
+            tuple(technique.name for technique in acting),
+            _phase_params(phase),
+            phase.task,
+            self.selection(choice, "train"),
+            trial.seed,
+            digest,
+            rate_span,
         )
-        return self.add("train", params, parents, title, trial.id, acting, context, phase.epochs)
+        task = "" if phase.task == "main" else f"{phase.task} "
+        title = f"train {task}{phase.size} px x{phase.epochs}"
+        made_with, context = self.made_with("train", acting), self.context(choice, weights)
+        return self.add("train", params, parents, title, trial.id, made_with, context, phase.epochs)
 
     def _compute(
         self,
@@ -200,32 +217,32 @@ class _Builder:
         the weights learned first.
         """
         assert technique.precompute is not None
-        recipe, wanted = trial.cell.recipe, technique.precompute
-        settings = recipe.model_dump(mode="json", include=set(wanted.fields))
-        params: dict[str, Any] = {"recipe": settings, "technique": technique.name}
-        if wanted.source == "data":
+        recipe, precompute = trial.cell.recipe, technique.precompute
+        settings: dict[str, Json] = recipe.model_dump(mode="json", include=set(precompute.fields))
+        kind, name = precompute.kind, technique.name
+        if precompute.source == "data":
             travels = technique.state is not Technique.state
             choice = self.images.choice(recipe, phases[0].task if travels else phase.task)
-            params |= {"data": self.data(choice, "train"), "seed": 0}
-            return self.add(
-                wanted.kind, params, {"data": self.prepare}, wanted.kind, trial.id, [technique], {"choice": choice}
-            )
+            params = PrecomputeParams(self.texts.shared(settings), name, self.selection(choice, "train"), 0)
+            made_with = self.made_with(kind, [technique], computes_on_device=False)
+            return self.add(kind, params, {"data": self.prepare}, kind, trial.id, made_with, self.context(choice))
         if phase.index == 0:
             return None
         last = phases[phase.index - 1]
         choice = self.images.choice(recipe, last.task)
         settings |= {"precision": self.precision(recipe), "in_chans": recipe.in_chans}
-        params |= {
-            "data": self.data(choice, "train"),
-            "size": last.size,
-            "task": last.task,
-            "seed": trial.seed,
-        }
         needed = {"data": self.prepare, "checkpoint": parents["checkpoint"]}
+        earlier_task = None
         for key in before[-1:]:
-            needed["earlier"], params["earlier_task"] = key, self.stages[key].params["task"]
-        title = f"{wanted.kind} at {last.size} px, seed {trial.seed}"
-        return self.add(wanted.kind, params, needed, title, trial.id, [technique], {"choice": choice})
+            earlier = self.stages[key].params
+            assert isinstance(earlier, PrecomputeParams)
+            needed["earlier"], earlier_task = key, earlier.task
+        selection = self.selection(choice, "train")
+        params = PrecomputeParams(
+            self.texts.shared(settings), name, selection, trial.seed, last.size, last.task, earlier_task
+        )
+        title, made_with = f"{kind} at {last.size} px", self.made_with(kind, [technique])
+        return self.add(kind, params, needed, title, trial.id, made_with, self.context(choice))
 
     def _evaluate(
         self,
@@ -240,37 +257,40 @@ class _Builder:
         recipe, last = trial.cell.recipe, phase is phases[-1]
         final_size = recipe.eval_size or phases[-1].size
         augmenting = [technique for technique in active if technique.applies_to == "evaluation"]
-        wanted: dict[tuple[str, int, bool], bool] = {}
+        needed: dict[tuple[str, int, bool], bool] = {}
         if len(phases) > 1:
             for other in phases:
                 if other.task == phase.task or other.index < phase.index:
-                    wanted[other.task, other.size, False] = False
+                    needed[other.task, other.size, False] = False
         if last:
-            wanted["main", final_size, False] = not augmenting
+            needed["main", final_size, False] = not augmenting
             if augmenting:
-                wanted["main", final_size, True] = True
-        found = []
-        for (task, size, augmented), final in wanted.items():
+                needed["main", final_size, True] = True
+        evaluations = []
+        for (task, size, augmented), final in needed.items():
             using = augmenting if augmented else []
             choice = self.images.choice(recipe, task)
             settings = self.settings(recipe, ("evaluate",), using) | self.dumped(recipe, _FOR_EVALUATION)
             settings.pop("eval_size", None)
-            params = {
-                "recipe": self.texts.shared(settings),
-                "techniques": [technique.name for technique in using],
-                "size": size,
-                "split": self.split,
-                "task": task,
-                "data": self.data(choice, self.split),
-                "seed": trial.seed,
-            }
+            params = EvaluateParams(
+                self.texts.shared(settings),
+                tuple(technique.name for technique in using),
+                size,
+                self.split,
+                task,
+                self.selection(choice, self.split),
+                trial.seed,
+            )
             parents = {"data": self.prepare, "checkpoint": checkpoint}
             views = "+".join(level_text(getattr(recipe, technique.field)) for technique in using) or "off"
-            of = "" if task == "main" else f"{task} "
-            title = f"evaluate {of}at {size} px" + (f" with {views}" if using else "") + f", seed {trial.seed}"
-            key = self.add("evaluate", params, parents, title, trial.id, using, {"choice": choice})
-            found.append(Evaluation(phase.index, phase.size, size, task, views, final, key))
-        return found + self._probe(trial, phases, phase, checkpoint)
+            title = f"evaluate {'' if task == 'main' else f'{task} '}at {size} px"
+            if any(technique.field not in self.grid.factors for technique in using):
+                title += f" with {views}"  # else its level is named as a factor's
+            title += "" if last else f" after phase {phase.index + 1}"
+            made_with = self.made_with("evaluate", using)
+            key = self.add("evaluate", params, parents, title, trial.id, made_with, self.context(choice))
+            evaluations.append(Evaluation(phase.index, phase.size, size, task, views, final, key))
+        return evaluations + self._probe(trial, phases, phase, checkpoint)
 
     def _probe(self, trial: Trial, phases: Sequence[PhasePlan], phase: PhasePlan, checkpoint: str) -> list[Evaluation]:
         """What the features still know of the base model's classes, once the base is trained: a linear probe at the
@@ -280,30 +300,25 @@ class _Builder:
             return []
         recipe, task, size = trial.cell.recipe, base[-1].task, base[-1].size
         choice = self.images.choice(recipe, task)
-        settings = self.dumped(recipe, _FOR_EVALUATION | {"eval_crop", "eval_batch_size"})
-        params = {
-            "recipe": self.texts.shared(settings),
-            "size": size,
-            "split": self.split,
-            "task": task,
-            "data": self.data(choice, self.split),
-            "train_data": self.data(choice, "train"),
-            "seed": trial.seed,
-        }
+        settings: RecipeSettings = self.dumped(recipe, _FOR_EVALUATION | {"eval_crop", "eval_batch_size"})
+        params = ProbeParams(
+            self.texts.shared(settings),
+            size,
+            self.split,
+            task,
+            self.selection(choice, self.split),
+            self.selection(choice, "train"),
+            trial.seed,
+        )
         parents = {"data": self.prepare, "checkpoint": checkpoint}
-        title = f"linear probe of {task} at {size} px, seed {trial.seed}"
-        key = self.add("probe", params, parents, title, trial.id, (), {"choice": choice})
+        title = f"linear probe of {task} at {size} px"
+        title += "" if phase is phases[-1] else f" after phase {phase.index + 1}"
+        key = self.add("probe", params, parents, title, trial.id, self.made_with("probe"), self.context(choice))
         return [Evaluation(phase.index, phase.size, size, f"{task}-probe", "off", False, key)]
 
-    def _levels(self, trial: Trial, acting: Sequence[type[Technique]]) -> list[str]:
-        """The levels of this trial's factors that act in a stage, for its title."""
-        model = type(trial.cell.recipe)
-        names = {technique.field for technique in acting}
-        return [
-            f"{factor} {text}"
-            for factor, text in trial.cell.text.items()
-            if factor in names or (factor in self.core and factor != "resize" and scope_of(model, factor) == "train")
-        ]
+
+def _phase_params(phase: PhasePlan) -> PhaseParams:
+    return PhaseParams(phase.index, phase.size, phase.epochs, phase.first_epoch, phase.earlier_sizes, phase.rise)
 
 
 def build(
@@ -326,30 +341,22 @@ def build(
         trials: those that are planned; all of the grid by default.
         split: the images that judge, ``select`` or ``test``.
     """
-    builder = _Builder(grid, environment, images, split)
+    builder = _Builder(grid, environment, images, manifest_file, split)
     trials = grid.trials() if trials is None else trials
-    choices: dict[str, dict[str, Any]] = {}
+    choices: dict[ImageChoice, None] = {}
     for cell in {trial.cell.id: trial.cell for trial in trials}.values():
         if grid.inapplicable(cell) is None:
-            recipe = cell.recipe
-            for task in {phase.task for phase in phases_of(recipe, builder.known)}:
-                choice = images.choice(recipe, task)
-                choices[repr(sorted(choice.items()))] = choice
-    contents, count = images.contents_digest(list(choices.values()))
-    context = {
-        "manifest": str(manifest_file),
-        "source": images.source.spec,
-        "choices": list(choices.values()),
-        "processes": processes,
-    }
-    params = {"contents": contents, "size": images.size}
-    builder.prepare = builder.add(
-        "prepare", params, {}, f"decode {count} images at {images.size} px", "", context=context
-    )
+            for task in {phase.task for phase in phases_of(cell.recipe, builder.techniques)}:
+                choices[images.choice(cell.recipe, task)] = None
+    contents, count = images.contents_digest(tuple(choices))
+    context = PrepareContext(manifest_file, images.source.spec, tuple(choices), processes)
+    params, made_with = PrepareParams(contents, images.size), builder.made_with("prepare", computes_on_device=False)
+    title = f"decode {count} image{'' if count == 1 else 's'} at {images.size} px"
+    builder.prepare = builder.add("prepare", params, {}, title, "", made_with, context)
     planned = tuple(builder.trial(trial) for trial in trials)
     for trial_plan in planned:
         if trial_plan.inapplicable is None:
             builder.users[builder.prepare][trial_plan.trial.id] = None
     builder.users[builder.prepare].pop("", None)
     stages = {key: replace(stage, trials=tuple(builder.users[key])) for key, stage in builder.stages.items()}
-    return Plan(grid, environment, images, order(stages), planned)
+    return Plan(grid, environment, images, order(with_levels(grid, trials, stages)), planned)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from sota_bench.data.subset import Subset, class_split, limited
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.pretrained import located
-from sota_bench.grid.recipe import fields_of
+from sota_bench.grid.recipe import CoreRecipe, fields_of
 from sota_bench.plan.library import Chosen, Library, ManifestApart
 from sota_bench.plan.phases import phases_of
 from sota_bench.registry import techniques
+from sota_bench.stages.context import ImageChoice
 
 LEAST_HEADROOM, MOST_HEADROOM = 1.25, 2.0
 """The stored side over the largest size in the grid, whatever its crops are: beyond twice the side the cache is four
@@ -49,28 +50,28 @@ class GridImages:
     upsampled: list[int]
     grid_file: Path = Path()
     technique_files: tuple[Path, ...] = ()
-    _subsets: dict[str, Subset | Chosen] = field(default_factory=dict)
-    _digests: dict[tuple[str, str], str] = field(default_factory=dict)
+    _subsets: dict[ImageChoice, Subset | Chosen] = field(default_factory=dict)
+    _digests: dict[tuple[ImageChoice, str], str] = field(default_factory=dict)
     _classes: dict[str, list[str]] = field(default_factory=dict)
-    _contents: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _contents: dict[tuple[ImageChoice, ...], tuple[str, int]] = field(default_factory=dict)
 
-    def choice(self, recipe: Any, task: str) -> dict[str, Any]:
-        """The settings that select a recipe's images for a task, for ``data.subset.choose``: the recipe's data fields,
-        without those that limit nothing (0 or empty)."""
-        chosen = {name: getattr(recipe, name) for name in fields_of(type(recipe), "data")}
-        chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value}
-        if "keep" in chosen:
-            chosen["keep"] = str(located(chosen["keep"], self.grid_file))
+    def choice(self, recipe: CoreRecipe, task: str) -> ImageChoice:
+        """The settings that select a recipe's images for a task: the recipe's data fields, without those that limit
+        nothing (0 or empty)."""
+        values = {name: getattr(recipe, name) for name in fields_of(type(recipe), "data")}
+        chosen = ImageChoice(**{name: value for name, value in values.items() if value})
+        if chosen.keep is not None:
+            chosen = replace(chosen, keep=str(located(chosen.keep, self.grid_file)))
         if self.joined:  # the classes of other sources are there for base models alone
-            chosen["classes"] = limited(self._classes_of(""), chosen.get("classes"))
+            chosen = replace(chosen, classes=tuple(limited(self._classes_of(""), chosen.classes)))
         for technique in techniques(self.technique_files).values():
             if technique.fine_tunes(recipe):
                 other = technique.base_data(recipe)
                 if other and task == "base":
-                    chosen["classes"] = self._classes_of(other)
+                    chosen = replace(chosen, classes=tuple(self._classes_of(other)))
                 elif not other:
-                    base, main = class_split(self.manifest, 2, chosen.get("classes"))
-                    chosen["classes"] = base if task == "base" else main
+                    base, main = class_split(self.manifest, 2, chosen.classes)
+                    chosen = replace(chosen, classes=tuple(base if task == "base" else main))
         return chosen
 
     @cached_property
@@ -94,28 +95,25 @@ class GridImages:
             self._classes[name] = self._ask("classes_of", name)
         return self._classes[name]
 
-    def subset(self, choice: dict[str, Any]) -> Subset | Chosen:
+    def subset(self, choice: ImageChoice) -> Subset | Chosen:
         """The subset of a choice, made once; without its rows where the manifest is in a process of its own."""
-        name = repr(sorted(choice.items()))
-        if name not in self._subsets:
-            self._subsets[name] = self._ask("subset" if self._library is not None else "chosen", choice)
-        return self._subsets[name]
+        if choice not in self._subsets:
+            self._subsets[choice] = self._ask("subset" if self._library is not None else "chosen", choice)
+        return self._subsets[choice]
 
-    def digest(self, choice: dict[str, Any], split: str) -> str:
+    def digest(self, choice: ImageChoice, split: str) -> str:
         """Digest of one split of a choice, made once."""
-        name = (repr(sorted(choice.items())), split)
-        if name not in self._digests:
-            self._digests[name] = self.subset(choice).split_digest(split)
-        return self._digests[name]
+        if (choice, split) not in self._digests:
+            self._digests[choice, split] = self.subset(choice).split_digest(split)
+        return self._digests[choice, split]
 
-    def contents_digest(self, choices: Sequence[dict[str, Any]]) -> tuple[str, int]:
+    def contents_digest(self, choices: tuple[ImageChoice, ...]) -> tuple[str, int]:
         """SHA-256 over all images that some choice uses, and their number."""
-        name = repr(choices)
-        if name not in self._contents:
-            self._contents[name] = self._ask("contents_digest", choices)
-        return self._contents[name]
+        if choices not in self._contents:
+            self._contents[choices] = self._ask("contents_digest", choices)
+        return self._contents[choices]
 
-    def part(self, choices: Sequence[dict[str, Any]], name: str) -> Manifest:
+    def part(self, choices: Sequence[ImageChoice], name: str) -> Manifest:
         """A manifest of the images that some choice uses."""
         found: Manifest = self._ask("part", choices, name)
         return found

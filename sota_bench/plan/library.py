@@ -25,6 +25,7 @@ from sota_bench.data.source import Progress, Source
 from sota_bench.data.split import SPLITS
 from sota_bench.data.subset import Subset, choose
 from sota_bench.processes import end_with_parent
+from sota_bench.stages.context import ImageChoice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ class Library:
     def __init__(self, origin: Manifest | Path | Source) -> None:
         self._origin = origin
         self._listed = (0, 0)
-        self._subsets: dict[str, Subset] = {}
+        self._subsets: dict[ImageChoice, Subset] = {}
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -90,27 +91,26 @@ class Library:
         """Files listed so far, and their number; asked from another thread while the first question is answered."""
         return self._listed
 
-    def subset(self, choice: dict[str, Any]) -> Subset:
+    def subset(self, choice: ImageChoice) -> Subset:
         """The subset of a choice, made once."""
-        name = repr(sorted(choice.items()))
-        if name not in self._subsets:
-            self._subsets[name] = choose(self.manifest, **choice)
-        return self._subsets[name]
+        if choice not in self._subsets:
+            self._subsets[choice] = choose(self.manifest, **choice.arguments())
+        return self._subsets[choice]
 
-    def chosen(self, choice: dict[str, Any]) -> Chosen:
+    def chosen(self, choice: ImageChoice) -> Chosen:
         """The subset of a choice, without its rows."""
         found = self.subset(choice)
         return Chosen(found.classes, found.sizes(), {split: found.split_digest(split) for split in SPLITS})
 
-    def contents_digest(self, choices: Sequence[dict[str, Any]]) -> tuple[str, int]:
+    def contents_digest(self, choices: Sequence[ImageChoice]) -> tuple[str, int]:
         """SHA-256 over all images that some choice uses, and their number."""
         found = self._contents(choices)
         return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest(), len(found)
 
-    def _contents(self, choices: Sequence[dict[str, Any]]) -> set[str]:
+    def _contents(self, choices: Sequence[ImageChoice]) -> set[str]:
         return {sha for choice in choices for split in SPLITS for sha in self.subset(choice).contents(split)}
 
-    def part(self, choices: Sequence[dict[str, Any]], name: str) -> Manifest:
+    def part(self, choices: Sequence[ImageChoice], name: str) -> Manifest:
         """The images that some choice uses."""
         items = self.manifest.items
         few = items[items["sha256"].isin(self._contents(choices))].reset_index(drop=True)

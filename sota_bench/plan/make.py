@@ -19,9 +19,9 @@ from sota_bench.plan.graph import build
 from sota_bench.plan.images import GridImages, grid_images
 from sota_bench.plan.library import manifest_of, stored_manifest
 from sota_bench.plan.machine import Machine
-from sota_bench.plan.made import as_made, environment_of
 from sota_bench.plan.networks import check_networks
 from sota_bench.plan.plan import Plan
+from sota_bench.plan.recorded import environment_of, with_recorded_keys
 from sota_bench.registry import techniques
 
 
@@ -79,7 +79,7 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
     Args:
         grid: the question.
         store: folder of the store.
-        recorded: what the ledger has of the run (see ``plan.made.record``).
+        recorded: what the ledger has of the run (see ``plan.recorded.plan_record``).
 
     Raises:
         UserError: the run's manifest is gone from the store, or damaged.
@@ -98,7 +98,7 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
         grid.techniques,
     )
     grid = grid.as_matched(recorded.get("matched", {}))
-    return as_made(build(grid, environment_of(recorded), images, file, 1), recorded)
+    return with_recorded_keys(build(grid, environment_of(recorded), images, file, 1), recorded)
 
 
 def manifest_file(store: Path, digest: str) -> Path:

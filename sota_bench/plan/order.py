@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.params import EvaluateParams, PrecomputeParams, PrepareParams, ProbeParams, TrainParams
+from sota_bench.stages.stage import Stage
 
 
 def cost(stage: Stage) -> float:
     """Relative cost of a stage: pixels that pass through the network."""
-    size = float(stage.params["phase"]["size"] if stage.kind == "train" else stage.params.get("size", 0))
-    return 3 * stage.epochs * size**2 if stage.kind == "train" else 0.3 * size**2
+    params = stage.params
+    if isinstance(params, TrainParams):
+        return 3.0 * stage.epochs * params.phase.size**2
+    size = params.size if isinstance(params, PrepareParams | EvaluateParams | ProbeParams | PrecomputeParams) else None
+    return 0.3 * (size or 0) ** 2
 
 
 def order(stages: Mapping[str, Stage]) -> dict[str, Stage]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.technique import Technique
 
 
@@ -33,7 +33,7 @@ class PhasePlan:
     rise: bool
 
 
-def phases_of(recipe: Any, techniques: Sequence[type[Technique]]) -> tuple[PhasePlan, ...]:
+def phases_of(recipe: CoreRecipe, techniques: Sequence[type[Technique]]) -> tuple[PhasePlan, ...]:
     """The phases of a recipe: those of a base model first, then those of ``resize``."""
     steps = [("base", phase) for technique in techniques for phase in technique.base_phases(recipe)]
     steps += [("main", phase) for phase in recipe.phases]

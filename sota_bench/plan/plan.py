@@ -10,7 +10,8 @@ from sota_bench.grid.grid import Grid
 from sota_bench.plan.environment import Environment
 from sota_bench.plan.images import GridImages
 from sota_bench.plan.phases import PhasePlan
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.context import PrepareContext
+from sota_bench.stages.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,18 @@ class Plan:
     images: GridImages
     stages: Mapping[str, Stage]
     trials: tuple[TrialPlan, ...]
+
+    @property
+    def prepare(self) -> Stage:
+        """The stage that decodes the images."""
+        return next(stage for stage in self.stages.values() if stage.kind == "prepare")
+
+    @property
+    def prepare_context(self) -> PrepareContext:
+        """What that stage needs: the manifest's file and the subsets that are decoded."""
+        context = self.prepare.context
+        assert isinstance(context, PrepareContext)
+        return context
 
     @property
     def epochs_asked(self) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from sota_bench.plan.made import MADE_WITH
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
+from sota_bench.stages.values import canonical, to_json
 
 
 class Known(Protocol):
@@ -26,7 +26,7 @@ class Known(Protocol):
 
 
 def _asked(kind: str, params: Mapping[str, Any]) -> str:
-    return repr((kind, sorted((name, repr(value)) for name, value in params.items() if name not in MADE_WITH)))
+    return canonical([kind, {name: value for name, value in params.items() if name != "made_with"}])
 
 
 class Reasons:
@@ -63,20 +63,22 @@ class Reasons:
             return f"{row.status} before: {row.reason}"
         if row is not None and row.status in ("interrupted", "running"):
             return "was interrupted, goes on"
-        for other in self._same.get(_asked(stage.kind, stage.params), []):
+        for other in self._same.get(_asked(stage.kind, to_json(stage.params)), []):
             return self._changed(stage, other)
         return "new"
 
     def _changed(self, stage: Stage, other: Known) -> str:
-        for part, word in (("code", "code"), ("software", "software"), ("device", "device")):
-            now, then = stage.params.get(part, {}), other.params.get(part, {})
-            if now != then:
-                names = [name for name in {**now, **then} if now.get(name) != then.get(name)]
+        now, then = stage.made_with, other.params.get("made_with", {})
+        for part, values in (("code", now.code), ("software", now.software), ("device", now.device)):
+            new, old = dict(values or {}), dict(then.get(part) or {})
+            if new != old:
+                names = sorted(name for name in {**new, **old} if new.get(name) != old.get(name))
                 shown = ", ".join(
-                    name if part == "code" else f"{name} {then.get(name)} -> {now.get(name)}"
-                    for name in sorted(names)[:3]
+                    name if part == "code" else f"{name} {old.get(name)} -> {new.get(name)}" for name in names[:3]
                 )
-                return f"the {word} changed: {shown}"
+                return f"the {part} changed: {shown}"
+        if now.decoder != then.get("decoder"):
+            return "the code that decodes images changed"
         return "a stage before it changed"
 
 

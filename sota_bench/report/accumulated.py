@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sota_bench.plan.stage import StageResult
 from sota_bench.report.text import plural
+from sota_bench.stages.results import StageResult
 
 if TYPE_CHECKING:
     import pandas as pd

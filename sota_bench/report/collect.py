@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import StageResult
 from sota_bench.registry import techniques
 from sota_bench.report import stage_rows
 from sota_bench.report.run_record import run_record
 from sota_bench.report.samples import samples_of
 from sota_bench.report.tables import RunTables
 from sota_bench.report.trial_rows import shared_with, trial_row
+from sota_bench.stages.results import StageResult
 from sota_bench.store import Store
 
 

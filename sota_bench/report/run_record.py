@@ -10,9 +10,9 @@ import pandas as pd
 
 from sota_bench.grid.pretrained import sentences
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import StageResult
 from sota_bench.report import accumulated
 from sota_bench.report.trial_rows import Results
+from sota_bench.stages.results import StageResult
 
 CONTENDED = 0.1
 """Share of the time waiting for a processor above which a run's minutes are marked."""

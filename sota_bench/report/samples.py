@@ -10,9 +10,9 @@ import numpy as np
 
 from sota_bench.grid.levels import level_text
 from sota_bench.plan.plan import Plan, TrialPlan
-from sota_bench.plan.stage import StageResult
 from sota_bench.report.tables import Sample
 from sota_bench.report.text import number
+from sota_bench.stages.results import StageResult
 from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
 SHOWN = 4

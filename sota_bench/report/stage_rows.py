@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage, StageResult
 from sota_bench.report.trial_rows import METRICS, PARTS, Results, step_times
+from sota_bench.stages.results import StageResult
+from sota_bench.stages.stage import Stage
 from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
 

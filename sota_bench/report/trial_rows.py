@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from sota_bench.plan.plan import Plan, TrialPlan
-from sota_bench.plan.stage import StageResult
 from sota_bench.report.accumulated import micro_batch
+from sota_bench.stages.params import EvaluateParams
+from sota_bench.stages.results import StageResult
+from sota_bench.stages.stage import Stage
 from sota_bench.stats.forgetting import forgetting
 
 METRICS = ("accuracy", "nll", "ece", "brier", "confidence")
@@ -73,7 +75,11 @@ def trial_row(
 
 def _judged_on(plan: Plan, trial: TrialPlan) -> str:
     """The first digits of the digest of the images that judge a trial, and of their labels."""
-    return "" if trial.inapplicable is not None else str(plan.stages[trial.final.key].params["data"]["digest"])[:12]
+    return "" if trial.inapplicable is not None else _digest(plan.stages[trial.final.key])[:12]
+
+
+def _digest(stage: Stage) -> str:
+    return stage.params.data.digest if isinstance(stage.params, EvaluateParams) else ""
 
 
 def shared_with(trials: Sequence[TrialPlan]) -> dict[str, str]:

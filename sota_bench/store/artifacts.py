@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench.files import canonical_json, write_json
-from sota_bench.plan.stage import Stage, StageResult
+from sota_bench.stages.results import StageResult
+from sota_bench.stages.stage import Stage
 from sota_bench.store import files
 
 FORMAT = 1
@@ -173,7 +174,7 @@ def seal(stage: Stage, workspace: Path, result: StageResult, finished: str) -> A
         key=stage.key,
         kind=stage.kind,
         title=stage.title,
-        params=dict(stage.params),
+        params=stage.described(),
         parents=dict(stage.parents),
         epochs=stage.epochs,
         result=result,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sota_bench.errors import UserError
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.store.artifacts import ArtifactRecord
 
 SCHEMA_VERSION = 1
@@ -240,7 +240,7 @@ def _identity(of: Stage | ArtifactRecord) -> dict[str, Any]:
         "key": of.key,
         "kind": of.kind,
         "title": of.title,
-        "params": json.dumps(dict(of.params)),
+        "params": json.dumps(of.described() if isinstance(of, Stage) else dict(of.params)),
         "parents": json.dumps(dict(of.parents)),
     }
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from sota_bench.errors import UserError
 from sota_bench.files import sync_folder
-from sota_bench.plan.stage import Stage, StageResult
+from sota_bench.stages.results import StageResult
+from sota_bench.stages.stage import Stage
 from sota_bench.store import artifacts, files, holding
 from sota_bench.store.artifacts import ArtifactRecord, DamagedArtifact, MissingArtifact
 from sota_bench.store.index import Index

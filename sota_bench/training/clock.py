@@ -71,7 +71,7 @@ class Usage:
         self._ran, self._waited = scheduled_s()
         self._energy = energy_j(device)
 
-    def values(self) -> dict[str, float | None]:
+    def values(self) -> dict[str, Any]:
         """``cpu_wait`` (share of the time in which its threads had work and no processor), ``energy_j`` (of the whole
         GPU) and ``gpu_processes`` (that compute on it, this one included); None where the system does not say."""
         ran, waited = scheduled_s()

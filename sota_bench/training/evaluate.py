@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +14,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sota_bench import metrics
-from sota_bench.engine.messages import Outcome, Progress
+from sota_bench.grid.recipe import CoreRecipe, recipe_from
 from sota_bench.randomness import uniform_by_id
+from sota_bench.registry import instances
+from sota_bench.stages.context import StageContext
+from sota_bench.stages.params import EvaluateParams
+from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
+from sota_bench.stages.results import EvaluateResult
 from sota_bench.technique import Technique
 from sota_bench.training import device as devices
 from sota_bench.training.clock import Usage
@@ -81,8 +84,8 @@ def predict(
     model: nn.Module,
     techniques: Sequence[Technique],
     images: Images,
-    recipe: Any,
-    trained: Any,
+    recipe: CoreRecipe,
+    trained: CoreRecipe,
     size: int,
     seed: int,
     progress: Callable[[Progress], None],
@@ -141,52 +144,46 @@ def predict(
     return np.concatenate(collected), float(np.median(per_image[1:] or per_image))
 
 
-def evaluate(
-    params: Mapping[str, Any],
-    inputs: Mapping[str, Path],
-    workspace: Path,
-    techniques: Callable[[Sequence[str], Any], Sequence[Technique]],
-    recipe: Any,
-    trained_recipe: Callable[[Mapping[str, Any]], Any],
-    device: torch.device,
-    progress: Callable[[Progress], None],
-) -> Outcome:
+def evaluate(params: EvaluateParams, context: StageContext, run: RunContext) -> StageOutcome:
     """Evaluates a checkpoint and leaves ``predictions.safetensors`` (``log_probabilities`` [N, K], ``labels`` [N]).
 
     Args:
-        params: ``recipe``, ``techniques``, ``size``, ``split``, ``task``, ``data``, ``seed``.
-        inputs: ``data`` and ``checkpoint`` folders.
-        workspace: where to write.
-        techniques: makes techniques from their names and a recipe.
-        recipe: the settings of this evaluation.
-        trained_recipe: the recipe of the checkpoint from the settings stored in it.
-        device: where to run.
-        progress: told after every batch.
+        params: what is evaluated, at which size, on which images.
+        context: the subset of the images.
+        run: ``data`` and ``checkpoint`` folders, the workspace and the device.
     """
+    device = torch.device(run.device)
+    recipe = recipe_from(params.recipe, context.technique_files)
     setup, usage = time.perf_counter(), Usage(device)
     devices.reset_peak_memory(device)
-    size, task = int(params["size"]), params["task"]
-    data = prepared(inputs["data"], params["data"])
-    opened = open_checkpoint(inputs["checkpoint"], size, task, techniques, trained_recipe, device)
+    size = params.size
+    data = prepared(run.inputs["data"], context, params.data)
+    opened = open_checkpoint(run.inputs["checkpoint"], size, params.task, context.technique_files, device)
     ease_small_maps(opened.model)
-    chain = [*opened.techniques, *techniques(params["techniques"], recipe)]
-    images = data.images(params["split"], device, opened.channels)
+    chain = [*opened.techniques, *instances(params.techniques, recipe, context.technique_files)]
+    images = data.images(params.split, device, opened.channels)
     if len(images) == 0:
-        raise ValueError(f"the {params['split']} split has no images")
+        raise ValueError(f"the {params.split} split has no images")
     devices.synchronize(device)
     started = time.perf_counter()
-    seed = int(params["seed"])
-    log_probabilities, latency = predict(opened.model, chain, images, recipe, opened.recipe, size, seed, progress)
+    log_probabilities, latency = predict(
+        opened.model, chain, images, recipe, opened.recipe, size, params.seed, run.progress
+    )
     seconds = time.perf_counter() - started
-    labels = data.labels[params["split"]]
+    labels = data.labels[params.split]
     save_file(
         {"log_probabilities": torch.from_numpy(log_probabilities), "labels": torch.from_numpy(labels)},
-        str(workspace / "predictions.safetensors"),
+        str(run.workspace / "predictions.safetensors"),
     )
-    values = metrics.summarize(log_probabilities, labels)
-    values |= {"latency_ms": round(1000 * latency, 4), "images_per_s": round(len(images) / seconds, 1)}
-    values |= cost(opened, size) | usage.values()
-    return Outcome(values, {"prepare": started - setup, "evaluate": seconds}, devices.peak_memory_mb(device))
+    result = EvaluateResult(
+        **metrics.summarize(log_probabilities, labels),
+        latency_ms=round(1000 * latency, 4),
+        images_per_s=round(len(images) / seconds, 1),
+        **cost(opened, size),
+        **usage.values(),
+    )
+    parts = {"prepare": started - setup, "evaluate": seconds}
+    return StageOutcome(result.to_json(), parts, devices.peak_memory_mb(device))
 
 
 _COSTS: dict[tuple[str, int], dict[str, int]] = {}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sota_bench.data.cache import version_of
+from sota_bench.grid.recipe import CoreRecipe, recipe_from
+from sota_bench.registry import instances
 from sota_bench.technique import Technique
 from sota_bench.training import backbone, checkpoint
 
@@ -31,7 +31,7 @@ class Opened:
 
     model: nn.Module
     techniques: list[Technique]
-    recipe: Any
+    recipe: CoreRecipe
     channels: int
     architecture: str
 
@@ -46,8 +46,7 @@ def open_checkpoint(
     folder: Path,
     size: int,
     task: str | None,
-    techniques: Callable[[Sequence[str], Any], Sequence[Technique]],
-    trained_recipe: Callable[[Mapping[str, Any]], Any],
+    files: tuple[Path, ...],
     device: torch.device,
 ) -> Opened:
     """Opens a checkpoint.
@@ -56,13 +55,12 @@ def open_checkpoint(
         folder: of the training stage.
         size: pixels of both sides.
         task: whose head the network has; None for the one that it trained.
-        techniques: makes techniques from their names and a recipe.
-        trained_recipe: the recipe of the checkpoint from the settings stored in it.
+        files: local technique files of the grid.
         device: where to.
     """
     model, found = load_model(folder, size, task, device)
-    recipe = trained_recipe(found.about["recipe"])
-    chain = list(techniques(found.about["techniques"], recipe))
+    recipe = recipe_from(found.about["recipe"], files)
+    chain = instances(found.about["techniques"], recipe, files)
     checkpoint.restore_techniques(chain, found.techniques)
     built, trained_size = found.about["backbone"], int(found.about["size"])
     classes = outputs(found, task or found.about["task"])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sota_bench.data.cache import channel_statistics
-from sota_bench.engine.messages import Outcome, Progress
-from sota_bench.technique import Technique
+from sota_bench.grid.recipe import recipe_from
+from sota_bench.registry import instances
+from sota_bench.stages.context import StageContext
+from sota_bench.stages.params import PrecomputeParams
+from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
+from sota_bench.stages.results import PrecomputeResult
 from sota_bench.training import backbone, checkpoint
 from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes
@@ -65,56 +68,46 @@ class Inputs:
             self.progress(Progress(first + len(positions), count))
 
 
-def precompute(
-    params: Mapping[str, Any],
-    inputs: Mapping[str, Path],
-    workspace: Path,
-    technique: Technique,
-    techniques: Callable[[Sequence[str], Any], Sequence[Technique]],
-    recipe: Any,
-    trained_recipe: Callable[[Mapping[str, Any]], Any],
-    device: torch.device,
-    progress: Callable[[Progress], None],
-) -> Outcome:
-    """Runs a technique's ``compute`` and leaves ``computed.safetensors`` in ``workspace``.
+def precompute(params: PrecomputeParams, context: StageContext, run: RunContext) -> StageOutcome:
+    """Runs a technique's ``compute`` and leaves ``computed.safetensors`` in the workspace.
 
     Args:
-        params: ``recipe``, ``data``, ``seed`` and, from a checkpoint, ``size``, ``task`` and ``earlier_task``.
-        inputs: ``data``, ``checkpoint`` where the technique computes from one, and ``earlier``, what it computed at the
-            rise before.
-        workspace: where to write.
-        technique: whose stage this is.
-        techniques: makes techniques from their names and a recipe.
-        recipe: the settings.
-        trained_recipe: the recipe of a checkpoint from the settings stored in it.
-        device: where to run.
-        progress: told after every batch.
+        params: whose stage this is, and what it is computed from.
+        context: the subset of the images.
+        run: ``data``, ``checkpoint`` where the technique computes from one, and ``earlier``, what it computed at the
+            rise before; the workspace and the device.
     """
+    device, files = torch.device(run.device), context.technique_files
+    recipe = recipe_from(params.recipe, files)
+    (technique,) = instances([params.technique], recipe, files)
     started = time.perf_counter()
     devices.reset_peak_memory(device)
-    data = prepared(inputs["data"], params["data"])
-    opened, size = None, int(params.get("size", 0))
-    if "checkpoint" in inputs:
-        opened = open_checkpoint(inputs["checkpoint"], size, params["task"], techniques, trained_recipe, device)
+    data = prepared(run.inputs["data"], context, params.data)
+    opened, size = None, params.size or 0
+    if "checkpoint" in run.inputs:
+        opened = open_checkpoint(run.inputs["checkpoint"], size, params.task, files, device)
     model = opened.model if opened else None
     images = data.images("train", device if opened else torch.device("cpu"), recipe.in_chans)  # statistics: no network
     ready = time.perf_counter()
-    earlier = _earlier(inputs["earlier"], params, model, device) if "earlier" in inputs else {}
-    given = Inputs(int(params["seed"]), images, opened, size, progress, [], earlier)
+    earlier = _earlier(run.inputs["earlier"], params, model, device) if "earlier" in run.inputs else {}
+    given = Inputs(params.seed, images, opened, size, run.progress, [], earlier)
     computed = technique.compute(given)
-    checkpoint.write_tensors(workspace / COMPUTED, computed)
+    checkpoint.write_tensors(run.workspace / COMPUTED, computed)
     devices.synchronize(device)
     small = {name: value for name, value in computed.items() if value.numel() <= SHOWN}
-    shown = {name: [round(number, 6) for number in value.flatten().tolist()] for name, value in small.items()}
+    result = PrecomputeResult(
+        computed={name: [round(number, 6) for number in value.flatten().tolist()] for name, value in small.items()},
+        images=len(images),
+        most_images=max(given.limits, default=len(images)),
+    )
     seconds = {"prepare": ready - started, "train": time.perf_counter() - ready}
-    values = {"computed": shown, "images": len(images), "most_images": max(given.limits, default=len(images))}
-    return Outcome(values, seconds, devices.peak_memory_mb(device))
+    return StageOutcome(result.to_json(), seconds, devices.peak_memory_mb(device))
 
 
 def _earlier(
-    folder: Path, params: Mapping[str, Any], model: nn.Module | None, device: torch.device
+    folder: Path, params: PrecomputeParams, model: nn.Module | None, device: torch.device
 ) -> dict[str, Tensor]:
     """What the stage of the rise before computed, without the head where that was another task's."""
     found = load_file(str(folder / COMPUTED), device=str(device))
-    other = set() if model is None or params["earlier_task"] == params["task"] else backbone.classifier_names(model)
+    other = set() if model is None or params.earlier_task == params.task else backbone.classifier_names(model)
     return {name: value for name, value in found.items() if name not in other}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from sota_bench.data.cache import PixelCache, version_of
 from sota_bench.data.manifest import Manifest
+from sota_bench.data.split import SPLITS
 from sota_bench.data.subset import Subset, choose
+from sota_bench.stages.context import ImageChoice, StageContext
+from sota_bench.stages.params import ImageSelection
 from sota_bench.training.images import Images
 
 
@@ -44,42 +45,49 @@ class Prepared:
 
 
 @lru_cache(maxsize=8)
-def _opened(folder: Path, version: tuple[int, int]) -> tuple[Manifest, PixelCache]:
-    return Manifest.load(folder / "manifest.csv"), PixelCache.open(folder / "cache")
+def _cache(folder: Path, version: tuple[int, int]) -> PixelCache:
+    return PixelCache.open(folder / "cache")
+
+
+@lru_cache(maxsize=8)
+def _manifest(file: Path, version: tuple[int, int]) -> Manifest:
+    return Manifest.load(file)
+
+
+Versions = tuple[tuple[int, int], tuple[int, int]]
 
 
 @lru_cache(maxsize=32)
-def _chosen(folder: Path, version: tuple[int, int], choice: tuple[tuple[str, Any], ...]) -> Prepared:
-    manifest, cache = _opened(folder, version)
-    settings: dict[str, Any] = {name: list(value) if isinstance(value, tuple) else value for name, value in choice}
-    subset = choose(manifest, **settings)
-    splits = ("train", "select", "test")
-    rows = {split: cache.rows_of(subset.contents(split)) for split in splits}
-    labels = {split: subset.targets(split) for split in splits}
+def _chosen(folder: Path, file: Path, versions: Versions, choice: ImageChoice) -> Prepared:
+    cache, manifest = _cache(folder, versions[0]), _manifest(file, versions[1])
+    subset = choose(manifest, **choice.arguments())
+    rows = {split: cache.rows_of(subset.contents(split)) for split in SPLITS}
+    labels = {split: subset.targets(split) for split in SPLITS}
     return Prepared(cache, subset, rows, labels)
 
 
 @lru_cache(maxsize=64)
-def _digest(folder: Path, version: tuple[int, int], choice: tuple[tuple[str, Any], ...], split: str) -> str:
-    return _chosen(folder, version, choice).subset.split_digest(split)
+def _digest(folder: Path, file: Path, versions: Versions, choice: ImageChoice, split: str) -> str:
+    return _chosen(folder, file, versions, choice).subset.split_digest(split)
 
 
-def prepared(folder: Path, data: Mapping[str, Any]) -> Prepared:
-    """The images that a stage's ``params["data"]`` names.
+def prepared(folder: Path, context: StageContext, data: ImageSelection) -> Prepared:
+    """The images that a stage reads.
+
+    The decoded pixels are filed by content alone; the manifest says which of them are in which split and class.
 
     Args:
         folder: the ``prepare`` stage's folder.
-        data: ``split`` and its ``digest``, and ``choice``, the settings that select the subset from the manifest.
+        context: the manifest, and the settings that select the subset from it.
+        data: the split that the key promises.
 
     Raises:
         ValueError: the subset made from the settings is not the one that the key promises.
     """
-    choice = tuple(
-        sorted((name, tuple(value) if isinstance(value, list) else value) for name, value in data["choice"].items())
-    )
-    version = version_of(folder / "cache" / "pixels.u8")  # damaged pixels are made again at the same path
-    found = _chosen(folder, version, choice)
-    digest = _digest(folder, version, choice, data["split"])
-    if digest != data["digest"]:
-        raise ValueError(f"the {data['split']} split has digest {digest[:12]}, the plan asks for {data['digest'][:12]}")
-    return found
+    # damaged pixels, and a damaged manifest, are made again at the same path
+    versions = (version_of(folder / "cache" / "pixels.u8"), version_of(context.manifest))
+    chosen = _chosen(folder, context.manifest, versions, context.choice)
+    digest = _digest(folder, context.manifest, versions, context.choice, data.split)
+    if digest != data.digest:
+        raise ValueError(f"the {data.split} split has digest {digest[:12]}, the plan asks for {data.digest[:12]}")
+    return chosen

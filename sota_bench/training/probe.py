@@ -7,9 +7,7 @@ as a measure of forgetting: Davari et al. 2022, Probing Representation Forgettin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,8 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sota_bench import metrics
-from sota_bench.engine.messages import Outcome, Progress
-from sota_bench.technique import Technique
+from sota_bench.grid.recipe import CoreRecipe, recipe_from
+from sota_bench.stages.context import StageContext
+from sota_bench.stages.params import ProbeParams
+from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
+from sota_bench.stages.results import ProbeResult
 from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes
 from sota_bench.training.images import Images
@@ -67,7 +68,7 @@ def standardize(train: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _features(
-    opened: Opened, images: Images, recipe: Any, size: int, limit: int | None, done: Callable[[int], None]
+    opened: Opened, images: Images, recipe: CoreRecipe, size: int, limit: int | None, done: Callable[[int], None]
 ) -> tuple[Tensor, Tensor]:
     """Pooled features float64 [N, D] of central crops, as the head gets them, and labels int64 [N]."""
     model, count = opened.model, len(images) if limit is None else min(limit, len(images))
@@ -85,43 +86,31 @@ def _features(
     return torch.cat(found).clone(), images.labels[torch.from_numpy(spread)].to(images.device)
 
 
-def probe(
-    params: Mapping[str, Any],
-    inputs: Mapping[str, Path],
-    workspace: Path,
-    techniques: Callable[[Sequence[str], Any], Sequence[Technique]],
-    recipe: Any,
-    trained_recipe: Callable[[Mapping[str, Any]], Any],
-    device: torch.device,
-    progress: Callable[[Progress], None],
-) -> Outcome:
+def probe(params: ProbeParams, context: StageContext, run: RunContext) -> StageOutcome:
     """Fits a linear classifier on the features of training images, and judges it on another split.
 
     Args:
-        params: ``recipe``, ``size``, ``split``, ``task``, ``data`` and ``train_data``.
-        inputs: ``data`` and ``checkpoint`` folders.
-        workspace: left empty.
-        techniques: makes techniques from their names and a recipe.
-        recipe: the settings of this evaluation.
-        trained_recipe: the recipe of the checkpoint from the settings stored in it.
-        device: where to run.
-        progress: told after every batch.
+        params: what is probed, at which size, on which images.
+        context: the subset of the images.
+        run: ``data`` and ``checkpoint`` folders and the device; the workspace is left empty.
     """
+    device = torch.device(run.device)
+    recipe = recipe_from(params.recipe, context.technique_files)
     setup = time.perf_counter()
     devices.reset_peak_memory(device)
-    size, choice = int(params["size"]), params["data"]["choice"]
-    data = prepared(inputs["data"], params["data"])
-    prepared(inputs["data"], {**params["train_data"], "choice": choice})
-    opened = open_checkpoint(inputs["checkpoint"], size, None, techniques, trained_recipe, device)
-    train, judged = (data.images(split, device, opened.channels) for split in ("train", params["split"]))
+    size = params.size
+    data = prepared(run.inputs["data"], context, params.data)
+    prepared(run.inputs["data"], context, params.train_data)
+    opened = open_checkpoint(run.inputs["checkpoint"], size, None, context.technique_files, device)
+    train, judged = (data.images(split, device, opened.channels) for split in ("train", params.split))
     if len(judged) == 0:
-        raise ValueError(f"the {params['split']} split has no images")
+        raise ValueError(f"the {params.split} split has no images")
     total, seen = min(len(train), MOST_IMAGES) + len(judged), 0
 
     def done(images: int) -> None:
         nonlocal seen
         seen += images
-        progress(Progress(seen, total, note=f"probe at {size} px"))
+        run.progress(Progress(seen, total, note=f"probe at {size} px"))
 
     started = time.perf_counter()
     features, labels = _features(opened, train, recipe, size, MOST_IMAGES, done)
@@ -130,6 +119,11 @@ def probe(
     weight, offset = fit_linear(features, labels, len(data.classes))
     scores = torch.log_softmax(others @ weight.T + offset, dim=1).cpu().numpy()
     seconds = time.perf_counter() - started
-    values = metrics.summarize(scores, data.labels[params["split"]])
-    values |= {"latency_ms": round(1000 * seconds / total, 4), "features": features.shape[1], "probed": len(features)}
-    return Outcome(values, {"prepare": started - setup, "evaluate": seconds}, devices.peak_memory_mb(device))
+    result = ProbeResult(
+        **metrics.summarize(scores, data.labels[params.split]),
+        latency_ms=round(1000 * seconds / total, 4),
+        features=features.shape[1],
+        probed=len(features),
+    )
+    parts = {"prepare": started - setup, "evaluate": seconds}
+    return StageOutcome(result.to_json(), parts, devices.peak_memory_mb(device))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sota_bench.engine.messages import Diverged, Outcome, Progress, Stopped
+from sota_bench.grid.recipe import CoreRecipe, recipe_from
 from sota_bench.randomness import derive, generator
+from sota_bench.registry import instances
+from sota_bench.stages.context import StageContext
+from sota_bench.stages.params import PhaseParams, TrainParams
+from sota_bench.stages.protocol import Diverged, Progress, RunContext, StageOutcome, Stopped
+from sota_bench.stages.results import Accumulated, ChannelMoments, EpochRecord, StepTimes, TrainResult
 from sota_bench.technique import Technique
 from sota_bench.training import backbone, checkpoint, partial
 from sota_bench.training import device as devices
@@ -56,45 +61,32 @@ def steps_in_epoch(images: int, batch: int) -> int:
     return max(1, full + (rest >= 2))
 
 
-def train(
-    params: Mapping[str, Any],
-    inputs: Mapping[str, Path],
-    workspace: Path,
-    techniques: Sequence[Technique],
-    recipe: Any,
-    device: torch.device,
-    progress: Callable[[Progress], None],
-    checkpoint_s: float,
-    weights: str = "",
-    accumulate: bool = True,
-) -> Outcome:
-    """Trains one phase and leaves its checkpoint in ``workspace``.
+def train(params: TrainParams, context: StageContext, run: RunContext) -> StageOutcome:
+    """Trains one phase and leaves its checkpoint in the workspace.
 
     Args:
-        params: the stage's parameters (``recipe``, ``phase``, ``task``, ``data``, ``seed``).
-        inputs: role -> folder of a parent: ``data``, ``checkpoint`` (the phase before), precompute stages by technique.
-        workspace: survives a kill; holds ``partial.*`` while the phase runs.
-        techniques: those that are on, in hook order.
-        recipe: the settings.
-        device: where to train.
-        progress: told after every step; may raise ``Stopped``, upon which a partial checkpoint is written.
-        checkpoint_s: seconds between two partial checkpoints.
-        weights: where the pretrained weights lie, for a first phase that starts from them.
-        accumulate: whether a step that does not fit into memory is computed in smaller parts (see ``accumulation``).
+        params: the recipe, the phase, the images and the seed.
+        context: the subset of the images, where pretrained weights lie, and how often the phase saves itself.
+        run: the folders of ``data``, of ``checkpoint`` (the phase before) and of precompute stages by technique; the
+            workspace, which survives a kill and holds ``partial.*`` while the phase runs; the device. Its progress
+            callback may raise ``Stopped``, upon which a partial checkpoint is written.
 
     Raises:
         Diverged: the loss is not finite.
     """
+    device, inputs, workspace = torch.device(run.device), run.inputs, run.workspace
+    recipe = recipe_from(params.recipe, context.technique_files)
+    techniques = instances(params.techniques, recipe, context.technique_files)
     setup, usage = time.perf_counter(), Usage(device)
     devices.reset_peak_memory(device)
-    seed, about = int(params["seed"]), params["phase"]
-    data = prepared(inputs["data"], params["data"])
+    seed, about = params.seed, params.phase
+    data = prepared(inputs["data"], context, params.data)
     images = data.images("train", device, recipe.in_chans)
-    classes, size, precision = len(data.classes), int(about["size"]), recipe.precision
+    classes, size, precision = len(data.classes), about.size, recipe.precision
 
     # The network: new, or as the phase before left it; a new task gets a new head.
     before = checkpoint.read(inputs["checkpoint"]) if "checkpoint" in inputs else None
-    model, built, earlier_head = _network(recipe, techniques, before, params, classes, weights)
+    model, built, earlier_head = _network(recipe, techniques, before, params, classes, context.weights)
     layout = devices.layout(model, recipe.layout)
     model.to(device).to(memory_format=layout)
     ease_small_maps(model)
@@ -110,33 +102,31 @@ def train(
         wanted = technique.precompute
         if wanted and wanted.source == "data" and technique.name in computed and technique.name not in travelled:
             technique.load_state(computed[technique.name])
-    start = _anchors(model, before, params["task"]) if about["rise"] else {}
-    phase = Phase(
-        size, int(about["epochs"]), bool(about["rise"]), tuple(about["earlier_sizes"]), model, start, computed
-    )
+    start = _anchors(model, before, params.task) if about.rise else {}
+    phase = Phase(size, about.epochs, about.rise, about.earlier_sizes, model, start, computed)
     for technique in techniques:
         technique.on_phase_start(phase)  # freeze blocks, scale learning rates
 
     optimizer = optimizers.create(recipe, phase)
     if before is not None and recipe.optimizer_at_switch == "keep":
-        new = _new_parameters(model, before, params["task"])
+        new = _new_parameters(model, before, params.task)
         kept = {key: value for key, value in before.optimizer.items() if key.rpartition("/")[0] not in new}
         optimizers.load_state(optimizer, kept)
     loss_sum = torch.zeros((), device=device)
     at = partial.resume(workspace, model, optimizer, techniques, loss_sum)
-    memory = Accumulation(model, at.micro_batch, accumulate)
+    memory = Accumulation(model, at.micro_batch, context.accumulate)
     forward = torch.compile(model) if recipe.compile == "on" else model
     mixing = _turn_takers(techniques)
     batch = recipe.batch_at(size)
     steps = steps_in_epoch(len(images), batch)
-    offset, total = _schedule_span(recipe, about, len(images), steps)
+    offset, total = _schedule_span(recipe, params, len(images), steps)
     setup_s, compile_s, saved = time.perf_counter() - setup, 0.0, time.perf_counter()
     timer, compiled = StepClock(device), set[tuple[int, ...]]()
     step_started = time.perf_counter()
     timer.begin()
 
     for epoch in range(at.epoch, phase.epochs):
-        clock = int(about["first_epoch"]) + epoch
+        clock = about.first_epoch + epoch
         order = generator(seed, "order", clock).permutation(len(images))
         phase.training_mode()
         for step in range(at.step if epoch == at.epoch else 0, steps):
@@ -220,11 +210,11 @@ def train(
                 at.epoch, at.step, at.loss_count, at.epoch_s, at.epoch_images = epoch + 1, 0, 0, 0.0, 0
                 loss_sum.zero_()
             try:
-                progress(_progress(at, about, epoch, steps, batch, len(images), spent))
+                run.progress(_progress(at, about, epoch, steps, batch, len(images), spent))
             except Stopped:
                 partial.save(workspace, model, optimizer, techniques, loss_sum, at)
                 raise
-            if now - saved > checkpoint_s:
+            if now - saved > context.checkpoint_s:
                 partial.save(workspace, model, optimizer, techniques, loss_sum, at)
                 saved = time.perf_counter()
             step_started = time.perf_counter()
@@ -236,14 +226,13 @@ def train(
     checkpoint.write(
         workspace,
         {
-            "recipe": params["recipe"],
+            "recipe": dict(params.recipe),
             "techniques": [technique.name for technique in techniques],
-            "technique_files": params.get("technique_files", []),
             "size": size,
             "source_size": source_size,
-            "sizes": list(dict.fromkeys([*about["earlier_sizes"], size])),
+            "sizes": list(dict.fromkeys([*about.earlier_sizes, size])),
             "classes": data.classes,
-            "task": params["task"],
+            "task": params.task,
             "backbone": built,
             "seed": seed,
         },
@@ -254,35 +243,34 @@ def train(
         source,
     )
     partial.remove(workspace)
-    values = {
-        "curve": at.curve,
-        "steps": sum(at.sizes_drawn.values()),
-        "batch_size": batch,
-        "steps_at_size": at.sizes_drawn,
-        "pixels": at.pixels,
-        "step_ms": _tail(at.step_ms),
-        "images_per_s": round(len(images) * phase.epochs / max(at.train_s + compile_s, 1e-9), 2),
-        "input": at.input,
-        "techniques": {technique.name: technique.describe() for technique in techniques},
-        "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    result = TrainResult(
+        curve=[EpochRecord.from_json(record) for record in at.curve],
+        steps=sum(at.sizes_drawn.values()),
+        batch_size=batch,
+        steps_at_size=at.sizes_drawn,
+        pixels=at.pixels,
+        step_ms=_tail(at.step_ms),
+        images_per_s=round(len(images) * phase.epochs / max(at.train_s + compile_s, 1e-9), 2),
+        input=ChannelMoments.from_json(at.input) if at.input else None,
+        techniques={technique.name: technique.describe() for technique in techniques},
+        trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        accumulated=Accumulated(micro_batch=at.micro_batch, steps=at.accumulated) if at.accumulated else None,
         **usage.values(),
-    }
-    if at.accumulated:
-        values["accumulated"] = {"micro_batch": at.micro_batch, "steps": at.accumulated}
+    )
     seconds = {"prepare": setup_s, "compile": compile_s, "train": at.train_s}
-    return Outcome(values, seconds, devices.peak_memory_mb(device))
+    return StageOutcome(result.to_json(), seconds, devices.peak_memory_mb(device))
 
 
 def _network(
-    recipe: Any,
+    recipe: CoreRecipe,
     techniques: Sequence[Technique],
     before: checkpoint.Checkpoint | None,
-    params: Mapping[str, Any],
+    params: TrainParams,
     classes: int,
     weights: str,
 ) -> tuple[nn.Module, dict[str, Any], dict[str, Tensor]]:
     """The network at this phase's size, how it was built, and the head of the task before (empty if there is none)."""
-    size, seed = int(params["phase"]["size"]), int(params["seed"])
+    size, seed = params.phase.size, params.seed
     if before is None:
         return *backbone.create(recipe, techniques, classes, size, seed, weights), {}
     about = before.about
@@ -295,7 +283,7 @@ def _network(
     if before.source:
         backbone.resampled_from(model, about["source_size"], before.source)
     backbone.resize(model, size)
-    if about["task"] == params["task"]:
+    if about["task"] == params.task:
         return model, built, before.earlier_head
     head = {name: before.model[name] for name in backbone.classifier_names(model)}
     with torch.random.fork_rng(devices=[]):
@@ -315,15 +303,18 @@ def _new_parameters(model: nn.Module, before: checkpoint.Checkpoint | None, task
     return set(backbone.classifier_names(model)) if before is not None and before.about["task"] != task else set()
 
 
-def _schedule_span(recipe: Any, about: Mapping[str, Any], images: int, steps: int) -> tuple[int, int]:
+def _schedule_span(recipe: CoreRecipe, params: TrainParams, images: int, steps: int) -> tuple[int, int]:
     """First step and number of steps of the learning-rate schedule that this phase is part of."""
-    if recipe.schedule_span == "phase":
-        return 0, int(about["epochs"]) * steps
-    lengths = [epochs * steps_in_epoch(images, recipe.batch_at(size)) for size, epochs in about["all_phases"]]
-    return sum(lengths[: int(about["schedule_index"])]), sum(lengths)
+    span = params.rate_span
+    if span is None:
+        return 0, params.phase.epochs * steps
+    lengths = [epochs * steps_in_epoch(images, recipe.batch_at(size)) for size, epochs in span.phases]
+    return sum(lengths[: span.index]), sum(lengths)
 
 
-def _augmented(images: Images, positions: np.ndarray, size: int, recipe: Any, rng: np.random.Generator) -> Tensor:
+def _augmented(
+    images: Images, positions: np.ndarray, size: int, recipe: CoreRecipe, rng: np.random.Generator
+) -> Tensor:
     """Random resized crops, half of them mirrored: float32 [B, C, size, size], 0..255."""
     boxes = random_resized_boxes(images.heights[positions], images.widths[positions], recipe.crop_scale, rng)
     flip = (rng.random(len(positions)) < 0.5) & recipe.flip
@@ -374,11 +365,11 @@ def _check_weights(model: nn.Module) -> None:
             raise Diverged(f"{name} is not finite after the last step; try a smaller lr")
 
 
-def _epoch_record(at: Position, about: Mapping[str, Any], epoch: int, loss_sum: float, rate: float) -> dict[str, float]:
+def _epoch_record(at: Position, about: PhaseParams, epoch: int, loss_sum: float, rate: float) -> dict[str, float]:
     seconds = max(at.epoch_s, 1e-9)
     return {
-        "epoch": int(about["first_epoch"]) + epoch,
-        "size": int(about["size"]),
+        "epoch": about.first_epoch + epoch,
+        "size": about.size,
         "loss": loss_sum / max(at.loss_count, 1),
         "lr": rate,
         "seconds": at.epoch_s,
@@ -387,17 +378,17 @@ def _epoch_record(at: Position, about: Mapping[str, Any], epoch: int, loss_sum: 
 
 
 def _progress(
-    at: Position, about: Mapping[str, Any], epoch: int, steps: int, batch: int, images: int, spent: float
+    at: Position, about: PhaseParams, epoch: int, steps: int, batch: int, images: int, spent: float
 ) -> Progress:
     done = at.epoch * images + min(at.step * batch, images)
     loss = f", loss {at.curve[-1]['loss']:.3f}" if at.curve else ""
-    note = f"epoch {min(epoch + 1, int(about['epochs']))} of {about['epochs']}{loss}"
-    return Progress(done, int(about["epochs"]) * images, images_per_s=batch / max(spent, 1e-9), note=note)
+    note = f"epoch {min(epoch + 1, about.epochs)} of {about.epochs}{loss}"
+    return Progress(done, about.epochs * images, images_per_s=batch / max(spent, 1e-9), note=note)
 
 
-def _tail(step_ms: Sequence[float]) -> dict[str, float]:
+def _tail(step_ms: Sequence[float]) -> StepTimes:
     """Median and tails of the time of a step, in milliseconds, the first step (warm-up) left out."""
     steady = np.asarray(step_ms[1:] if len(step_ms) > 1 else step_ms or [0.0])
     median, p90, p99 = np.percentile(steady, [50, 90, 99])
-    return {"first": round(step_ms[0], 3) if step_ms else 0.0, "median": round(float(median), 3),
-            "p90": round(float(p90), 3), "p99": round(float(p99), 3)}  # fmt: skip
+    first = round(step_ms[0], 3) if step_ms else 0.0
+    return StepTimes(first=first, median=round(float(median), 3), p90=round(float(p90), 3), p99=round(float(p99), 3))

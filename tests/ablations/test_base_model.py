@@ -114,7 +114,7 @@ def _central(lab: Lab, ran: object, key: str) -> torch.Tensor:
     from sota_bench.training.prepared import prepared
 
     stage = ran.plan.stages[key]  # type: ignore[attr-defined]
-    data = prepared(lab.folders[stage.parents["data"]], {**stage.params["data"], "choice": stage.context["choice"]})
+    data = prepared(lab.folders[stage.parents["data"]], stage.context, stage.params.data)
     images = data.images("select", torch.device("cpu"), 3)
     boxes = central_boxes(images.heights, images.widths, 1.0)
     return images.batch(np.arange(len(images)), boxes, np.zeros(len(images), bool), 32)

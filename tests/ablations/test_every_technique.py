@@ -19,13 +19,14 @@ from lab import Lab, Ran
 from safetensors.torch import load_file
 
 from sota_bench import randomness, registry
-from sota_bench.engine.stages import execute
 from sota_bench.grid.fields import Field, recipe_fields
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage
 from sota_bench.regression.measure import counted_waits
+from sota_bench.stages.protocol import RunContext
+from sota_bench.stages.stage import Stage
 from sota_bench.technique import Card
 from sota_bench.training import train
+from sota_bench.training.execute import execute
 
 RATES = {"test_resnet": 0.004, "test_vit": 0.0006}
 BACKBONES = tuple(RATES)
@@ -190,7 +191,7 @@ def test_between_two_looks_at_the_loss_no_step_waits_for_the_gpu(
     inputs = {role: gpu_lab.folders[key] for role, key in stage.parents.items()}
     with counted_waits() as waited:
         ends = list[int]()
-        execute(stage, inputs, tmp_path, gpu_lab.device, lambda progress: ends.append(len(waited)))
+        execute(stage, RunContext(inputs, tmp_path, gpu_lab.device, lambda progress: ends.append(len(waited))))
     steps = len(ends) // 2  # of each of two epochs; the last one waits for the loss
     assert steps > 3
     assert ends[steps - 1] > ends[steps - 2]

@@ -191,7 +191,7 @@ def test_after_one_step_it_pulls_back_with_its_own_gradient() -> None:
 def test_its_strength_does_not_depend_on_the_batch_size(lab: Lab, batch: int) -> None:
     ran = lab.run(f"{RISE.format('test_resnet')}\nbatch_size = {batch}", 'mitigation = ["ewc"]\newc_lambda = [100.0]')
     stage = next(stage for stage in ran.plan.stages.values() if stage.kind == "fisher")
-    assert "batch_size" not in stage.params["recipe"]
+    assert "batch_size" not in stage.params.recipe
     penalty = ran.trained(1).values["techniques"]["ewc"]["penalty"]
     assert penalty == pytest.approx(100 * distance(lab, ran, 0), rel=1e-3)
 
@@ -278,9 +278,9 @@ def test_the_second_size_alone_is_a_fresh_fisher_information(lab: Lab) -> None:
 
     ran = lab.run(LONG, 'mitigation = ["ewc"]\newc_lambda = [1000.0]\newc_decay = [1.0, 0.5, 0.0]')
     stage = ran.plan.stages[ran.plan.stages[ran.plan.trials[2].training[2]].parents["ewc"]]
-    assert (stage.params["size"], set(stage.parents)) == (24, {"data", "checkpoint", "earlier"})
+    assert (stage.params.size, set(stage.parents)) == (24, {"data", "checkpoint", "earlier"})
     model, about = load_model(lab.folders[stage.parents["checkpoint"]], 24, "main", torch.device("cpu"))
-    data = prepared(lab.folders[stage.parents["data"]], {**stage.params["data"], "choice": stage.context["choice"]})
+    data = prepared(lab.folders[stage.parents["data"]], stage.context, stage.params.data)
     images = data.images("train", torch.device("cpu"), 3)
     chosen = np.linspace(0, len(images) - 1, 16).round().astype(np.int64)
     boxes = central_boxes(images.heights[chosen], images.widths[chosen], 1.0)

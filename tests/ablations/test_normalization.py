@@ -152,7 +152,7 @@ def test_statistics_come_from_the_training_split_of_the_trial(lab: Lab) -> None:
     """Half of the images, other statistics; the other splits have no part in them."""
     plan = lab.plan('normalize = "dataset"', data="fraction = 0.5")
     stage = next(stage for stage in plan.stages.values() if stage.kind == "statistics")
-    assert stage.params["data"]["split"] == "train"
+    assert stage.params.data.split == "train"
     ran = lab.run('normalize = "dataset"', data="fraction = 0.5")
     assert ran.outcomes[ran.stage("statistics").key].values["images"] == 24
     assert stored(ran.checkpoint())[0].tolist() != stored(lab.run().checkpoint())[0].tolist()
@@ -167,7 +167,7 @@ def test_the_statistics_travel_with_the_weights_into_fine_tuning(lab: Lab) -> No
     """A base model's statistics, from other classes, stay with it: fine-tuning does not shift its inputs."""
     ran = lab.run('base = "fixed"\nbase_resize = "32x1"')
     (stage,) = (stage for stage in ran.plan.stages.values() if stage.kind == "statistics")  # of the base, and no other
-    assert stage.context["choice"]["classes"] == checkpoint.read(ran.checkpoint(0)).about["classes"]
+    assert list(stage.choice.classes) == checkpoint.read(ran.checkpoint(0)).about["classes"]
     assert [phase.task for phase in ran.trial.phases] == ["base", "main"]
     base, main = stored(ran.checkpoint(0)), stored(ran.checkpoint(-1))
     assert base[0].tolist() == main[0].tolist()

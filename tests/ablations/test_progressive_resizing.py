@@ -70,10 +70,10 @@ def test_all_sizes_are_judged_by_the_same_images(lab: Lab) -> None:
     """The trap: a validation split drawn anew at each resolution."""
     ran = lab.run('resize = "24x1 32x1"', seeds=(0,))
     plan = lab.plan('resize = "24x1 32x1"', "lr = [0.003, 0.001]", seeds=(0, 1))
-    data = [stage.params["data"] for stage in plan.stages.values() if stage.kind == "evaluate"]
+    data = [stage.params.data for stage in plan.stages.values() if stage.kind == "evaluate"]
     assert len(data) == 2 * 2 * 2 * 2  # two phases, sizes, rates and seeds
     assert {(one["split"], one["digest"]) for one in data} == {("select", data[0]["digest"])}
-    training = {stage.params["data"]["digest"] for stage in plan.stages.values() if stage.kind == "train"}
+    training = {stage.params.data.digest for stage in plan.stages.values() if stage.kind == "train"}
     assert len(training) == 1
     assert not training & {data[0]["digest"]}
     labels = [

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 

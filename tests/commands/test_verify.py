@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 
 from sota_bench import cli
 from sota_bench.commands.verify import _same_accuracy, _stored
-from sota_bench.plan.stage import Stage, StageResult
+from sota_bench.stages.params import PrepareParams
+from sota_bench.stages.results import StageResult
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 from sota_bench.store.artifacts import ArtifactRecord, write_record
 
@@ -32,7 +35,7 @@ lr = [0.001, 0.002]
 def changed(store: Store, key: str, values: Mapping[str, Any]) -> None:
     """A result with other numbers under a digest that fits: what somebody would do who wants them to be believed."""
     old = store.record(key)
-    result = StageResult(**{**vars(old.result), "values": {**old.result.values, **values}})
+    result = replace(old.result, values={**old.result.values, **values})
     write_record(store.folder(key), ArtifactRecord(**{**vars(old), "result": result}))
 
 
@@ -86,7 +89,7 @@ def test_a_sound_run_is_repeated_and_changes_are_found(
 
 
 def test_only_large_files_of_a_training_may_be_absent(tmp_path: Path) -> None:
-    store, stage = Store(tmp_path / "store"), Stage("a" * 64, "train", {}, {}, "train", ("a",))
+    store, stage = Store(tmp_path / "store"), Stage("a" * 64, "prepare", PrepareParams("", 64), {}, "decode")
     with store.hold("test"):
         workspace = store.workspace(stage.key)
         (workspace / "model.safetensors").write_bytes(bytes(2**20))

@@ -1,8 +1,9 @@
-"""A run in a process of its own, to be killed: ``drive.py STORE SPEC`` with the stages as JSON."""
+"""A run in a process of its own, to be killed: ``drive.py STORE SPEC`` with the stages pickled."""
 
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from sota_bench.engine.events import StageDone, StageProgress, StageStarted
 from sota_bench.engine.run_stages import run_stages
 from sota_bench.errors import UserError
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 
@@ -20,8 +21,8 @@ def main() -> int:
     for signum in (signal.SIGINT, signal.SIGHUP):  # a suite in the background ignores them, and its children with it
         signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    spec = json.loads(Path(sys.argv[2]).read_text())
-    stages = [Stage(**one) for one in spec["stages"]]
+    spec = pickle.loads(Path(sys.argv[2]).read_bytes())
+    stages: list[Stage] = spec["stages"]
     store = Store(Path(sys.argv[1]))
 
     def tell(event: object) -> None:

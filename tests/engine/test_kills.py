@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from filelock import FileLock
 from test_run_stages import Run, check_values
 
 from sota_bench.errors import UserError
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 HERE = Path(__file__).parent
@@ -32,8 +32,8 @@ class Driver:
     """A run in a process of its own."""
 
     def __init__(self, store: Store, stages: Sequence[Stage], **settings: Any) -> None:
-        spec = store.root.parent / "spec.json"
-        spec.write_text(json.dumps({"stages": [dataclasses.asdict(one) for one in stages], "settings": settings}))
+        spec = store.root.parent / "spec.pickle"
+        spec.write_bytes(pickle.dumps({"stages": list(stages), "settings": settings}))
         command = [sys.executable, str(HERE / "drive.py"), str(store.root), str(spec)]
         self.process = subprocess.Popen(
             command,

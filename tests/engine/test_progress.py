@@ -12,10 +12,11 @@ from rich.console import Console
 
 from sota_bench.engine import events
 from sota_bench.engine.events import Event
-from sota_bench.engine.messages import Progress
 from sota_bench.engine.progress import ProgressView
 from sota_bench.engine.run_progress import RunProgress
-from sota_bench.plan.stage import Stage, StageResult
+from sota_bench.stages.protocol import Progress
+from sota_bench.stages.results import StageResult
+from sota_bench.stages.stage import Stage
 
 RESULT = StageResult({}, {}, 0.0, 1, {})
 

@@ -20,7 +20,7 @@ from sota_bench.engine import events
 from sota_bench.engine.events import Event, Summary
 from sota_bench.engine.run_stages import run_stages
 from sota_bench.errors import UserError
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 FAKE = "fake_stages:execute"

@@ -9,7 +9,7 @@ import pytest
 from fake_stages import make
 
 from sota_bench.engine.stage_queue import StageQueue
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 
 
 def run_all(queue: StageQueue, *, follow: bool = True) -> list[str]:

@@ -16,7 +16,7 @@ from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.run_stages import run_stages
 from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.errors import UserError
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 FAKE = "fake_stages:execute"

@@ -109,12 +109,12 @@ def test_calibrating_is_cheap_only_against_a_long_run(plan_of: Callable[..., Pla
 def test_small_stages_have_the_same_steps_on_fewer_images(small: Plan) -> None:
     combinations = Combinations(small, 2)
     shrinker = Shrinker(small, combinations)
-    stage = [stage for stage in small.stages.values() if stage.kind == "train" and stage.params["phase"]["rise"]][-1]
+    stage = [stage for stage in small.stages.values() if stage.kind == "train" and stage.params.phase.rise][-1]
     made = shrinker.add(stage)
-    assert made.params["techniques"] == stage.params["techniques"]
-    assert made.params["phase"]["size"] == stage.params["phase"]["size"]
-    assert made.params["phase"]["earlier_sizes"] == stage.params["phase"]["earlier_sizes"]
-    assert made.params["recipe"]["batch_size"] == stage.params["recipe"]["batch_size"]
-    images = small.images.subset(made.context["choice"]).sizes()["train"]
+    assert made.params.techniques == stage.params.techniques
+    assert made.params.phase.size == stage.params.phase.size
+    assert made.params.phase.earlier_sizes == stage.params.phase.earlier_sizes
+    assert made.params.recipe["batch_size"] == stage.params.recipe["batch_size"]
+    images = small.images.subset(made.choice).sizes()["train"]
     assert made.epochs * (images // 16) >= LEAST_STEPS
     assert [one.kind for one in shrinker.stages.values()].count("train") == 2  # with the phase before it

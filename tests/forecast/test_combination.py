@@ -11,7 +11,7 @@ from sota_bench.forecast.calibrate import steady
 from sota_bench.forecast.calibration import Calibration, Shelf
 from sota_bench.forecast.combination import Combination, Combinations
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import StageResult
+from sota_bench.stages.results import StageResult, StepTimes, TrainResult
 
 
 def trained(plan: Plan) -> set[Combination]:
@@ -84,8 +84,11 @@ def test_a_batch_is_no_larger_than_the_images(plan_of: Callable[..., Plan]) -> N
 
 
 def result(**values: object) -> StageResult:
-    about = {"batch_size": 10, "steps": 5, "step_ms": {"first": 900.0, "median": 200.0}, **values}
-    return StageResult(about, {"compile": 0.0, "train": 1.9}, 1.0, 1, {})
+    trained = TrainResult(
+        curve=[], steps=5, batch_size=10, steps_at_size={"32": 5}, pixels=0, images_per_s=1.0, trained_parameters=1,
+        step_ms=StepTimes(first=900.0, median=200.0),
+    )  # fmt: skip
+    return StageResult({**trained.to_json(), **values}, {"compile": 0.0, "train": 1.9}, 1.0, 1, {})
 
 
 def test_a_steady_image_is_the_median_step_s_on_a_cpu() -> None:

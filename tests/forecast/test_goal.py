@@ -19,7 +19,7 @@ from sota_bench.forecast.goal import Advisor, Miss, fewest_epochs_lost, largest_
 from sota_bench.forecast.predict import Prediction, predict
 from sota_bench.grid.backbones import small_backbones
 from sota_bench.plan.plan import Plan
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 
 epochs_and_costs = st.lists(st.tuples(st.integers(1, 5), st.floats(0.1, 10)), min_size=1, max_size=3)
 

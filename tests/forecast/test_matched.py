@@ -22,6 +22,7 @@ from sota_bench.grid import load
 from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
+from sota_bench.stages.protocol import RunContext
 
 phases = st.lists(st.tuples(st.integers(1, 6), st.floats(0.5, 8)), min_size=1, max_size=3)
 
@@ -77,7 +78,7 @@ def written(lab: Lab, folder: Path, match: str = "flops", seeds: str = "[0, 1]")
 
 def pixels(plan: Plan) -> dict[str, float]:
     """Operations in proportion to pixels, by training stage."""
-    return {s.key: float(s.params["phase"]["size"]) ** 2 for s in plan.stages.values() if s.kind == "train"}
+    return {s.key: float(s.params.phase.size) ** 2 for s in plan.stages.values() if s.kind == "train"}
 
 
 def test_every_cell_gets_the_baseline_s_operations(
@@ -151,7 +152,7 @@ def test_operations_are_counted_forward_and_backward(lab: Lab) -> None:
     inputs = {role: lab.folders[key] for role, key in stage.parents.items()}
     workspace = lab.folder / "counted"
     workspace.mkdir()
-    counted = counting.execute(stage, inputs, workspace, "cpu", ignore).values
+    counted = counting.execute(stage, RunContext(inputs, workspace, "cpu", ignore)).values
     assert counted["counted_images"] == 48
     forward = ran.evaluated()["flops"]
     # the backward pass costs twice the forward one, but for the first layer, whose images need no gradient
@@ -163,7 +164,7 @@ def test_counting_through_the_engine_is_kept_and_exact(lab: Lab, tmp_path: Path,
     plan, _ = make_plan(load(written(lab, tmp_path)), machine, matching=False)
     counter = Counter(machine.store)
     per_image = counter.per_image(plan)
-    sizes = {plan.stages[key].params["phase"]["size"]: value for key, value in per_image.items()}
+    sizes = {plan.stages[key].params.phase.size: value for key, value in per_image.items()}
     forward = {size: lab.run(f'resize = "{size}x1"').evaluated()["flops"] for size in (16, 32)}
     assert sizes[32] / sizes[16] == pytest.approx(forward[32] / forward[16], rel=0.05)
     assert Counter(machine.store).per_image(plan, count=False) == per_image

@@ -22,7 +22,7 @@ from sota_bench.forecast.estimate import Estimates, to_measure
 from sota_bench.forecast.forecast import Forecast
 from sota_bench.forecast.predict import Prediction, predict
 from sota_bench.plan.plan import Plan, TrialPlan
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
 STARTUP_S = 7.0
@@ -149,7 +149,7 @@ def test_the_goal_is_missed_by_cells_and_the_slowest_is_named(
 
 def test_what_is_not_known_is_said(plan: Plan, combinations: Combinations, world: World) -> None:
     def calibration_of(stage: Stage) -> Calibration | None:
-        return None if "mixup" in stage.params.get("techniques", ()) else world.measure(stage)
+        return None if "mixup" in getattr(stage.params, "techniques", ()) else world.measure(stage)
 
     found = predict(plan, combinations, calibration_of, list(plan.stages), STARTUP_S)
     assert found.run_minutes is None and found.unknown

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sota_bench.forecast.calibration import Calibration
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.params import EvaluateParams, TrainParams
+from sota_bench.stages.stage import Stage
 
 
 @dataclass
@@ -22,12 +23,12 @@ class World:
 
     def image_s(self, stage: Stage) -> float:
         """Seconds of one image."""
-        if stage.kind == "train":
-            techniques = sum(self.technique_s.get(name, 0.0) for name in stage.params["techniques"])
-            return self.pixel_s * int(stage.params["phase"]["size"]) ** 2 + techniques
-        if stage.kind == "evaluate":
-            views = 2 if stage.params["techniques"] else 1
-            return 0.3 * self.pixel_s * views * int(stage.params["size"]) ** 2
+        params = stage.params
+        if isinstance(params, TrainParams):
+            techniques = sum(self.technique_s.get(name, 0.0) for name in params.techniques)
+            return self.pixel_s * params.phase.size**2 + techniques
+        if isinstance(params, EvaluateParams):
+            return 0.3 * self.pixel_s * (2 if params.techniques else 1) * params.size**2
         return {"prepare": 0.01, "statistics": 0.001}.get(stage.kind, 0.02)
 
     def measure(self, stage: Stage) -> Calibration:

@@ -83,7 +83,7 @@ def test_a_rising_schedule_is_evaluated_at_every_size_after_every_phase(plan_of:
 
 def test_every_resolution_and_phase_is_judged_by_the_same_images(plan_of: PlanOf) -> None:
     plan = plan_of(GRID)
-    digests = {stage.params["data"]["digest"] for stage in plan.stages.values() if stage.kind == "evaluate"}
+    digests = {stage.params.data.digest for stage in plan.stages.values() if stage.kind == "evaluate"}
     assert len(digests) == 1
 
 
@@ -147,7 +147,7 @@ def test_a_phase_above_the_stored_resolution_is_refused_unless_allowed(plan_of: 
 
 def test_longer_work_costs_more(plan_of: PlanOf) -> None:
     stages = [stage for stage in plan_of(GRID).stages.values() if stage.kind == "train"]
-    costs = {(stage.params["phase"]["size"], stage.epochs): cost(stage) for stage in stages}
+    costs = {(stage.params.phase.size, stage.epochs): cost(stage) for stage in stages}
     assert costs[64, 5] > costs[64, 2] > costs[32, 3]
 
 
@@ -166,4 +166,4 @@ def test_images_are_stored_so_large_that_no_crop_is_enlarged(plan_of: PlanOf, re
     text = f'[grid]\nname = "g"\nseeds = [0]\n[recipe]\nbackbone = "test_vit"\n{lines}{recipe}\n[factors]\nlr = [0.1]\n'
     plan = plan_of(text)
     assert plan.images.size == stored
-    assert next(stage for stage in plan.stages.values() if stage.kind == "prepare").params["size"] == stored
+    assert next(stage for stage in plan.stages.values() if stage.kind == "prepare").params.size == stored

@@ -16,8 +16,9 @@ from sota_bench.grid import load
 from sota_bench.plan import library
 from sota_bench.plan.library import Library, ManifestApart, manifest_of, stored_manifest
 from sota_bench.plan.machine import Machine
-from sota_bench.plan.made import record
 from sota_bench.plan.make import make_plan, manifest_file, remake_plan
+from sota_bench.plan.recorded import plan_record
+from sota_bench.stages.context import ImageChoice
 
 GRID = """
 [grid]
@@ -58,7 +59,7 @@ def test_apart_as_here(folder: Path) -> None:
     apart = ManifestApart(source, lambda done, total: told.append((done, total)))
     assert apart.digest == here.digest() and apart.classes == ["cat", "dog"] and len(children()) == before + 1
     assert told and told[-1] == (32, 32)
-    choices = [{"fraction": 0.5}, {"fraction": 1.0}]
+    choices = (ImageChoice(fraction=0.5), ImageChoice(fraction=1.0))
     for choice in choices:
         assert apart.ask("chosen", choice) == here.chosen(choice)
         assert apart.ask("chosen", choice).sizes() == here.subset(choice).sizes()
@@ -98,10 +99,10 @@ def test_a_stored_manifest_that_is_damaged_is_refused_and_written_anew(
     whole = file.read_text()
     file.write_text(whole.replace("cat,", "cow,"))
     with pytest.raises(UserError, match=f"{file}: is not the manifest of that name: it is damaged; run the grid again"):
-        remake_plan(grid, store, record(plan))
+        remake_plan(grid, store, plan_record(plan))
     plan, _ = make_plan(grid, Machine(store))
     plan.images.manifest.save(file)
-    assert file.read_text() == whole and list(remake_plan(grid, store, record(plan)).stages) == list(plan.stages)
+    assert file.read_text() == whole and list(remake_plan(grid, store, plan_record(plan)).stages) == list(plan.stages)
 
 
 def test_a_mistake_is_the_same_line(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from synthetic import synthetic
 
-from sota_bench.plan.stage import StageResult
 from sota_bench.report.accumulated import difference, micro_batch, notes
 from sota_bench.report.output import analysis_of
 from sota_bench.report.page import render
+from sota_bench.stages.results import StageResult
 
 
 def result(**values: Any) -> StageResult:

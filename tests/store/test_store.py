@@ -16,13 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sota_bench.errors import UserError
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.params import PrepareParams
+from sota_bench.stages.stage import Stage
 from sota_bench.store import DamagedArtifact, MissingArtifact, Store, artifacts, files
 
 
 def stage(name: str, *parents: Stage, kind: str = "train") -> Stage:
     key = hashlib.sha256(name.encode()).hexdigest()
-    return Stage(key, kind, {"name": name}, {f"p{n}": parent.key for n, parent in enumerate(parents)}, f"stage {name}")
+    roles = {f"p{n}": parent.key for n, parent in enumerate(parents)}
+    return Stage(key, kind, PrepareParams(name, 64), roles, f"stage {name}")
 
 
 def commit(store: Store, made: Stage, content: bytes = b"weights", **values: object) -> None:
@@ -62,7 +64,7 @@ def test_commit_is_read_back_with_every_digit(store: Store) -> None:
     row = again.row(made.key)
     assert row is not None
     assert (row.status, row.attempts, row.reused, row.peak_memory_mb) == ("done", 1, 0, 100.0)
-    assert row.seconds == {"train": 1.5} and row.params == {"name": "a"}
+    assert row.seconds == {"train": 1.5} and row.params == made.described()
     assert again.verify(made.key) and again.has_files(made.key)
 
 

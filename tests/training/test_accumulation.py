@@ -13,7 +13,7 @@ from lab import Lab
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.stage import Stage
 from sota_bench.training import train
 from sota_bench.training.accumulation import Accumulation
 
@@ -148,7 +148,7 @@ def test_it_can_be_turned_off_and_other_errors_are_no_matter_of_memory(
     with monkeypatch.context() as patch:
         seen = fits_only(patch, 10, MemoryError)
         with pytest.raises(MemoryError):
-            lab.run_apart(replace(stage, context={**stage.context, "accumulate": False}))
+            lab.run_apart(replace(stage, context=replace(stage.context, accumulate=False)))
         assert seen == [20]
     seen = fits_only(monkeypatch, 10, lambda: RuntimeError("shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes"):
@@ -187,7 +187,7 @@ def test_a_gpu_that_runs_out_of_memory_trains_in_parts(gpu_lab: Lab) -> None:
     try:
         _, outcome = gpu_lab.run_apart(stage)
         with pytest.raises(torch.OutOfMemoryError):
-            gpu_lab.run_apart(replace(stage, context={**stage.context, "accumulate": False}))
+            gpu_lab.run_apart(replace(stage, context=replace(stage.context, accumulate=False)))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     assert outcome.values["accumulated"]["micro_batch"] in (6, 12, 24)

@@ -12,12 +12,13 @@ import torch
 from lab import Ran, ignore
 
 from sota_bench.data.find import open_source
-from sota_bench.engine.stages import execute
 from sota_bench.errors import UserError
 from sota_bench.grid import load
 from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan
+from sota_bench.stages.protocol import RunContext
 from sota_bench.training import backbone, checkpoint
+from sota_bench.training.execute import execute
 
 pytestmark = pytest.mark.real_data
 
@@ -94,9 +95,9 @@ def fine_tuned(tmp_path: Path, lines: str) -> Ran:
         folders[key] = tmp_path / key
         folders[key].mkdir()
         if stage.kind == "prepare":
-            plan.images.manifest.save(Path(stage.context["manifest"]))
+            plan.images.manifest.save(stage.context.manifest)
         inputs = {role: folders[parent] for role, parent in stage.parents.items()}
-        outcomes[key] = execute(stage, inputs, folders[key], "cpu", ignore)
+        outcomes[key] = execute(stage, RunContext(inputs, folders[key], "cpu", ignore))
     return Ran(plan, folders, outcomes)
 
 

@@ -15,12 +15,12 @@ from lab import Lab, Ran, ignore
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sota_bench.engine.messages import Diverged, Progress, Stopped
-from sota_bench.engine.stages import execute
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.protocol import Diverged, Progress, RunContext, Stopped
+from sota_bench.stages.stage import Stage
 from sota_bench.technique import Technique
 from sota_bench.training import optimizer as optimizers
 from sota_bench.training import train
+from sota_bench.training.execute import execute
 
 RECIPE = 'backbone = "{}"\nresize = "16x3 32x3"\nbatch_size = 20\ndropout = 0.2\ndrop_path = 0.1\ngradient_clip = 1.0'
 STEPS = 9
@@ -87,7 +87,7 @@ def test_a_kill_between_two_writes_costs_time_and_no_number(lab: Lab) -> None:
         folder.mkdir(parents=True)
         inputs = {role: lab.folders[key] for role, key in stage.parents.items()}
         with pytest.raises(Stopped):
-            execute(stage, inputs, folder, "cpu", _stop_after(5))
+            execute(stage, RunContext(inputs, folder, "cpu", _stop_after(5)))
         position, (tensors,) = folder / "partial.json", folder.glob("partial.*.safetensors")
         assert json.loads(position.read_text())["tensors"] == tensors.name
         if damage == "no tensors":
@@ -106,7 +106,7 @@ def test_a_kill_between_two_writes_costs_time_and_no_number(lab: Lab) -> None:
             position.write_text("")
         else:
             (folder / "partial.9-9.safetensors").write_bytes(b"left by a kill")
-        execute(stage, inputs, folder, "cpu", ignore)
+        execute(stage, RunContext(inputs, folder, "cpu", ignore))
         assert same(folder, lab.folders[stage.key]), damage
 
 
@@ -170,7 +170,7 @@ def test_a_state_that_evolves_goes_on_where_it_stood(
 
 def test_checkpoints_by_the_clock_change_nothing(lab: Lab) -> None:
     _, stages = phases(lab, backbone="test_vit")
-    often = replace(stages[0], context={**stages[0].context, "checkpoint_s": 0.0})
+    often = replace(stages[0], context=replace(stages[0].context, checkpoint_s=0.0))
     folder, _ = lab.run_apart(often)
     assert same(folder, lab.folders[stages[0].key])
 

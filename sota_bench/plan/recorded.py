@@ -9,14 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sota_bench.plan.environment import Environment
-from sota_bench.plan.keys import UNKEYED_ROLES, canonical
-from sota_bench.plan.stage import Stage
+from sota_bench.stages.keys import UNKEYED_ROLES
+from sota_bench.stages.stage import Stage
+from sota_bench.stages.values import canonical
 
 if TYPE_CHECKING:
     from sota_bench.plan.plan import Plan
-
-MADE_WITH = ("code", "software", "device")
-"""Parameters that say what made a result; the others say what was asked for."""
 
 
 def identities(stages: Mapping[str, Stage]) -> dict[str, str]:
@@ -25,15 +23,14 @@ def identities(stages: Mapping[str, Stage]) -> dict[str, str]:
     Args:
         stages: parents before children.
     """
-    found: dict[str, str] = {}
+    identity: dict[str, str] = {}
     for key, stage in stages.items():
-        asked = {name: value for name, value in stage.params.items() if name not in MADE_WITH}
-        parents = {role: found[parent] for role, parent in stage.parents.items() if role not in UNKEYED_ROLES}
-        found[key] = hashlib.sha256(canonical([stage.kind, asked, parents]).encode()).hexdigest()[:24]
-    return found
+        parents = {role: identity[parent] for role, parent in stage.parents.items() if role not in UNKEYED_ROLES}
+        identity[key] = hashlib.sha256(canonical([stage.kind, stage.params, parents]).encode()).hexdigest()[:24]
+    return identity
 
 
-def record(plan: Plan) -> dict[str, Any]:
+def plan_record(plan: Plan) -> dict[str, Any]:
     """What the ledger keeps of a plan, as JSON values."""
     environment, images = plan.environment, plan.images
     return {
@@ -59,10 +56,10 @@ def environment_of(recorded: Mapping[str, Any]) -> Environment:
     return Environment(**recorded["environment"])
 
 
-def as_made(plan: Plan, recorded: Mapping[str, Any]) -> Plan:
+def with_recorded_keys(plan: Plan, recorded: Mapping[str, Any]) -> Plan:
     """The plan with the keys under which a recorded run filed the same stages; stages new since then keep theirs."""
-    known = recorded.get("keys", {})
-    keys = {key: known.get(asked, key) for key, asked in identities(plan.stages).items()}
+    recorded_keys = recorded.get("keys", {})
+    keys = {key: recorded_keys.get(asked, key) for key, asked in identities(plan.stages).items()}
     stages = {
         keys[key]: replace(stage, key=keys[key], parents={role: keys[parent] for role, parent in stage.parents.items()})
         for key, stage in plan.stages.items()

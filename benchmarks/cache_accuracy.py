@@ -227,7 +227,7 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
     sizes = plan.images.subset(choice).sizes()
     device = plan.environment.device
     counts = {"train": sizes["train"], "judged": sizes["select"], "stored": plan.images.size}
-    found: dict[str, Any] = record.about(device) | {"task": {**task, **counts}}
+    found: dict[str, Any] = record.provenance(device) | {"task": {**task, **counts}}
     found["runs"] = []
     for turn, trial in enumerate(plan.trials):
         for arm in ARMS if turn % 2 == 0 else ARMS[::-1]:

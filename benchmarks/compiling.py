@@ -1,10 +1,10 @@
-"""Does ``torch.compile`` pay? Training stages without and with it, and after how many steps its time has come back.
+"""Does ``torch.compile`` pay? Training stages without and with it, and after how many steps it has paid for itself.
 
     SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/compiling.py        # about 5 minutes on 2 cores
 
-Compiling pays exactly where steps x the time that a step saves exceed the time that compiling takes. Each row is this
-project's own training stage, its rate taken from the second epoch on, and a compilation that finds nothing on disk.
-Writes ``compiling.json`` and ``compiling.md``; on a GPU ``gpu.py`` says the same of its networks.
+Compiling pays where the number of steps times the time saved by a step exceeds the time of compilation. Each row is a
+training stage of this project, with its rate from the second epoch on, and a compilation that finds nothing on disk.
+Writes ``compiling.json`` and ``compiling.md``; ``gpu.py`` measures the same on a GPU.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def measured(task: Mapping[str, Any], scratch: Path, device: str) -> dict[str, A
         moments, outcome = training.run()
         rates[compile], compile_s = training.rate(moments), outcome.seconds["compile"]
     saved_ms, count = steps.pays(rates["off"], rates["on"], compile_s, task["batch"])
-    about = {name: task[name] for name in ("backbone", "size", "batch")}
-    about |= {"precision": training.settings["precision"], "device": training.device}
-    return {**about, "off_images_per_s": rates["off"], "on_images_per_s": rates["on"], "compile_s": compile_s,
+    row = {name: task[name] for name in ("backbone", "size", "batch")}
+    row |= {"precision": training.settings["precision"], "device": training.device}
+    return {**row, "off_images_per_s": rates["off"], "on_images_per_s": rates["on"], "compile_s": compile_s,
             "saved_ms": saved_ms, "steps": count}  # fmt: skip
 
 
 def page(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The rows as text."""
+    """The rows as lines of Markdown."""
     heads = ("backbone", "precision", "px", "batch", "images/s", "compiled", "compiling, s", "saved by a step, ms",
              "pays after, steps")  # fmt: skip
     return record.table(heads, [
@@ -81,7 +81,7 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(cores())  # as in a worker that runs alone
-    found: dict[str, Any] = {"rows": []}
+    result: dict[str, Any] = {"rows": []}
     text = ""
     with tempfile.TemporaryDirectory(prefix="sota-bench-compiling-") as folder, steps.nothing_compiled(Path(folder)):
         images = common.export(Path(options.data), Path(folder) / "images", options.train, 40)
@@ -90,9 +90,10 @@ def main() -> int:
                 task = {"backbone": backbone, "size": size, "images": images}
                 task |= {name: getattr(options, name) for name in ("epochs", "batch")}
                 row = measured(task, Path(folder), options.device)
-                found["rows"].append(row)
-                found |= record.about(row["device"])
-                text = record.write(options.out, "compiling", "Whether torch.compile pays", page(found["rows"]), found)
+                result["rows"].append(row)
+                result |= record.provenance(row["device"])
+                rows = page(result["rows"])
+                text = record.write(options.out, "compiling", "Whether torch.compile pays", rows, result)
     print(text)
     return 0
 

@@ -1,4 +1,4 @@
-"""``pytest benchmarks`` measures: each workload's laps become the rounds of a pytest-benchmark."""
+"""Makes ``pytest benchmarks`` measure: the laps of each workload become the rounds of a pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SECONDS = 0.3
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The suite of tests skips benchmarks; here they are what is asked for."""
+    """The test suite skips benchmarks; here they run."""
     config.option.benchmark_skip = False
 
 
 @pytest.fixture(scope="session")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where workloads keep what they prepare."""
+    """Folder for what workloads prepare."""
     return tmp_path_factory.mktemp("workloads")
 
 
 class Replay:
-    """A clock and a function that together give laps that have been measured: a training step cannot be called from
-    outside of its loop, so its laps are taken there and handed to pytest-benchmark one by one."""
+    """A clock and a function that replay measured laps: a training step cannot be called from outside of its loop, so
+    its laps are taken there and handed to pytest-benchmark one by one."""
 
     def __init__(self) -> None:
         self.laps: list[float] = []
@@ -44,7 +44,7 @@ class Replay:
         return self._now
 
     def lap(self) -> None:
-        """The next lap passes."""
+        """Advances the clock by the next lap."""
         self._now += self.laps[self._next % len(self.laps)]
         self._next += 1
 
@@ -59,7 +59,7 @@ def measured(request: pytest.FixtureRequest, scratch: Path) -> Callable[[str], l
     def measure(name: str) -> list[float]:
         workload: Workload = WORKLOADS[name]
         run = workload.prepare(scratch, "cpu")
-        run(lambda: None)  # warms
+        run(lambda: None)  # warms up
         replay.laps = laps_of(run, SECONDS, "cpu")
         benchmark.group = workload.group
         benchmark.pedantic(replay.lap, rounds=len(replay.laps), iterations=1)

@@ -50,9 +50,10 @@ EXTRA = {"slower_10": 0.10, "slower_25": 0.25}
 TRIES = {"same": 40, "slower_10": 20, "slower_25": 20, "one_operation": 10, "whole": 1}
 TARGETS = {"same": ("at most", 2), "slower_10": ("at least", 12), "slower_25": ("at least", 20),
          "one_operation": ("at least", 10), "whole": ("at most", 0)}  # fmt: skip
-WORDS = {"same": "the same code fails", "slower_10": "10% more work in a step fails",
-         "slower_25": "25% more work in a step fails", "one_operation": "one more operation in a step fails",
-         "whole": "the same code fails, with all workloads"}  # fmt: skip
+WORDS = {"same": "false alarms on unchanged code", "slower_10": "10% more work in a training step detected",
+         "slower_25": "25% more work in a training step detected",
+         "one_operation": "one more operation in a training step detected",
+         "whole": "false alarms on unchanged code, all workloads"}  # fmt: skip
 WHOLE_MINUTES = 15
 WORK = "_extra = torch.full((64, 64), 0.01); [torch.mm(_extra, _extra) for _ in range({count})]"
 OPERATIONS = ("torch.ones(2) + 1", "torch.ones(2) * 2", "torch.ones(2).exp()", "torch.ones(2).sum()",

@@ -331,7 +331,7 @@ def main(given: Sequence[str] | None = None) -> int:
         parser.error("times are a GPU's; a CPU works with --parts leaderboard, or with --tiny")
     if options.scratch and not (board and on_cpu):
         parser.error("times are measured from nothing; --scratch is for --parts leaderboard on a CPU")
-    found: dict[str, Any] = {**record.about(environment.device), "tiny": options.tiny}
+    found: dict[str, Any] = {**record.provenance(environment.device), "tiny": options.tiny}
     name, title = ("leaderboard", "fastai's row") if board else ("gpu", "Speed on one GPU")
     if options.tiny:
         title = "The code of gpu.py on drawn images: no measurement"

@@ -1,12 +1,12 @@
-"""Real trainings killed at random, again and again: the same command ends with the same bits as a run left alone.
+"""Kills real trainings at random, again and again: the same command ends with the same bits as an undisturbed run.
 
 ``python benchmarks/kill_trainings.py`` runs a small grid on the embedded images twice. The second time the command, one
 of its workers or both are killed with SIGKILL 50 times at random moments, and the same command is started again each
 time; checkpoints inside a phase are written every half second. At the end every number of ``trials.csv`` that is not a
 time, and every weight and prediction in the store, must be the same.
 
-Prints one JSON object; exit code 1 when anything differs, when there was nothing to compare, or when no kill fell into
-the middle of a phase. About 10 minutes on 2 cores.
+Prints one JSON object; exit code 1 when anything differs, when there is nothing to compare, or when no kill happened
+inside a phase. About 10 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def command(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def disturb(folder: Path, kills: int, longest_s: float, generator: np.random.Generator) -> dict[str, int]:
-    """Starts the command and kills it, or one of its workers, or both, so many times."""
+    """Starts the command and kills it, or one of its workers, or both, a number of times."""
     counts = {"commands killed": 0, "workers killed": 0, "in the middle of a phase": 0, "ended before": 0}
     for number in range(kills):
         running = command(folder)
@@ -74,8 +74,8 @@ def disturb(folder: Path, kills: int, longest_s: float, generator: np.random.Gen
 
 
 def finish(folder: Path) -> tuple[int, float]:
-    """Leaves the command alone: its exit code, and seconds until the first checkpoint inside a phase, which is where
-    kills begin to matter; imports take seconds on a slow machine."""
+    """Runs the command undisturbed: its exit code, and seconds until the first checkpoint inside a phase, before which
+    a kill tests nothing; imports take seconds on a slow machine."""
     running, began, reached = command(folder), time.monotonic(), 0.0
     while running.poll() is None:
         if not reached and inside_a_phase(folder):
@@ -85,16 +85,18 @@ def finish(folder: Path) -> tuple[int, float]:
 
 
 def inside_a_phase(folder: Path) -> bool:
-    """Whether a training lies stopped between two steps, or is there now."""
+    """Whether a training has a checkpoint inside a phase."""
     return any((folder / ".sota_bench" / "work").glob("*/partial.json"))
 
 
-def differences(one: Path, other: Path) -> dict[str, int]:
-    """What two finished runs of the grid do not have in common."""
-    tables = [pd.read_csv(folder / "reports" / "killed" / "trials.csv").set_index("trial") for folder in (one, other)]
+def differences(alone: Path, killed: Path) -> dict[str, int]:
+    """How two finished runs of the grid differ, as counts."""
+    tables = [
+        pd.read_csv(folder / "reports" / "killed" / "trials.csv").set_index("trial") for folder in (alone, killed)
+    ]
     columns = [name for name in NUMBERS if name in tables[0]]
     different = (tables[0][columns].fillna(-1) != tables[1][columns].fillna(-1)).any(axis=1)
-    folders = [{path.name: path for path in (f / ".sota_bench" / "artifacts").glob("*/*")} for f in (one, other)]
+    folders = [{path.name: path for path in (f / ".sota_bench" / "artifacts").glob("*/*")} for f in (alone, killed)]
     arrays = 0
     for key in folders[0].keys() & folders[1].keys():
         for file in folders[0][key].rglob("*.safetensors"):
@@ -109,17 +111,19 @@ def differences(one: Path, other: Path) -> dict[str, int]:
 
 
 def passed(report: Mapping[str, Any]) -> bool:
-    """Whether both runs ended and are the same, and there was something to see."""
+    """Whether both runs ended and are the same, and the comparison tested something."""
     ended = report["exit code left alone"] == report["exit code in the end"] == 0
-    seen = report["files compared"] > 0 and report["in the middle of a phase"] > 0
-    return ended and seen and not any(report[name] for name in DIFFERENCES)
+    tested = report["files compared"] > 0 and report["in the middle of a phase"] > 0
+    return ended and tested and not any(report[name] for name in DIFFERENCES)
 
 
 def main() -> int:
-    """Runs both and prints what was counted."""
+    """Runs both and prints the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--longest", type=float, default=6.0, help="most seconds that the command trains")
+    parser.add_argument(
+        "--longest", type=float, default=6.0, help="seconds that the command trains at most before it is killed"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.monotonic()
@@ -133,8 +137,8 @@ def main() -> int:
         report |= disturb(killed, options.kills, reached + options.longest, np.random.default_rng(options.seed))
         last = command(killed)
         report["exit code in the end"] = last.wait()
-        found = differences(alone, killed)
-        report |= {"files compared": len(list(alone.glob(".sota_bench/artifacts/*/**/*.safetensors")))} | found
+        report["files compared"] = len(list(alone.glob(".sota_bench/artifacts/*/**/*.safetensors")))
+        report |= differences(alone, killed)
     report["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(json.dumps(report, indent=2))
     return int(not passed(report))

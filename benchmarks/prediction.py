@@ -1,12 +1,13 @@
-"""Are the minutes of a grid foretold? Predicted against measured for every trial of a grid, and what calibrating takes.
+"""How exact are predicted minutes? Predicted and measured minutes of every trial of a grid, and the time of
+calibration.
 
     SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/prediction.py
 
 Plans a grid in a new store, which calibrates it, plans it once more, which does not, and runs it. The difference of the
-two plans is the calibration; the rest is read from the run's own ``trials.csv`` and ``run.json``. By default the grid
-is ``ablations/grids/quick-imagenette.toml`` with one seed: a second one calibrates nothing new. Minutes are predicted
-for the machine as it was while it calibrated, so nothing else should run. Writes ``prediction.json`` and
-``prediction.md``. Exit code 1 when a target is missed.
+two plans is the calibration; everything else is read from the run's ``trials.csv`` and ``run.json``. By default the
+grid is ``ablations/grids/quick-imagenette.toml`` with one seed, since further seeds need no calibration of their own.
+Minutes are predicted for the machine as it was during calibration, so nothing else should run. Writes
+``prediction.json`` and ``prediction.md``. Exit code 1 when a target is missed.
 
 Targets: a median error under 15% of the measured minutes, and a calibration under 60 s.
 """
@@ -37,25 +38,29 @@ MOST_ERROR, MOST_CALIBRATION_S = 0.15, 60.0
 
 
 def command(*arguments: str) -> float:
-    """Seconds that a command of ``sota_bench`` takes; one that fails ends the measurement."""
+    """Seconds that a command of ``sota_bench`` takes.
+
+    Raises:
+        SystemExit: it fails.
+    """
     began = time.perf_counter()
     code = subprocess.run([sys.executable, "-m", "sota_bench", *arguments], stdout=subprocess.DEVNULL).returncode
     if code:
-        sys.exit(f"{arguments[0]} ended with exit code {code}; its reason stands above")
+        sys.exit(f"{arguments[0]} ended with exit code {code}; see the lines above")
     return time.perf_counter() - began
 
 
 def measure(grid: Path, options: Sequence[str], scratch: Path) -> dict[str, Any]:
-    """Plans twice and runs.
+    """Plans a grid twice, runs it, and returns what was predicted and measured.
 
     Args:
         grid: its file.
-        options: further ones of ``plan`` and ``run``.
+        options: further options of ``plan`` and ``run``.
         scratch: folder for the store and the report.
     """
-    asked = [str(grid), "--store", str(scratch / "store"), "--out", str(scratch / "out"), *options]
-    calibration_s = command("plan", *asked) - command("plan", *asked)
-    command("run", *asked)
+    arguments = [str(grid), "--store", str(scratch / "store"), "--out", str(scratch / "out"), *options]
+    calibration_s = command("plan", *arguments) - command("plan", *arguments)
+    command("run", *arguments)
     run = json.loads((scratch / "out" / "run.json").read_text(encoding="utf-8"))
     with (scratch / "out" / "trials.csv").open(encoding="utf-8", newline="") as file:
         trials = [
@@ -65,7 +70,7 @@ def measure(grid: Path, options: Sequence[str], scratch: Path) -> dict[str, Any]
         ]
     whole = {name: run[name]["run_minutes"] for name in ("predicted", "measured")}
     if None in whole.values():
-        sys.exit("a stage of the grid could not be predicted; its reason stands above")
+        sys.exit("a stage of the grid could not be predicted; see the lines above")
     errors = [abs(row["predicted_minutes"] / row["minutes"] - 1) for row in trials]
     return {
         "grid": grid.name,
@@ -78,19 +83,20 @@ def measure(grid: Path, options: Sequence[str], scratch: Path) -> dict[str, Any]
     }
 
 
-def page(found: Mapping[str, Any]) -> list[str]:
-    """The result as text."""
+def page(result: Mapping[str, Any]) -> list[str]:
+    """The result as lines of Markdown."""
     rows = [
-        ("median error of an iteration's minutes", f"{100 * found['median_error']:.1f}%", f"{100 * MOST_ERROR:.0f}%"),
-        ("calibration", f"{found['calibration_s']:.0f} s", f"{MOST_CALIBRATION_S:.0f} s"),
+        ("median error of an iteration's minutes", f"{100 * result['median_error']:.1f}%", f"{100 * MOST_ERROR:.0f}%"),
+        ("calibration", f"{result['calibration_s']:.0f} s", f"{MOST_CALIBRATION_S:.0f} s"),
     ]
-    whole, waited = found["run_minutes"], found["cpu_wait"]
-    busy = "" if waited is None else f" Other work held the processors {100 * waited:.0f}% of the training time."
+    whole, wait = result["run_minutes"], result["cpu_wait"]
+    busy = "" if wait is None else f" The CPU was busy with other work for {100 * wait:.0f}% of the training time."
     return [
-        *record.table(("", "measured", "less than"), rows),
+        *record.table(("", "measured", "target: below"), rows),
         "",
-        f"{len(found['trials'])} trials of {found['grid']}; the largest error is {100 * found['largest_error']:.0f}%. "
-        f"The whole run: {whole['predicted']:.1f} minutes predicted, {whole['measured']:.1f} measured.{busy}",
+        f"{len(result['trials'])} trials of {result['grid']}; the largest error is "
+        f"{100 * result['largest_error']:.0f}%. The whole run: {whole['predicted']:.1f} minutes predicted, "
+        f"{whole['measured']:.1f} measured.{busy}",
     ]
 
 
@@ -101,15 +107,15 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--grid", type=Path, default=GRID)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as of run; repeatable")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in run; repeatable")
     options = parser.parse_args(given)
-    asked = ["--device", options.device, "--seeds", options.seeds]
-    asked += [word for one in options.set for word in ("--set", one)]
+    arguments = ["--device", options.device, "--seeds", options.seeds]
+    arguments += [word for override in options.set for word in ("--set", override)]
     with tempfile.TemporaryDirectory(prefix="sota-bench-prediction-") as scratch:
-        measured = measure(options.grid, asked, Path(scratch))
-    found = {**record.about(detect(options.device, 1).device), **measured}
-    print(record.write(options.out, "prediction", "Minutes predicted and measured", page(found), found))
-    return int(found["median_error"] >= MOST_ERROR or found["calibration_s"] >= MOST_CALIBRATION_S)
+        measured = measure(options.grid, arguments, Path(scratch))
+    result = {**record.provenance(detect(options.device, 1).device), **measured}
+    print(record.write(options.out, "prediction", "Minutes predicted and measured", page(result), result))
+    return int(result["median_error"] >= MOST_ERROR or result["calibration_s"] >= MOST_CALIBRATION_S)
 
 
 if __name__ == "__main__":

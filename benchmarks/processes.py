@@ -1,4 +1,4 @@
-"""Kills what a running command has started, for benchmarks that look whether anything is lost."""
+"""Kills workers of a running command, for benchmarks that check that nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import psutil
 
 
 def kill_a_worker(pid: int, generator: np.random.Generator) -> bool:
-    """Kills one worker of a command with SIGKILL, any of them.
+    """Kills a random worker of a command with SIGKILL, and returns whether there was one.
 
     Args:
         pid: of the command.
         generator: draws which.
-
-    Returns:
-        Whether there was one.
     """
     with suppress(psutil.Error):
         children = psutil.Process(pid).children()

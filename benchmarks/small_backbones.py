@@ -1,4 +1,4 @@
-"""Measures the short list of backbones that ``list backbones`` shows, from timm itself.
+"""Measures the backbones of the short list that ``list backbones`` shows, with timm.
 
 python benchmarks/small_backbones.py            # writes sota_bench/grid/small_backbones.json
 """
@@ -57,7 +57,7 @@ def measure(names: Sequence[str] = NAMES) -> list[dict[str, Any]]:
 
 
 def _takes(name: str) -> dict[str, Any]:
-    """What the network is made of and takes, as a training makes it."""
+    """The blocks of the network, and the settings and sizes that it takes."""
     from sota_bench.training.feasibility import answer
 
     def ask(size: int, **settings: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What must stay fast: the decoded cache, read and made."""
+"""Times the decoded cache, read and made."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from workloads import cases
 
 @pytest.mark.parametrize("name", cases("data"))
 def test_data(measured: Callable[[str], list[float]], name: str) -> None:
-    """Times the workload of that name."""
+    """Times one workload."""
     assert min(measured(name)) > 0

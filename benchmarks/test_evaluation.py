@@ -1,4 +1,4 @@
-"""What must stay fast: evaluation, plain and with TTA."""
+"""Times evaluation, plain and with TTA."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from workloads import cases
 
 @pytest.mark.parametrize("name", cases("evaluation"))
 def test_evaluation(measured: Callable[[str], list[float]], name: str) -> None:
-    """Times the workload of that name."""
+    """Times one workload."""
     assert min(measured(name)) > 0

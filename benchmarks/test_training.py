@@ -1,4 +1,4 @@
-"""What must stay fast: a training step with each technique."""
+"""Times a training step with each technique."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from workloads import cases
 
 @pytest.mark.parametrize("name", cases("training"))
 def test_training(measured: Callable[[str], list[float]], name: str) -> None:
-    """Times the workload of that name."""
+    """Times one workload."""
     assert min(measured(name)) > 0

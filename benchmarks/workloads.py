@@ -1,8 +1,7 @@
-"""What must stay fast: every workload that ``pytest benchmarks`` and ``timing gate`` measure, in one place.
+"""The suite of workloads that ``pytest benchmarks`` and ``timing gate`` measure.
 
-A workload's ``prepare(scratch, device)`` makes its inputs, which are the same every time, and returns ``run(lap)``;
-``run`` calls ``lap()`` when the first piece of work begins and after every piece. Prepare only what is public: the
-gate runs this file against older revisions of the package, too.
+``sota_bench/regression/measure.py`` says what a suite is. Inputs are the same every time. The gate runs this file
+against older revisions of the package, too, so it uses only what is public.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ Lap = Callable[[], None]
 Run = Callable[[Lap], None]
 PREFIX = "training_"
 PRELOAD = ("PIL.Image", "numpy", "pandas", "pydantic", "safetensors.torch", "timm", "torch._dynamo")
-"""What most workloads import and no revision changes: the gate's processes are forked from one that has it."""
+"""Third-party modules that most workloads import: the gate's processes are forked from one that has imported them."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One thing that must stay fast.
+    """One workload.
 
     Attributes:
         prepare: makes the inputs.
@@ -42,7 +41,7 @@ class Workload:
 
 
 def repeat(work: Callable[[], object], times: int) -> Run:
-    """Does the same piece of work so many times."""
+    """A run that does the same piece of work a number of times."""
 
     def run(lap: Lap) -> None:
         lap()
@@ -53,7 +52,7 @@ def repeat(work: Callable[[], object], times: int) -> Run:
     return run
 
 
-# Training steps, through the stage that a worker runs: a step ends when the stage says how far it is.
+# Training steps, through the stage that a worker runs: a step ends when the stage reports its progress.
 
 BASELINE = 'backbone = "test_resnet"\nresize = "32x1"\nbatch_size = 16\nprecision = "fp32"\nnormalize = "dataset"\n'
 RISE = 'backbone = "test_resnet"\nresize = "24x1 32x1"\nbatch_size = 16\nprecision = "fp32"\nnormalize = "dataset"\n'
@@ -154,14 +153,14 @@ def store(scratch: Path, device: str) -> Run:
 
     def work() -> None:
         folder = Path(tempfile.mkdtemp(dir=scratch))
-        shelf = Store(folder / "store")
-        with shelf.hold("benchmark"):
+        store = Store(folder / "store")
+        with store.hold("benchmark"):
             for stage in stages:
-                workspace = shelf.workspace(stage.key)
+                workspace = store.workspace(stage.key)
                 (workspace / "weights.safetensors").write_bytes(b"w" * 65536)
-                shelf.running(stage, os.getpid())
-                shelf.commit(stage, workspace, {"accuracy": 61.25}, {"train": 1.5}, 100.0, 1)
-        assert all(shelf.is_done(stage.key) and shelf.verify(stage.key) for stage in stages)
+                store.running(stage, os.getpid())
+                store.commit(stage, workspace, {"accuracy": 61.25}, {"train": 1.5}, 100.0, 1)
+        assert all(store.is_done(stage.key) and store.verify(stage.key) for stage in stages)
         shutil.rmtree(folder)
 
     return repeat(work, 3)
@@ -195,7 +194,7 @@ def rendering(scratch: Path, device: str) -> Run:
 
 
 def trials_table() -> Any:
-    """A made-up table of trials, the same every time."""
+    """A simulated table of trials, the same every time."""
     import itertools
 
     import numpy as np
@@ -255,4 +254,4 @@ WORKLOADS |= {
 
 def cases(group: str) -> list[str]:
     """Names of the timed workloads of a group."""
-    return [name for name, one in WORKLOADS.items() if one.group == group and one.timed]
+    return [name for name, workload in WORKLOADS.items() if workload.group == group and workload.timed]

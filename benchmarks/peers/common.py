@@ -1,4 +1,4 @@
-"""What all runners share: their options, the pixels' folder, the steady rate, and how a result is handed over."""
+"""What all runners share: their options, the folder of images, the steady rate, and the file of a result."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CROP_SCALE = (0.35, 1.0)
 WEIGHT_DECAY = 0.05
 SKIPPED, DRAINED = 3, 4
-"""Steps left out of the steady rate: the first, while loaders start, and the last, for which two processes with two
-batches each have worked ahead and compete for the cores no longer."""
+"""Steps left out of the steady rate: the first, while loaders start, and the last, whose batches are loaded already, so
+that the loader processes no longer compete for the cores."""
 
 
 def options(description: str) -> argparse.ArgumentParser:
@@ -35,12 +35,12 @@ def options(description: str) -> argparse.ArgumentParser:
 
 
 def cores() -> int:
-    """Processors that this process may use: as many loader processes as users are told to start."""
+    """Processors that this process may use, and the number of loader processes, as the peers' documentation advises."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def steady(ends: Sequence[float], batch: int) -> float:
-    """Training images per second between steps that have the same batches waiting before and after.
+    """Training images per second of the steps in the middle of the first epoch.
 
     Args:
         ends: seconds, when each step of the first epoch ended, oldest first.
@@ -53,7 +53,7 @@ def steady(ends: Sequence[float], batch: int) -> float:
 
 
 def write(file: Path, ends: Sequence[float], batch: int, accuracy: float, **more: Any) -> None:
-    """Hands over the result of one run; ``accuracy`` is in percent. Of too few steps there is no steady rate."""
+    """Writes the result of one run; ``accuracy`` is in percent. The rate of too few steps is null."""
     rate = steady(ends, batch) if len(ends) > SKIPPED + DRAINED else None
     file.write_text(json.dumps({"images_per_s": rate, "accuracy": accuracy, **more}))
 
@@ -89,8 +89,8 @@ def export(source: Path, folder: Path, train: int, val: int) -> Path:
 
 
 def chosen(names: Sequence[str], counts: dict[str, int]) -> list[str]:
-    """``counts[split]`` names of each split, as many of each class as of any other (one more of the first ones)."""
-    found: list[str] = []
+    """``counts[split]`` names of each split, the same number of each class (one more of the first classes)."""
+    names_chosen: list[str] = []
     for split, count in counts.items():
         classes: dict[str, list[str]] = {}
         for name in names:
@@ -99,5 +99,5 @@ def chosen(names: Sequence[str], counts: dict[str, int]) -> list[str]:
                 classes.setdefault(parts[-2], []).append(name)
         for index, label in enumerate(sorted(classes)):
             share = count // len(classes) + (index < count % len(classes))
-            found += sorted(random.Random(0).sample(classes[label], share))
-    return found
+            names_chosen += sorted(random.Random(0).sample(classes[label], share))
+    return names_chosen

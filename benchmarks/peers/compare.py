@@ -1,16 +1,17 @@
-"""One epoch and one validation pass of the same small real task, by this project and by its peers, side by side.
+"""One epoch and one validation pass of the same small real task: this project compared with its peers.
 
     SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/peers/compare.py --envs .venvs --out peers
 
-Every run is a fresh process; the runners take turns, and which one begins a round changes. ``fastai``, ``timm`` and
-``torchvision`` train as their users run them, ``tuned`` is plain PyTorch tuned by hand, and ``sota_bench`` is ``run``
-on a grid with an empty store: it scans, decodes, trains, judges and renders its report. All but the last run in an
-environment of their own, which the first call makes. All normalize with ImageNet's statistics. The seed of a
-round is its number, so ``--rounds 5`` gives the accuracies of 5 seeds; ``--epochs 5 --out OTHER`` compares them after
-a longer training.
+Every run is a fresh process; the runners take turns, and each round begins with another one. ``fastai``, ``timm`` and
+``torchvision`` run at their default settings, ``tuned`` is plain PyTorch tuned by hand, and ``sota_bench`` is ``run``
+on a grid with an empty store: it scans, decodes, trains, evaluates and renders its report. The peers run in an
+environment of their own, which the first call makes. All normalize with ImageNet's statistics. The seed of a round is
+its number, so ``--rounds 5`` gives the accuracies of 5 seeds; ``--epochs 5 --out OTHER`` compares them after a longer
+training.
 
-Runs are added to ``runs.jsonl`` one by one (a second call with other sizes or backbones adds to it; ``--fresh`` starts
-anew); ``table.md`` and ``table.json`` are made from all of them, and ``--table`` makes them again without running.
+Runs are appended to ``runs.jsonl`` one by one (a second call with other sizes or backbones appends to it; ``--fresh``
+starts again); ``table.md`` and ``table.json`` are made from all of them, and ``--table`` makes them again without
+running.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ PEERS = {
     "torchvision": ["plain.py"],
     "tuned": ["plain.py", "--tuned"],
 }
-AS_USERS_RUN_IT = ("fastai", "timm", "torchvision")
+TASK = "about.json"
+"""File of the machine, the versions and the amounts that the runs have in common."""
 PACKAGES = ("torch", "torchvision", "timm", "fastai", "pillow", "numpy")
 
 GRID = """[grid]
@@ -80,24 +82,25 @@ def environment(folder: Path) -> Path:
 def versions(python: Path) -> dict[str, str]:
     """Package versions of an interpreter."""
     code = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {PACKAGES!r}}}))"
-    found: dict[str, str] = json.loads(subprocess.run([python, "-c", code], check=True, capture_output=True).stdout)
-    return found
+    answer = subprocess.run([python, "-c", code], check=True, capture_output=True).stdout
+    installed: dict[str, str] = json.loads(answer)
+    return installed
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on, and a fingerprint of it."""
+    """The machine, with a fingerprint of it."""
     from sota_bench.plan.environment import cpu
 
-    about = {**cpu(), "cores": common.cores(), "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * 4096 / 2**30)}
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
-    return {**about, "fingerprint": digest}
+    described = {**cpu(), "cores": common.cores(), "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * 4096 / 2**30)}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+    return {**described, "fingerprint": digest}
 
 
 def folders(source: Path, scratch: Path, train: int, val: int) -> tuple[Path, Path]:
     """The images as an image folder for the peers, and as one for this project.
 
-    This project keeps half of the validation images for confirming; it is given twice as many, and its peers are given
-    the half that judges: everybody is judged on the same images, and this project reads more of them.
+    This project keeps about half of the validation images for confirmation, so it gets twice as many; its peers get the
+    half that it selects on: all are judged on the same images, and this project reads more of them.
     """
     from sota_bench.data.split import halve
 
@@ -121,7 +124,7 @@ def folders(source: Path, scratch: Path, train: int, val: int) -> tuple[Path, Pa
 
 
 def run_peer(python: Path, name: str, task: Mapping[str, Any], images: Path, scratch: Path) -> dict[str, Any]:
-    """One run of a peer in a process of its own."""
+    """One run of a peer in a fresh process."""
     result = scratch / "result.json"
     result.unlink(missing_ok=True)
     options = ["--images", images, "--result", result]
@@ -133,11 +136,11 @@ def run_peer(python: Path, name: str, task: Mapping[str, Any], images: Path, scr
 
 
 def run_ours(task: Mapping[str, Any], images: Path, scratch: Path) -> dict[str, Any]:
-    """One run of this project's own command, with nothing in its store."""
+    """One run of this project's command with an empty store."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     grid = folder / "grid.toml"
-    more = {"images": images, "weight_decay": common.WEIGHT_DECAY, "crop_scale": common.CROP_SCALE[0]}
-    grid.write_text(GRID.format(**task, **more))
+    values = {"images": images, "weight_decay": common.WEIGHT_DECAY, "crop_scale": common.CROP_SCALE[0]}
+    grid.write_text(GRID.format(**task, **values))
     command = [sys.executable, "-m", "sota_bench", "run", grid, "--only", "tta=off", "--workers", "1"]
     seconds = timed([*command, "--no-calibrate", "--store", folder / "store", "--out", folder / "out"])
     with (folder / "out" / "trials.csv").open() as file:
@@ -145,7 +148,7 @@ def run_ours(task: Mapping[str, Any], images: Path, scratch: Path) -> dict[str, 
     with (folder / "out" / "stages.csv").open() as file:
         stage = next(row for row in csv.DictReader(file) if row["kind"] == "train")
     shutil.rmtree(folder)
-    # All steps but the first: nothing works ahead here, so none is left out at the end.
+    # All steps but the first: no worker loads images ahead here, so none is left out at the end.
     steady_s = float(stage["train_s"]) - float(stage["first_step_ms"]) / 1000
     return {
         "images_per_s": (task["train"] * task["epochs"] - task["batch"]) / steady_s,
@@ -155,7 +158,7 @@ def run_ours(task: Mapping[str, Any], images: Path, scratch: Path) -> dict[str, 
 
 
 def timed(command: Sequence[Any]) -> float:
-    """Seconds that a command takes from start to end; what it says is shown only if it fails."""
+    """Seconds that a command takes from start to end; its output is shown only if it fails."""
     began = time.perf_counter()
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     seconds = time.perf_counter() - began
@@ -168,35 +171,34 @@ def interval(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, flo
     """Mean difference of accuracies, ours minus theirs, and its 95% interval (Welch's t)."""
     from scipy import stats
 
-    found = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
-    return statistics.mean(ours) - statistics.mean(theirs), float(found.low), float(found.high)
+    bounds = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    return statistics.mean(ours) - statistics.mean(theirs), float(bounds.low), float(bounds.high)
 
 
-def table(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Medians over rounds by backbone, size and runner, and this project's factor beside each runner.
+def table(all_runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Medians over rounds by backbone, size and runner, and this project's speed-up over each runner.
 
     ``rate_factor`` is this project's images per second over the runner's, ``time_factor`` the runner's seconds from
     start to result over this project's: above 1 this project is faster.
     """
     groups: dict[tuple[str, int], dict[str, list[Mapping[str, Any]]]] = {}
-    for run in runs:
+    for run in all_runs:
         groups.setdefault((run["backbone"], run["size"]), {}).setdefault(run["runner"], []).append(run)
     rows = []
     for (backbone, size), by_runner in sorted(groups.items()):
         ours = by_runner.get(OURS, [])
         for name in (*PEERS, OURS):
-            if not (found := by_runner.get(name)):
+            if not (own := by_runner.get(name)):
                 continue
-            row: dict[str, Any] = {"backbone": backbone, "size": size, "runner": name, "runs": len(found)}
-            row |= {key: median(found, key) for key in ("images_per_s", "whole_s")}
-            row["accuracy"] = statistics.mean(run["accuracy"] for run in found)
+            row: dict[str, Any] = {"backbone": backbone, "size": size, "runner": name, "runs": len(own)}
+            row |= {key: median(own, key) for key in ("images_per_s", "whole_s")}
+            row["accuracy"] = statistics.mean(run["accuracy"] for run in own)
             if ours and name != OURS:
                 row["rate_factor"] = median(ours, "images_per_s") / row["images_per_s"]
                 row["time_factor"] = row["whole_s"] / median(ours, "whole_s")
-                if min(len(ours), len(found)) > 1:
-                    row["accuracy_difference"] = interval(
-                        *([run["accuracy"] for run in some] for some in (ours, found))
-                    )
+                if min(len(ours), len(own)) > 1:
+                    accuracies = ([run["accuracy"] for run in runs] for runs in (ours, own))
+                    row["accuracy_difference"] = interval(*accuracies)
             rows.append(row)
     return rows
 
@@ -205,30 +207,31 @@ def median(runs: Sequence[Mapping[str, Any]], key: str) -> float:
     return statistics.median(run[key] for run in runs)
 
 
-def markdown(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
-    """The table for people."""
+def markdown(rows: Sequence[Mapping[str, Any]], task: Mapping[str, Any]) -> str:
+    """The table in Markdown."""
     lines = [
-        "| backbone | px | runner | images/s | x | start to result, s | x | accuracy, % | ours minus theirs, pp |",
+        "| backbone | px | runner | images/s | speed-up | start to end, s | speed-up | accuracy, % | difference, pp |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         rate, whole = (f"{row[key]:.2f}" if key in row else "" for key in ("rate_factor", "time_factor"))
-        said = ""
+        difference = ""
         if "accuracy_difference" in row:
-            said = "{:+.1f} ({:+.1f} to {:+.1f})".format(*row["accuracy_difference"])
+            difference = "{:+.1f} ({:+.1f} to {:+.1f})".format(*row["accuracy_difference"])
         lines.append(
             f"| {row['backbone']} | {row['size']} | {row['runner']} | {row['images_per_s']:.0f} | {rate} "
-            f"| {row['whole_s']:.1f} | {whole} | {row['accuracy']:.1f} | {said} |"
+            f"| {row['whole_s']:.1f} | {whole} | {row['accuracy']:.1f} | {difference} |"
         )
     counts = sorted({row["runs"] for row in rows})
-    found = about["machine"]
+    machine = task["machine"]
+    epochs = "1 epoch" if task["epochs"] == 1 else f"{task['epochs']} epochs"
     lines += [
         "",
-        f"Medians of {' to '.join(map(str, counts))} runs, "
-        f"{about['train']} training and {about['val']} validation images, epochs: {about['epochs']}; "
-        f"x above 1: this project is faster. {found['name']}, {found['capability']}"
-        f"{', bf16' if found['bf16'] else ', no bf16'}, {found['cores']} cores (machine {found['fingerprint']}). "
-        + ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+        f"Medians of {' to '.join(map(str, counts))} runs of {epochs} on {task['train']} training and {task['val']} "
+        f"validation images. Speed-ups and differences are those of sota_bench. {machine['name']}, "
+        f"{machine['capability']}{', bf16' if machine['bf16'] else ', no bf16'}, {machine['cores']} cores (machine "
+        f"{machine['fingerprint']}). "
+        + ", ".join(f"{name} {number}" for name, number in task["versions"].items())
         + ".",
     ]
     return "\n".join(lines) + "\n"
@@ -236,11 +239,11 @@ def markdown(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str
 
 def write(out: Path) -> str:
     """Makes the tables from all runs so far."""
-    lines = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()]
-    about = json.loads((out / "about.json").read_text())
-    rows = table(lines)
-    (out / "table.json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-    text = markdown(rows, about)
+    runs = [json.loads(line) for line in (out / "runs.jsonl").read_text().splitlines()]
+    task = json.loads((out / TASK).read_text())
+    rows = table(runs)
+    (out / "table.json").write_text(json.dumps({**task, "rows": rows}, indent=1) + "\n")
+    text = markdown(rows, task)
     (out / "table.md").write_text(text)
     return text
 
@@ -260,7 +263,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--fresh", action="store_true", help="forget the runs so far")
+    parser.add_argument("--fresh", action="store_true", help="remove the runs so far")
     parser.add_argument("--table", action="store_true", help="only make the tables again")
     options = parser.parse_args(given)
     if not options.table and options.data is None:
@@ -269,19 +272,19 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Runs what is asked for and prints the table."""
+    """Runs all runners in turns and prints the table."""
     options = arguments()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     if not options.table:
         python = environment(options.envs.resolve())
         theirs, ours = folders(Path(options.data), out / "images", options.train, options.val)
-        about = {"machine": machine(), "versions": {**versions(python), OURS: installed()}}
-        about |= {"train": options.train, "val": options.val, "epochs": options.epochs}
-        recorded = out / "about.json"
-        if options.fresh or not recorded.exists() or json.loads(recorded.read_text()) != about:
-            (out / "runs.jsonl").unlink(missing_ok=True)  # runs of another machine or task are no part of this table
-        recorded.write_text(json.dumps(about, indent=1))
+        whole_task = {"machine": machine(), "versions": {**versions(python), OURS: installed()}}
+        whole_task |= {"train": options.train, "val": options.val, "epochs": options.epochs}
+        recorded = out / TASK
+        if options.fresh or not recorded.exists() or json.loads(recorded.read_text()) != whole_task:
+            (out / "runs.jsonl").unlink(missing_ok=True)  # runs on another machine or task do not belong to this table
+        recorded.write_text(json.dumps(whole_task, indent=1))
         for turn in range(options.rounds):
             for backbone in options.backbones:
                 for size in options.sizes:
@@ -296,10 +299,11 @@ def main() -> int:
                             "train": options.train // options.batch * options.batch,
                             "lr": options.lr,
                         }
-                        found = run_ours(task, ours, out) if name == OURS else run_peer(python, name, task, theirs, out)
+                        is_ours = name == OURS
+                        run = run_ours(task, ours, out) if is_ours else run_peer(python, name, task, theirs, out)
                         with (out / "runs.jsonl").open("a") as file:
-                            file.write(json.dumps({**task, "runner": name, **found}) + "\n")
-                        rate, whole = found["images_per_s"], found["whole_s"]
+                            file.write(json.dumps({**task, "runner": name, **run}) + "\n")
+                        rate, whole = run["images_per_s"], run["whole_s"]
                         print(
                             f"{turn + 1} {backbone} {size} {name}: {rate:.0f}/s, {whole:.1f} s",
                             file=sys.stderr,

@@ -1,5 +1,5 @@
-"""Plain PyTorch with torchvision, as in its tutorials, or with ``--tuned`` as somebody writes it who knows where time
-goes: channels_last, bf16 where the processor has it, a fused optimizer, uint8 batches normalized at once.
+"""Plain PyTorch with torchvision, as in its tutorials, or with ``--tuned`` as an expert writes it for speed:
+channels_last, bf16 where the processor has it, a fused optimizer, uint8 batches normalized at once.
 
 It also runs one cell of a grid: ``--resize``, ``--normalize``, ``--mixup``, ``--mitigation``, ``--tta``.
 """
@@ -43,7 +43,7 @@ def has_bf16() -> bool:
 
 
 def network(name: str, classes: int) -> nn.Module:
-    if name == "resnet18":  # torchvision's own: no further import
+    if name == "resnet18":  # torchvision's own, without a further import
         from torchvision.models import resnet18
 
         return resnet18(num_classes=classes)
@@ -69,7 +69,7 @@ class Task:
         self.model = network(options.backbone, 10).to(memory_format=self.format)
 
     def loader(self, split: str, size: int) -> DataLoader:
-        """One loader for each split and size, whose processes are kept."""
+        """The loader of a split and size, whose processes are kept."""
         if (split, size) not in self.loaders:
             crop = (
                 [v2.RandomResizedCrop(size, scale=common.CROP_SCALE), v2.RandomHorizontalFlip()]
@@ -117,8 +117,8 @@ def fisher(task: Task, size: int) -> dict[str, Tensor]:
     total, count = {name: torch.zeros_like(value) for name, value in values.items()}, 0
     together = max(1, min(64, 2**28 // sum(4 * value.numel() for value in values.values())))
     for images, labels in task.loader("train", size):
-        for some, their in zip(task.inputs(images).split(together), labels.split(together), strict=True):
-            for name, gradient in gradients(values, some, their).items():
+        for part, its_labels in zip(task.inputs(images).split(together), labels.split(together), strict=True):
+            for name, gradient in gradients(values, part, its_labels).items():
                 total[name] += gradient.square().sum(0)
         count += len(images)
         if count >= FISHER_IMAGES:
@@ -127,11 +127,11 @@ def fisher(task: Task, size: int) -> dict[str, Tensor]:
 
 
 def train_phase(task: Task, size: int, epochs: int, before: int | None) -> list[float]:
-    """Trains at one size; where it is a rise, the mitigation acts. Returns when each step of the first epoch ended."""
+    """Trains at one size, with the mitigation where the size rises; returns when each step of the first epoch ended."""
     options, model = task.options, task.model
     rise = options.mitigation if before is not None and size > before else "none"
-    held = fisher(task, before) if rise == "ewc" and before else {}
-    anchor = {name: value.detach().clone() for name, value in model.named_parameters()} if held else {}
+    importance = fisher(task, before) if rise == "ewc" and before else {}
+    anchor = {name: value.detach().clone() for name, value in model.named_parameters()} if importance else {}
     parts = blocks(model)
     frozen = parts[:-FREEZE_TRAINED] if rise == "freeze" else []
     groups = []
@@ -142,10 +142,10 @@ def train_phase(task: Task, size: int, epochs: int, before: int | None) -> list[
             parameter.requires_grad_(part not in frozen)
         if part not in frozen:
             for decays in (True, False):
-                some = [parameter for parameter in parameters if (parameter.ndim >= 2) == decays]
+                group = [parameter for parameter in parameters if (parameter.ndim >= 2) == decays]
                 decay = common.WEIGHT_DECAY if decays else 0.0
-                if some:
-                    groups.append({"params": some, "lr": options.lr * scale, "weight_decay": decay})
+                if group:
+                    groups.append({"params": group, "lr": options.lr * scale, "weight_decay": decay})
     optimizer = torch.optim.AdamW(groups, fused=True if options.tuned else None)
     loader = task.loader("train", size)
     rates = [group["lr"] for group in groups]
@@ -157,7 +157,7 @@ def train_phase(task: Task, size: int, epochs: int, before: int | None) -> list[
     for epoch in range(epochs):
         model.train()
         for module in model.modules():
-            if held and isinstance(module, nn.BatchNorm2d):
+            if importance and isinstance(module, nn.BatchNorm2d):
                 module.eval()
         for part in frozen:
             for module in part:
@@ -173,8 +173,8 @@ def train_phase(task: Task, size: int, epochs: int, before: int | None) -> list[
                 )
             else:
                 loss = F.cross_entropy(task.forward(inputs), labels)
-            if held:
-                terms = [(held[n] * (v - anchor[n]).square()).sum() for n, v in model.named_parameters()]
+            if importance:
+                terms = [(importance[n] * (v - anchor[n]).square()).sum() for n, v in model.named_parameters()]
                 loss = loss + EWC_LAMBDA / 2 * torch.stack(terms).sum()
             loss.backward()
             optimizer.step()
@@ -187,7 +187,7 @@ def train_phase(task: Task, size: int, epochs: int, before: int | None) -> list[
 
 @torch.inference_mode()
 def accuracy(task: Task, size: int, flip: bool) -> float:
-    """Percent of the validation images that are right."""
+    """Percent of the validation images that are classified correctly."""
     task.model.eval()
     right = count = 0
     for images, labels in task.loader("val", size):
@@ -214,8 +214,8 @@ def main() -> None:
         ends = train_phase(task, size, epochs, before)
         before = size
     views = {"off": (False,), "flip": (True,), "both": (False, True)}[options.tta]
-    found = [accuracy(task, phases[-1][0], flip) for flip in views]
-    common.write(options.result, ends, options.batch, found[-1], precision="bf16" if task.bf16 else "fp32")
+    accuracies = [accuracy(task, phases[-1][0], flip) for flip in views]
+    common.write(options.result, ends, options.batch, accuracies[-1], precision="bf16" if task.bf16 else "fp32")
 
 
 if __name__ == "__main__":

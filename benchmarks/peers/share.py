@@ -1,10 +1,10 @@
-"""How much of a training step is the network's arithmetic: this project's own training stage beside the same network on
-random data that is already in memory, with the same precision, memory layout and optimizer, in turns in one process.
+"""How much of a training step is the network's own computation: a training stage of this project compared with the same
+network on random data in memory, with the same precision, memory layout and optimizer, in turns in one process.
 
     SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/peers/share.py --out peers
 
-A step of this project is measured from one report of its progress to the next, so that nothing between two steps is
-left out. Writes ``share.json``; exit code 3 when a share is below ``--least``.
+A step of this project is measured from one report of its progress to the next, so everything between two steps counts.
+Writes ``share.json``; exit code 3 when a share is below ``--least``.
 """
 
 from __future__ import annotations
@@ -81,12 +81,15 @@ def main() -> int:
                 whole.append(whole_steps(training))
                 pure.append(steps.pure_steps(training.settings, size, 64, len(whole[-1])))
             shutil.rmtree(folder)
-            ours, theirs = (1000 * statistics.median(map(statistics.median, some)) for some in (whole, pure))
+            ours, theirs = (1000 * statistics.median(map(statistics.median, rounds)) for rounds in (whole, pure))
             row = {"backbone": backbone, "size": size, "share": share(whole, pure), "step_ms": ours, "pure_ms": theirs}
             rows.append(row)
-            print(f"{backbone} {size} px: {row['share']:.1%} of {ours:.0f} ms is the network alone", flush=True)
-    about = {"machine": compare.machine(), "rounds": options.rounds, "rows": rows}
-    (out / "share.json").write_text(json.dumps(about, indent=1) + "\n")
+            print(
+                f"{backbone} {size} px: {row['share']:.1%} of {ours:.0f} ms is the network's own computation",
+                flush=True,
+            )
+    result = {"machine": compare.machine(), "rounds": options.rounds, "rows": rows}
+    (out / "share.json").write_text(json.dumps(result, indent=1) + "\n")
     return 0 if all(row["share"] >= options.least for row in rows) else 3
 
 

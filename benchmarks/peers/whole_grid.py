@@ -1,11 +1,11 @@
-"""A whole grid as this project runs it, and as a loop that starts a fresh process for each cell and seed.
+"""A whole grid run by this project, compared with a loop that starts a fresh process for each cell and seed.
 
     SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/peers/whole_grid.py --envs .venvs --out peers --sample 24
 
 The grid: normalization 2 x Mixup 3 x resizing 3 x mitigation 5 x TTA 2, mitigations only where the resolution rises, 2
-seeds. The loop runs ``plain.py --tuned``, plain PyTorch tuned by hand, which implements the same techniques; beside it
-stands the kinder loop whose process judges both levels of TTA. With ``--sample N`` a random N processes of each loop
-are timed, half before and half after this project's run, and the whole is estimated with its 95% interval; 0 times all.
+seeds. The loop runs ``plain.py --tuned``, plain PyTorch tuned by hand, which implements the same techniques; a second,
+faster loop starts one process for both levels of TTA. With ``--sample N`` a random N processes of each loop are timed,
+half before and half after this project's run, and the time of all is estimated with its 95% interval; 0 times all.
 
 Writes ``grid.md`` and ``grid.json``.
 """
@@ -50,7 +50,7 @@ FACTORS = ("normalize", "mixup", "resize", "mitigation")
 
 
 def run_ours(images: Path, backbone: str, scratch: Path) -> tuple[float, list[dict[str, str]]]:
-    """Seconds of this project's run with nothing in its store, and its trials that are data."""
+    """Seconds of this project's run with an empty store, and its finished trials."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     grid = folder / "grid.toml"
     grid.write_text(GRID.format(images=images, backbone=backbone, weight_decay=common.WEIGHT_DECAY))
@@ -63,7 +63,7 @@ def run_ours(images: Path, backbone: str, scratch: Path) -> tuple[float, list[di
 
 
 def trials_of(images: Path, backbone: str, scratch: Path) -> list[dict[str, str]]:
-    """The trials that the grid asks for, without running them."""
+    """The applicable trials of the grid, without running them."""
     from sota_bench.grid import load
     from sota_bench.grid.schedule import parse_schedule
 
@@ -93,18 +93,19 @@ def estimate(seconds: Sequence[float], total: int) -> tuple[float, float, float]
     return mean * total, float((mean - half) * total), float((mean + half) * total)
 
 
-def markdown(ours_s: float, loops: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]) -> str:
-    """The table for people."""
-    lines = ["| | minutes | x |", "| --- | --- | --- |", f"| sota_bench run, one command | {ours_s / 60:.1f} | |"]
+def markdown(ours_s: float, loops: Mapping[str, Mapping[str, Any]], task: Mapping[str, Any]) -> str:
+    """The table in Markdown."""
+    lines = ["| | minutes | speed-up of sota_bench |", "| --- | --- | --- |"]
+    lines.append(f"| sota_bench run, one command | {ours_s / 60:.1f} | |")
     for name, loop in loops.items():
         middle, low, high = (value / 60 for value in loop["estimate_s"])
         timed = f"{loop['timed']} of {loop['processes']} processes timed"
         lines.append(f"| {name} ({timed}) | {middle:.1f} ({low:.1f} to {high:.1f}) | {60 * middle / ours_s:.1f} |")
-    found = about["machine"]
+    machine = task["machine"]
     lines += [
         "",
-        f"{about['trials']} trials, {about['train']} training images, {about['backbone']}. {found['name']}, "
-        f"{found['capability']}{', bf16' if found['bf16'] else ', no bf16'}, {found['cores']} cores.",
+        f"{task['trials']} trials, {task['train']} training images, {task['backbone']}. {machine['name']}, "
+        f"{machine['capability']}{', bf16' if machine['bf16'] else ', no bf16'}, {machine['cores']} cores.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -115,7 +116,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--envs", type=Path, default=compare.HERE / ".venvs", help="folder of the peers' environment")
     parser.add_argument("--out", type=Path, default=Path("peers"), help="folder of the results")
     parser.add_argument("--data", type=Path, default=os.environ.get("SOTA_BENCH_DATA"), help="folder of Imagenette")
-    parser.add_argument("--backbone", default="test_resnet", help="a tiny one; the larger, the more it alone decides")
+    parser.add_argument(
+        "--backbone", default="test_resnet", help="a tiny one: the larger it is, the more its own computation dominates"
+    )
     parser.add_argument("--train", type=int, default=256)
     parser.add_argument("--val", type=int, default=100)
     parser.add_argument("--sample", type=int, default=0, help="processes of each loop that are timed; 0 for all")
@@ -126,7 +129,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Times both and prints the table."""
+    """Times the run and the loops and prints the table."""
     options = arguments()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -154,18 +157,18 @@ def main() -> int:
     ours_s, done = run_ours(ours, options.backbone, out)
     print(f"sota_bench: {ours_s:.1f} s", file=sys.stderr, flush=True)
     if len(done) != len(trials):
-        raise SystemExit(f"{len(done)} trials were done, {len(trials)} were asked for")
+        raise SystemExit(f"{len(done)} of {len(trials)} trials were done")
     run_loops(1)
-    shown = {
+    results = {
         name: {
             "processes": len(loop["trials"]), "timed": len(loop["seconds"]), "seconds": loop["seconds"],
             "estimate_s": estimate(loop["seconds"], len(loop["trials"])),
         }
         for name, loop in loops.items()
     }  # fmt: skip
-    about = {"machine": compare.machine(), "trials": len(trials), "train": options.train, "backbone": options.backbone}
-    (out / "grid.json").write_text(json.dumps({**about, "ours_s": ours_s, "loops": shown}, indent=1) + "\n")
-    text = markdown(ours_s, shown, about)
+    task = {"machine": compare.machine(), "trials": len(trials), "train": options.train, "backbone": options.backbone}
+    (out / "grid.json").write_text(json.dumps({**task, "ours_s": ours_s, "loops": results}, indent=1) + "\n")
+    text = markdown(ours_s, results, task)
     (out / "grid.md").write_text(text)
     print(text, end="")
     return 0

@@ -116,8 +116,8 @@ def test_both_arms_of_each_seed_are_trained_in_turns(
         (0, "cache"), (0, "files"), (1, "files"), (1, "cache")
     ]  # fmt: skip
     assert opened == [(0, "train"), (0, "select"), (1, "train"), (1, "select")]  # one arm alone reads files
-    assert all(0 <= run["accuracy"] <= 100 and run["seconds"] > 0 for run in found["runs"])
-    assert found["task"] | {"train": 128, "judged": 64} == found["task"]
+    assert all(run["seconds"] > 0 for run in found["runs"])
+    assert found["task"]["train"] == 128 and 0 < found["task"]["judged"] < 128  # about half of those of validation
     written = json.loads((tmp_path / "out" / "cache_accuracy.json").read_text())
     assert written["paired"] == found["paired"]
     assert "2 seeds, paired" in (tmp_path / "out" / "cache_accuracy.md").read_text()

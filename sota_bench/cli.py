@@ -6,10 +6,7 @@ interrupted.
 
 from __future__ import annotations
 
-import atexit
-import gc
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +17,7 @@ import click
 
 from sota_bench.errors import UserError, disk_is_full
 from sota_bench.interrupts import INTERRUPTED, LINE, interruptible
+from sota_bench.streams import protect, use_utf8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,22 +25,18 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "Train what is missing of a grid and render its report.",
     "plan": "Show cells, stages, what is reused and what the rest will cost; trains nothing.",
-    "report": "Render the report again from the ledger; trains nothing.",
+    "report": "Render the report again from the stored results; trains nothing.",
     "status": "Show what is done, running, failed, blocked and left.",
-    "analyze": "Contrasts, intervals and verdicts for anybody's table.",
+    "analyze": "Compute contrasts, intervals and verdicts for a table of your own.",
     "timing": "Record, compare and gate the time of an iteration.",
-    "curate": "Choose and check the images of a small data set.",
-    "export": "Write a trained model with its normalization statistics.",
-    "predict": "Classify images with an exported model.",
-    "promote": "Take a winning recipe to the full data set.",
-    "confirm": "Test the winner on images that did not choose it, with fresh seeds.",
-    "fidelity": "Find the cheapest data, size or epochs that keep the order of the cells.",
+    "confirm": "Train the winner again with fresh seeds, and test it on images that did not choose it.",
+    "fidelity": "Find the smallest data, image size or epochs that keep the order of the cells.",
     "verify": "Check a finished run: digests, metrics, and a sample of trials trained again.",
     "init": "Write a commented grid to start from.",
     "list": "Show techniques, recipe fields, data sources and small backbones.",
-    "doctor": "Say what this machine has and what would make it faster.",
+    "doctor": "Show what this machine has and what would make it faster.",
 }
-"""Every command in the order of the help page; one whose module is not there is not shown and not found."""
+"""Every command in the order of the help page."""
 
 DEBUG = "SOTA_BENCH_DEBUG"
 
@@ -51,16 +45,16 @@ class LazyGroup(click.Group):
     """A group whose commands are loaded when they are called, so that ``--help`` starts at once."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands that exist, in the order of the help page."""
-        return [name for name in COMMANDS if importlib.util.find_spec(f"sota_bench.commands.{name}")]
+        """The commands in the order of the help page."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of that name, or None."""
         if name not in self.list_commands(ctx):
             return None
-        found = importlib.import_module(f"sota_bench.commands.{name}").command
-        assert isinstance(found, click.Command)
-        return found
+        command = importlib.import_module(f"sota_bench.commands.{name}").command
+        assert isinstance(command, click.Command)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list of commands without loading them."""
@@ -89,10 +83,10 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            found = version("sota-bench")
+            installed = version("sota-bench")
         except PackageNotFoundError:
-            found = "(not installed)"
-        click.echo(f"sota-bench {found}")
+            installed = "(not installed)"
+        click.echo(f"sota-bench {installed}")
         ctx.exit()
 
 
@@ -119,26 +113,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         with interruptible():
-            code = _run(args)
-    except KeyboardInterrupt:  # while it was being told
+            return _run(args)
+    except KeyboardInterrupt:  # a second one, while the first was being reported
         return INTERRUPTED
-    except BrokenPipeError:
-        return _broken_pipe()
-    return code
 
 
 def program() -> NoReturn:
-    """Runs the command of this process and ends it, without taking pandas and matplotlib apart first: 0.3 seconds.
-
-    Cyclic garbage is looked for less often than by default, as there is little of it and much that stays.
-    """
-    gc.set_threshold(50_000, 20, 20)
+    """Run the command of this process and exit with its code."""
+    use_utf8()
+    protect()
     code = main()
-    atexit._run_exitfuncs()
-    with suppress(OSError, ValueError):
+    with suppress(OSError):
         sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
+    sys.exit(code)
 
 
 def _run(args: list[str]) -> int:
@@ -158,7 +145,7 @@ def _run(args: list[str]) -> int:
         return _fail(error.format_message(), 2)
     except (KeyboardInterrupt, click.Abort):
         return _fail(LINE, INTERRUPTED)
-    except (BrokenPipeError, SystemExit):
+    except SystemExit:
         raise
     except Exception as error:
         if os.environ.get(DEBUG):
@@ -176,14 +163,14 @@ def _usage_line(error: click.UsageError) -> str:
 def _system_line(error: OSError) -> str:
     """What the operating system refuses, where, and what would help."""
     place = f"{error.filename}: " if error.filename else ""
-    remedy = "free some space" if disk_is_full(error) else "mend this"
+    remedy = "free some space" if disk_is_full(error) else "fix this"
     return f"{place}{error.strerror or error or type(error).__name__}; {remedy} and run the same command again"
 
 
 def _fail(line: str, code: int) -> int:
     text = " ".join(line.split())
     safe = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-    with suppress(OSError):  # the code still tells
+    with suppress(OSError):  # the exit code says it all the same
         click.echo(safe.encode(sys.stderr.encoding or "utf-8", "backslashreplace"), err=True)
     return code
 
@@ -204,9 +191,3 @@ def _write_traceback(error: Exception) -> Path:
     with tempfile.NamedTemporaryFile("w", prefix="sota-bench-", suffix=".log", delete=False, encoding="utf-8") as log:
         log.write("".join(traceback.format_exception(error)))
     return Path(log.name)
-
-
-def _broken_pipe() -> int:
-    """The reader of our output went away (``| head``): nothing to say, and nothing left to flush at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0

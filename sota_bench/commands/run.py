@@ -62,12 +62,12 @@ def command(
     if not store.exists():  # then something has to be trained: a worker imports while this process plans
         environment, _ = machine.resolve()
         pool.prestart(WorkerSettings(environment.device, environment.threads))
-    from sota_bench.ahead import import_ahead
     from sota_bench.commands import forecasting
     from sota_bench.commands.execution import EngineOptions, command_line, execute, must_plan_again, with_confirmation
     from sota_bench.commands.matching import matched
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan
+    from sota_bench.preload import preload
     from sota_bench.report.collect import Collector
     from sota_bench.report.drawn import figures_file
     from sota_bench.report.output import write
@@ -95,7 +95,7 @@ def command(
         )
         alone = _alone(question, machine, shelf, only) if exclusive_timing else None
         calibrated = time.monotonic()
-        import_ahead(REPORT_LIBRARIES)
+        preload(REPORT_LIBRARIES)
         done = execute(plan, shelf, options, selected, prediction, alone=alone)
         if must_plan_again(plan, shelf) and not done.interrupted:
             plan, _ = make_plan(question, machine)

@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
-from sota_bench.ahead import import_ahead
 from sota_bench.engine import messages
 from sota_bench.engine.messages import (
     DriverMessage,
@@ -32,6 +31,7 @@ from sota_bench.engine.messages import (
 )
 from sota_bench.errors import UserError, disk_is_full, is_environmental, ran_out_of_memory
 from sota_bench.files import canonical_json
+from sota_bench.preload import preload
 from sota_bench.processes import end_now
 from sota_bench.stages.protocol import Diverged, PlanAgain, Progress, RunContext, StageOutcome, Stopped
 from sota_bench.store import artifacts, files
@@ -108,7 +108,7 @@ class Worker:
             end_now(1)
         self._send(messages.Ready())
         # A later stage needs these imports, which take seconds: they run while the first stage decodes images.
-        import_ahead(getattr(sys.modules[execute.__module__], "PRELOAD", ()), lambda: _limit_threads(settings.threads))
+        preload(getattr(sys.modules[execute.__module__], "PRELOAD", ()), lambda: _limit_threads(settings.threads))
         while True:
             job = self.jobs.get()
             self._send(self._run(job, execute, settings.device))

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -167,15 +166,11 @@ def test_failures_are_kept_until_the_stage_is_done(store: Store) -> None:
     made = stage("a")
     with store.hold("test"):
         store.running(made, 1)
-        store.fail(made, "loss is nan\nat step 3", "logs/x.log", "diverged")
-        store.fail(stage("b", made), "needs a", "", "blocked")
+        store.fail(made, "loss is nan\nat step 3", "diverged")
+        store.fail(stage("b", made), "needs a", "blocked", log_of=made.key)
     row = Store(store.root).failed()[made.key]
-    assert (row.status, row.failure, row.reason, row.log) == (
-        "failed",
-        "diverged",
-        "loss is nan at step 3",
-        "logs/x.log",
-    )
+    assert (row.status, row.failure, row.reason) == ("failed", "diverged", "loss is nan at step 3")
+    assert store.rows()[stage("b", made).key].log == row.log == store.log_path(made.key).as_posix()
     assert list(store.failed()) == [made.key]
     with store.hold("test"):
         commit(store, made)
@@ -324,22 +319,16 @@ def test_damage_makes_reading_raise_without_a_hold_and_moves_it_with_one(store: 
         assert store.is_done(made.key)
 
 
-def test_a_file_is_hashed_once_under_whatever_name_and_again_when_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
-
-    def counted(file: Any, digest: str) -> Any:
-        read.append(Path(file.name).name)
-        return hashlib.new(digest, file.read())
-
-    monkeypatch.setattr(hashlib, "file_digest", counted)
+def test_a_file_is_hashed_once_under_whatever_name_and_again_when_it_is_written(tmp_path: Path) -> None:
+    blocks: list[int] = []
     made, moved = tmp_path / "made.txt", tmp_path / "moved.txt"
-    made.write_text("first")
-    assert files.synced_digest(made) == hashlib.sha256(b"first").hexdigest()
+    content = bytes(2**24 + 1)
+    made.write_bytes(content)
+    assert files.synced_digest(made, lambda: blocks.append(1)) == hashlib.sha256(content).hexdigest()
+    assert len(blocks) == 2, "16 MB and the rest"
     made.rename(moved)
-    assert files.known_digest(moved) == hashlib.sha256(b"first").hexdigest()
-    assert read == ["made.txt"]
+    assert files.known_digest(moved, lambda: blocks.append(2)) == hashlib.sha256(content).hexdigest()
     moved.write_text("other")
     os.utime(moved, ns=(0, 0))  # whatever the clock of the file system resolves
-    assert files.known_digest(moved) == hashlib.sha256(b"other").hexdigest()
+    assert files.known_digest(moved, lambda: blocks.append(3)) == hashlib.sha256(b"other").hexdigest()
+    assert blocks == [1, 1, 3]

@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["sota_bench", "tomllib"]):
     from sota_bench import registry
     from sota_bench.errors import UserError
     from sota_bench.grid import load, parse_only, parse_schedule
-    from sota_bench.grid.schedule import format_schedule
+    from sota_bench.grid.resize_schedule import format_schedule
     from sota_bench.grid.template import template
 
 KNOWN = {"lr": ["0.1", "0.2"], "resize": ["64x3", "32x1 64x2"], "seed": ["0", "1"]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
-from sota_bench.grid.schedule import MAX_EPOCHS, MAX_SIZE, MIN_SIZE, SizePhase, format_schedule
+from sota_bench.grid.resize_schedule import MAX_EPOCHS, MAX_SIZE, MIN_SIZE, SizePhase, format_schedule
 from sota_bench.stats.agreement import Agreement, agreement
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _at(grid: Grid, kind: Kind, value: float, option: str) -> Grid:
         raise UserError(option, "", f"{value:g} is not a whole number above 0", f"write for example {_EXAMPLES[kind]}")
     cells = [cell for cell in grid.cells() if grid.inapplicable(cell) is None]
     if kind == "epochs":
-        factor = value / sum(phase.epochs for phase in cells[0].recipe.phases)
+        factor = value / sum(phase.epochs for phase in grid.recipe.phases)
     else:
         factor = value / max(phase.size for cell in cells for phase in cell.recipe.phases)
     return grid.varied(schedules={cell.id: _scaled(cell.recipe.phases, kind, factor) for cell in cells})

@@ -29,7 +29,7 @@ def _modules(package: ModuleType) -> Iterable[ModuleType]:
     if not hasattr(package, "__path__"):
         yield package
         return
-    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
         if not info.ispkg and not info.name.startswith("_"):
             name = f"{package.__name__}.{info.name}"
             yield _loaded(name, partial(importlib.import_module, name))
@@ -39,28 +39,32 @@ def _loaded(name: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         return load()
     except Exception as error:
-        remedy = "mend or uninstall the package that brings it"
-        raise UserError(name, "", f"the technique fails to load ({error!r})", remedy) from error
+        remedy = "fix or uninstall the package that provides it"
+        raise UserError(name, "", f"the technique cannot be loaded ({error!r})", remedy) from error
 
 
 def _declared(module: ModuleType) -> list[type[Technique]]:
-    found = [
+    classes = [
         value
         for value in vars(module).values()
         if inspect.isclass(value) and issubclass(value, Technique) and value.__module__ == module.__name__
     ]
-    return [technique for technique in found if hasattr(technique, "card")]
+    return [technique for technique in classes if hasattr(technique, "card")]
+
+
+LOCAL_PREFIX = "sota_bench_local_"
+"""Of the module name under which a local technique file is loaded."""
 
 
 def load_file(path: Path) -> ModuleType:
-    """Loads a local technique file under a module name made from its path.
+    """Loads a local technique file under a module name made from its path. The file may import what lies beside it.
 
     Raises:
         UserError: there is no such file, or it fails to load.
     """
     # Two grids may each have their own `mine.py`: the name holds a digest of the whole path.
     digest = hashlib.sha256(str(path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
-    name = f"sota_bench_local_{path.resolve().stem}_{digest}"
+    name = f"{LOCAL_PREFIX}{path.resolve().stem}_{digest}"
     if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path.resolve()):
         return sys.modules[name]
     if not path.is_file():
@@ -69,12 +73,23 @@ def load_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # stays: a technique may import inside its functions
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UserError(str(path), "", f"the technique file fails to load ({error!r})", "mend the file") from error
+        raise UserError(str(path), "", f"the technique file cannot be loaded ({error!r})", "fix the file") from error
     return module
+
+
+def source_name(technique: type[Technique]) -> str:
+    """Where a technique is declared, for people: the name of a local file, else the module."""
+    module = technique.__module__
+    if not module.startswith(LOCAL_PREFIX):
+        return module
+    return Path(str(sys.modules[module].__file__)).name
 
 
 @lru_cache
@@ -96,14 +111,15 @@ def techniques(files: tuple[Path, ...] = ()) -> dict[str, type[Technique]]:
     for file in files:
         module = load_file(file)
         modules[module.__name__] = module
-    found: dict[str, type[Technique]] = {}
+    by_name: dict[str, type[Technique]] = {}
     for module in modules.values():
         for technique in _declared(module):
-            if technique.name in found:
-                other = found[technique.name].__module__
-                raise UserError(module.__name__, technique.name, f"is also declared in {other}", "rename one of them")
-            found[technique.name] = technique
-    return dict(sorted(found.items(), key=lambda item: (item[1].order, item[0])))
+            if technique.name in by_name:
+                other = source_name(by_name[technique.name])
+                problem = f"the technique is also declared in {other}"
+                raise UserError(source_name(technique), technique.name, problem, "rename one of them")
+            by_name[technique.name] = technique
+    return dict(sorted(by_name.items(), key=lambda item: (item[1].order, item[0])))
 
 
 def active(recipe: object, files: tuple[Path, ...] = ()) -> list[type[Technique]]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from sota_bench.grid.schedule import SizePhase
+    from sota_bench.grid.resize_schedule import SizePhase
     from sota_bench.training.phase import Phase
 
 Scope = Literal["data", "train", "rise", "evaluate"]
@@ -94,7 +94,7 @@ def read_schedule(text: str) -> tuple[SizePhase, ...]:
     Raises:
         ValueError: it is no schedule, as ``problem; remedy``.
     """
-    from sota_bench.grid.schedule import parse_schedule
+    from sota_bench.grid.resize_schedule import parse_schedule
 
     return parse_schedule(text)
 

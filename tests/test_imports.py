@@ -38,7 +38,7 @@ TORCH_FREE = [
 LAYERS = {
     "errors": set(),
     "randomness": set(),
-    "technique": {"grid.backbones", "grid.schedule"},
+    "technique": {"grid.backbones", "grid.resize_schedule"},
     "registry": {"errors", "technique"},
     "files": set(),
     "processes": set(),

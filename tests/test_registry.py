@@ -46,7 +46,7 @@ def test_two_local_files_of_one_name_are_two_techniques(tmp_path: Path) -> None:
 def test_two_techniques_of_one_name_are_refused(tmp_path: Path) -> None:
     for name in ("x.py", "y.py"):
         (tmp_path / name).write_text(TECHNIQUE.format(name="same", claim="c"))
-    with pytest.raises(UserError, match="same: is also declared in"):
+    with pytest.raises(UserError, match=r"y\.py: same: the technique is also declared in x\.py"):
         registry.techniques((tmp_path / "x.py", tmp_path / "y.py"))
 
 
@@ -57,11 +57,11 @@ def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("broken", "broken_techniques", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
-    with pytest.raises(UserError, match=r"broken_techniques\.bad: the technique fails to load \(ZeroDivisionError"):
+    with pytest.raises(UserError, match=r"broken_techniques\.bad: the technique cannot be loaded \(ZeroDivisionError"):
         registry.techniques.__wrapped__(())
     missing = EntryPoint("missing", "nowhere_at_all", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [missing])
-    with pytest.raises(UserError, match="nowhere_at_all: the technique fails to load"):
+    with pytest.raises(UserError, match="nowhere_at_all: the technique cannot be loaded"):
         registry.techniques.__wrapped__(())
 
 

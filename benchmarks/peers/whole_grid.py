@@ -65,7 +65,7 @@ def run_ours(images: Path, backbone: str, scratch: Path) -> tuple[float, list[di
 def trials_of(images: Path, backbone: str, scratch: Path) -> list[dict[str, str]]:
     """The applicable trials of the grid, without running them."""
     from sota_bench.grid import load
-    from sota_bench.grid.schedule import parse_schedule
+    from sota_bench.grid.resize_schedule import parse_schedule
 
     file = scratch / "whole-grid.toml"
     file.write_text(GRID.format(images=images, backbone=backbone, weight_decay=common.WEIGHT_DECAY))

@@ -38,7 +38,7 @@ def command(
     if used or len(set(fresh)) < 2:
         problem = f"{used[0]} took part in choosing" if used else "fewer than two seeds give no interval"
         raise UserError("--fresh-seeds", "", problem, f"write for example {','.join(map(str, _fresh(question.seeds)))}")
-    machine = machine_of(store, device, workers)
+    machine = machine_of(store, device, workers, grid=question)
     shelf = Store(store)
     stored, about = stored_run(question, grid, machine)
     question = stored.plan.grid  # with the schedules of cells that were compared at equal cost
@@ -105,23 +105,22 @@ def _pair(question: Any, trials: Any, cell: str | None, place: Path) -> tuple[st
     """The baseline's and the winner's cell."""
     from sota_bench.errors import UserError
 
-    baselines = [
-        found.id
-        for found in question.cells()
-        if all(found.levels[name] == levels[0] for name, levels in question.factors.items())
-    ]  # fmt: skip
+    if question.baseline_cell is None:
+        problem = f"{question.design} with several factors has no baseline cell to confirm against"
+        raise UserError(str(place), "grid.design", problem, "use full or one-at-a-time")
+    baseline = question.baseline_cell.id
     done = trials[trials["status"] == "done"]
-    if baselines:  # accuracies on other images do not compare
-        done = done[done["judged_on"].isin(done.loc[done["cell"] == baselines[0], "judged_on"])]
+    # accuracies on other images do not compare
+    done = done[done["judged_on"].isin(done.loc[done["cell"] == baseline, "judged_on"])]
     whole = done.groupby("cell").filter(lambda rows: len(rows) == len(question.seeds))
     means = whole.groupby("cell")["accuracy"].mean()
-    if not baselines or baselines[0] not in means.index:
+    if baseline not in means.index:
         raise UserError(str(place), "", "its baseline cell has not all its seeds yet", "start with run")
     if cell is not None and cell not in means.index:
         raise UserError(
             "--cell", "", f"there is no finished cell {cell!r}", f"choose among {', '.join(means.index[:12])}"
         )
-    return baselines[0], cell or str(means.idxmax())
+    return baseline, cell or str(means.idxmax())
 
 
 def _answer(question: Any, selected: Any, tested: Any, baseline: str, winner: str, looks: int) -> dict[str, Any]:

@@ -130,6 +130,7 @@ def execute(
         "git_commit": git_commit(),
         "command": command_line(),
         "workers": options.workers,
+        "selected": None if selected is None else sorted(selected),
         "started": shelf.runs()[-1]["started"],
         "reused": sorted(set(plan.stages) - missing),
         "why": why,

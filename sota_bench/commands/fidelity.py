@@ -35,8 +35,9 @@ def command(
     from sota_bench.store import Store
 
     kind, values = _asked(fractions, sizes, epochs)
-    machine = machine_of(store, device, workers)
-    question = matched(load_grid(grid, overrides, seeds, out), machine, may_measure=True)
+    question = load_grid(grid, overrides, seeds, out)
+    machine = machine_of(store, device, workers, grid=question)
+    question = matched(question, machine, may_measure=True)
     selected = {trial.id for trial in question.only(only)} if only else None
     shelf = Store(store)
     plans = [(setting, *make_plan(setting.grid, machine)) for setting in settings(question, kind, values)]

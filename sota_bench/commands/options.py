@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import click
 from sota_bench.errors import UserError
 from sota_bench.grid import Grid, load
 from sota_bench.plan.machine import Machine
+from sota_bench.units import counted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -28,9 +30,12 @@ def grid_options(command: Command) -> Command:
         click.option(
             "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the grid; repeatable."
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:i]."),
         click.option(
-            "--workers", type=click.IntRange(0, 256), default=0, help="Worker processes (default: by the device)."
+            "--device", default="", help="auto, cpu or cuda[:i] (default: as the grid's last run, else auto)."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(0, 256), default=0,
+            help="Worker processes (default: as the grid's last run, else by the device).",
         ),
         click.option("--seeds", help="Seeds instead of the grid's, such as 0,1,2."),
         click.option("--only", metavar="EXPR", help="Trials to look at, such as 'mixup=0.2,seed=0|1'."),
@@ -45,9 +50,9 @@ def load_grid(grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Pa
     Raises:
         UserError: the grid or an option is wrong.
     """
-    question = load(grid, overrides, seeds=parse_seeds(seeds) if seeds is not None else None, out=out)
-    _must_be_folder("--out", question.out, writes)
-    return question
+    loaded = load(grid, overrides, seeds=parse_seeds(seeds) if seeds is not None else None, out=out)
+    _must_be_folder("--out", loaded.out, writes)
+    return loaded
 
 
 def _must_be_folder(option: str, path: Path, writes: bool) -> None:
@@ -58,17 +63,17 @@ def _must_be_folder(option: str, path: Path, writes: bool) -> None:
     """
     try:
         str(path).encode()  # the ledger and reports name it
-        found = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+        existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     except UnicodeEncodeError:
         raise UserError(option, "", f"{str(path)!r} is not valid UTF-8", "name another folder") from None
     except OSError as error:
         raise UserError(option, "", f"{str(path)!r} cannot be used: {error.strerror}", "name another folder") from None
-    if not found.is_dir():
+    if not existing.is_dir():
         raise UserError(
-            option, "", f"{str(path)!r} cannot be a folder: {found.name!r} is a file", "name another folder"
+            option, "", f"{str(path)!r} cannot be a folder: {existing.name!r} is a file", "name another folder"
         )
-    if writes and not os.access(found, os.W_OK):
-        raise UserError(option, "", f"{str(path)!r} cannot be written", "name another folder")
+    if writes and not os.access(existing, os.W_OK):
+        raise UserError(option, "", f"{str(path)!r} is not writable", "name another folder, or change its permissions")
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -83,11 +88,50 @@ def parse_seeds(text: str) -> list[int]:
         raise UserError("--seeds", "", f"{text!r} is not a list of whole numbers", "write for example 0,1,2") from None
 
 
-def machine_of(store: Path, device: str, workers: int, writes: bool = True) -> Machine:
-    """The machine options together; ``writes`` says whether the command writes into the store.
+def machine_of(store: Path, device: str, workers: int, writes: bool = True, grid: Grid | None = None) -> Machine:
+    """Where a grid runs: by the options, and where they are left out, as its last run did.
+
+    The device and the number of workers are part of stage keys (on a CPU the order of a sum depends on the threads of
+    a worker), so a command without the options of the run before would not find its results.
+
+    Args:
+        store: folder of the store.
+        device: ``--device``, "" where it was left out.
+        workers: ``--workers``, 0 where it was left out.
+        writes: whether the command writes into the store.
+        grid: whose last run is looked up; None for no grid.
 
     Raises:
         UserError: the store cannot be a folder.
     """
     _must_be_folder("--store", store, writes)
-    return Machine(store, device, workers)
+    machine = Machine(store, device or "auto", workers)
+    if grid is None or (device and workers) or not store.is_dir():
+        return machine
+    recorded = _last_run(grid.name, store)
+    if recorded is None or device not in ("", recorded.device):
+        return machine
+    as_before = replace(machine, device=device or recorded.device, workers=workers or recorded.workers)
+    try:
+        environment, count = as_before.resolve()
+    except UserError:  # a device that this machine does not have
+        return machine
+    usual, usual_count = machine.resolve()
+    if (usual.device, usual_count) != (environment.device, count):
+        click.echo(
+            f"Using {environment.device} and {counted(count, 'worker')}, as the last run of {grid.name} did; "
+            "--device and --workers choose others.",
+            err=True,
+        )
+    return as_before
+
+
+def _last_run(name: str, store: Path) -> Machine | None:
+    """Where the last run of a grid ran; None where the ledger holds none."""
+    from sota_bench.commands.execution import recorded_runs
+    from sota_bench.store import Store
+
+    for record in recorded_runs(Store(store), name):
+        if "environment" in record and "workers" in record:
+            return Machine(store, str(record["environment"]["device"]), int(record["workers"]))
+    return None

@@ -23,7 +23,7 @@ def command(
 
     if not others:
         question = load_grid(grid, overrides, seeds, out)
-        tables = stored_tables(question, grid, machine_of(store, device, workers, writes=False), only)
+        tables = stored_tables(question, grid, machine_of(store, device, workers, writes=False, grid=question), only)
         analysis = write(question.out, tables)
         for line in summary_lines(tables, analysis):
             click.echo(line)
@@ -32,7 +32,7 @@ def command(
     runs = []
     for file in (grid, *others):
         question = load_grid(file, overrides, seeds, None, writes=False)
-        tables = stored_tables(question, file, machine_of(store, device, workers, writes=False), only)
+        tables = stored_tables(question, file, machine_of(store, device, workers, writes=False, grid=question), only)
         runs.append((question.name, tables, analysis_of(tables)))
     folder = out or Path("reports") / "-vs-".join(name for name, _, _ in runs)
     write_files(folder, {"report.html": render_side_by_side(runs)})
@@ -48,6 +48,7 @@ def stored_run(question: Any, file: Path, machine: Any) -> tuple[Any, dict[str, 
         UserError: the store holds nothing of it.
     """
     from sota_bench.commands.execution import recorded_runs, with_confirmation
+    from sota_bench.commands.matching import matched
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan, remake_plan
     from sota_bench.report.collect import Collector
@@ -60,7 +61,7 @@ def stored_run(question: Any, file: Path, machine: Any) -> tuple[Any, dict[str, 
             if set(plan.stages).intersection(about["keys"].values()):  # not another grid of the same name
                 break
     else:
-        plan, about = make_plan(question, machine)[0], {}
+        plan, about = make_plan(matched(question, machine, may_measure=False), machine)[0], {}
     for line in shelf.take_notes():
         click.echo(line, err=True)
     collector = Collector(plan, shelf, reused=frozenset(about.get("reused", ())), why=about.get("why", {}))

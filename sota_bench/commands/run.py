@@ -76,6 +76,7 @@ def command(
     from sota_bench.units import parse_bytes
 
     question = load_grid(grid, overrides, seeds, out)
+    machine = machine_of(store, device, workers, grid=question)
     selected = {trial.id for trial in question.only(only)} if only else None
     limit = parse_bytes("--disk-limit", disk_limit) if disk_limit else None
     most = parse_bytes("--memory-limit", memory_limit) if memory_limit else None

@@ -39,6 +39,7 @@ def command(
     only: str | None, retrain: int, draw: int, as_json: bool,
 ) -> int:  # fmt: skip
     """Check a finished run: digests, metrics from stored predictions, and a sample of trials trained again."""
+    from sota_bench.commands.matching import matched
     from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
@@ -46,8 +47,8 @@ def command(
 
     question = load_grid(grid, overrides, seeds, out, writes=False)
     selected = {trial.id for trial in question.only(only)} if only else None
-    machine = machine_of(store, device, workers, writes=False)
-    plan, count = make_plan(question, machine)
+    machine = machine_of(store, device, workers, writes=False, grid=question)
+    plan, count = make_plan(matched(question, machine, may_measure=False), machine)
     shelf = Store(store)
     wanted = {
         key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)

@@ -12,7 +12,7 @@ from sota_bench.forecast.forecast import Forecast
 from sota_bench.forecast.predict import Prediction, iteration
 from sota_bench.grid.backbones import small_backbones
 from sota_bench.grid.expand import Cell, Trial
-from sota_bench.grid.schedule import SizePhase, format_schedule
+from sota_bench.grid.resize_schedule import SizePhase, format_schedule
 from sota_bench.plan.graph import build
 from sota_bench.plan.plan import Plan, TrialPlan
 

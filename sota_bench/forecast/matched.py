@@ -15,8 +15,9 @@ from sota_bench.errors import UserError
 from sota_bench.files import write_json
 from sota_bench.forecast.flops import Counter
 from sota_bench.forecast.forecast import Forecast
+from sota_bench.grid.expand import Cell, Trial
 from sota_bench.grid.grid import Grid
-from sota_bench.grid.schedule import MAX_EPOCHS, SizePhase, format_schedule
+from sota_bench.grid.resize_schedule import MAX_EPOCHS, SizePhase, format_schedule
 from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
@@ -95,7 +96,7 @@ def match_grid(
     """
     if grid.match == "epochs" or grid.schedules:
         return grid
-    plan, workers = make_plan(grid, machine, matching=False)
+    plan, workers = make_plan(grid, machine, trials=_baseline_first(grid))
     file = _file(plan, workers, machine.store)
     cells = _read(file)
     if cells is None:
@@ -106,6 +107,14 @@ def match_grid(
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, {"format": FORMAT, "cells": {cell: asdict(one) for cell, one in cells.items()}})
     return grid.as_matched({cell: asdict(one) for cell, one in cells.items()})
+
+
+def _baseline_first(grid: Grid) -> list[Trial]:
+    """The baseline, also where the design has no such cell (``leave-one-out``), then every other trial."""
+    first = {factor: levels[0] for factor, levels in grid.factors.items()}
+    baseline = grid.baseline_cell or Cell("baseline", first, grid.recipe)
+    trial = Trial(f"{baseline.id}-s{grid.seeds[0]}", baseline, grid.seeds[0])
+    return [trial, *(other for other in grid.trials() if other.id != trial.id)]
 
 
 def _file(plan: Plan, workers: int, store: Path) -> Path:
@@ -174,7 +183,8 @@ def _match(plan: Plan, costs_of: Costs) -> dict[str, Matched]:
         sizes = [trial.phases[place].size for place in own]
         schedule = format_schedule([SizePhase(size, count) for size, count in zip(sizes, wanted, strict=True)])
         found[cell.id] = Matched(cell.recipe.resize, schedule, total, cost, budget)
-    return found
+    cells = {cell.id for cell in plan.grid.cells()}
+    return {cell: one for cell, one in found.items() if cell in cells}
 
 
 def sentence(match: str, cells: Mapping[str, Mapping[str, Any]]) -> str:

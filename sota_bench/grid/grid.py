@@ -16,7 +16,7 @@ from sota_bench.grid.explain import explain
 from sota_bench.grid.levels import level_text
 from sota_bench.grid.only import parse_only
 from sota_bench.grid.recipe import CoreRecipe
-from sota_bench.grid.schedule import rises
+from sota_bench.grid.resize_schedule import rises
 from sota_bench.grid.tables import DataTable, Design, Match
 from sota_bench.technique import Technique
 
@@ -110,6 +110,13 @@ class Grid(BaseModel):
     def cells(self) -> tuple[Cell, ...]:
         """Every cell of the design, in a stable order; two cells never have the same recipe."""
         return self._cells
+
+    @cached_property
+    def baseline_cell(self) -> Cell | None:
+        """The cell with the first level of every factor; None where the design has no such cell (``leave-one-out``
+        with two factors or more)."""
+        first = {factor: levels[0] for factor, levels in self.factors.items()}
+        return next((cell for cell in self.cells() if cell.levels == first), None)
 
     def varied(
         self,

@@ -13,7 +13,14 @@ from pydantic import ValidationInfo, create_model, field_validator, model_valida
 from sota_bench import registry
 from sota_bench.errors import UserError
 from sota_bench.grid.backbones import backbone_problem, size_problem
-from sota_bench.grid.schedule import MAX_SIZE, MIN_SIZE, SizePhase, format_schedule, parse_schedule, schedule_text
+from sota_bench.grid.resize_schedule import (
+    MAX_SIZE,
+    MIN_SIZE,
+    SizePhase,
+    format_schedule,
+    parse_schedule,
+    schedule_text,
+)
 from sota_bench.technique import Scope, Settings, Technique, setting
 
 MAX_BATCH = 65536
@@ -213,12 +220,14 @@ def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
     found = list(registry.techniques(files).values())
     bases = tuple(dict.fromkeys(technique.settings for technique in found if technique.settings is not Settings))
     owners = dict.fromkeys(CoreRecipe.model_fields, "every recipe")
+    declared_by = {technique.settings: registry.source_name(technique) for technique in found}
     for base in bases:
         inherited = {field for parent in base.__mro__[1:] for field in getattr(parent, "model_fields", {})}
         for field in base.model_fields.keys() - inherited:
             if field in owners:
-                raise UserError(base.__module__, field, f"this recipe field belongs to {owners[field]}", "rename it")
-            owners[field] = base.__module__
+                problem = f"this recipe field belongs to {owners[field]}"
+                raise UserError(declared_by[base], field, problem, "rename it")
+            owners[field] = declared_by[base]
     choices = {field: choice for field, choice in _choice_fields(found).items() if field not in owners}
     parts: tuple[type[Settings], ...] = (*bases, CoreRecipe)
     model: Any = create_model(

@@ -31,26 +31,20 @@ def make_plan(
     progress: Callable[[int, int], None] | None = None,
     trials: Sequence[Trial] | None = None,
     split: str = "select",
-    matching: bool = True,
 ) -> tuple[Plan, int]:
     """The plan of a grid on a machine, and the number of workers. Nothing is written into the store.
 
     Args:
-        grid: the question.
+        grid: what is asked, with its schedules where cells are compared at equal cost (``forecast.matched``).
         machine: where it runs.
         progress: told (done, total) while the source is listed.
         trials: those that are planned; all of the grid by default.
         split: the images that judge, ``select`` or ``test``.
-        matching: whether a grid that compares at equal cost has to have its schedules; those in the store are used.
 
     Raises:
-        UserError: a network cannot be made as its cell asks, the data cannot be found or used, a phase is above the
-            stored resolution, or the cells of a grid that compares at equal cost have not been matched yet.
+        UserError: a network cannot be made as its cell asks, the data cannot be found or used, or a phase is above the
+            stored resolution.
     """
-    if matching and grid.match != "epochs" and not grid.schedules:
-        from sota_bench.forecast.matched import match_grid
-
-        grid = match_grid(grid, machine, may_measure=False)
     environment, workers = machine.resolve()
     check_networks(grid)
     with in_file(grid.file, "data"):

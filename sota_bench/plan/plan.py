@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
@@ -12,6 +13,10 @@ from sota_bench.plan.images import GridImages
 from sota_bench.plan.phases import PhasePlan
 from sota_bench.stages.context import PrepareContext
 from sota_bench.stages.stage import Stage
+
+TrialStatus = Literal["done", "failed", "blocked", "not_applicable", "not_asked"]
+"""What became of a trial: its own stage failed; a stage that it needs failed or has not run yet; a technique for the
+rise of resolution is on and nothing rises; ``--only`` left it out."""
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ def _levels(grid: Grid, users: Sequence[Trial]) -> list[str]:
     shared = [factor for factor in grid.factors if all(trial.cell.text[factor] == first[factor] for trial in users)]
     if grid.design == "full":
         return [f"{factor} {first[factor]}" for factor in shared]
-    reference = grid.cells()[0].text
-    changed = [f"{factor} {first[factor]}" for factor in shared if first[factor] != reference[factor]]
+    center = grid.cells()[0]
+    changed = [f"{factor} {first[factor]}" for factor in shared if first[factor] != center.text[factor]]
     if changed or len(shared) < len(grid.factors):
         return changed
-    return ["baseline"] if grid.design == "one-at-a-time" else ["all last levels"]
+    return ["baseline"] if center == grid.baseline_cell else ["every factor at its last level"]

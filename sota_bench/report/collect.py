@@ -54,9 +54,16 @@ class Collector:
         """
         about = about or {}
         minutes = {name: about.get(name) or {} for name in ("predicted_minutes", "minutes_alone")}
+        selected = about.get("selected")  # by --only; None for all
         frame = pd.DataFrame(
-            [trial_row(self.plan, trial, self.results, self.rows, minutes) for trial in self.plan.trials]
-        )
+            [
+                trial_row(
+                    self.plan, trial, self.results, self.rows, minutes,
+                    asked=selected is None or trial.trial.id in selected,
+                )
+                for trial in self.plan.trials
+            ]
+        )  # fmt: skip
         shared = shared_with(self.plan.trials)
         after = list(frame.columns).index("shared_epochs") + 1
         frame.insert(after, "shared_with", [shared.get(trial, "") for trial in frame["trial"]])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sota_bench.plan.plan import Plan, TrialPlan
+from sota_bench.plan.plan import Plan, TrialPlan, TrialStatus
 from sota_bench.report.accumulated import micro_batch
 from sota_bench.stages.params import EvaluateParams
 from sota_bench.stages.results import StageResult
@@ -29,6 +29,7 @@ def trial_row(
     results: Results,
     ledger: Mapping[str, Any],
     minutes: Mapping[str, Mapping[str, float]],
+    asked: bool = True,
 ) -> dict[str, Any]:
     """The row of one trial, but for what it shares; see ``RunTables.trials`` for the columns.
 
@@ -38,8 +39,9 @@ def trial_row(
         results: stages that are done.
         ledger: what the store knows of each stage, by key.
         minutes: by column (``predicted_minutes``, ``minutes_alone``), known minutes by trial.
+        asked: whether the run was to train it (``--only`` may leave it out).
     """
-    status, error = _status(plan, trial, results, ledger)
+    status, error = _status(plan, trial, results, ledger, asked)
     row: dict[str, Any] = {"trial": trial.trial.id, "cell": trial.trial.cell.id}
     row |= trial.trial.cell.text | {"seed": trial.trial.seed, "status": status}
     done = status == "done"
@@ -137,7 +139,8 @@ def _keys(trial: TrialPlan) -> tuple[str, ...]:
     return (*trial.computed, *trial.training, trial.final.key)
 
 
-def _status(plan: Plan, trial: TrialPlan, results: Results, ledger: Mapping[str, Any]) -> tuple[str, str]:
+def _status(plan: Plan, trial: TrialPlan, results: Results, ledger: Mapping[str, Any], asked: bool
+) -> tuple[TrialStatus, str]:
     if trial.inapplicable is not None:
         return "not_applicable", trial.inapplicable
     if trial.final.key in results:
@@ -149,7 +152,7 @@ def _status(plan: Plan, trial: TrialPlan, results: Results, ledger: Mapping[str,
             own = plan.stages[key].kind in ("train", "evaluate")
             log = f" (log: {row.log})" if row.log else ""
             return ("failed" if own else "blocked"), f"{row.failure}: {row.reason}{log}"
-    return "blocked", "not run yet"
+    return ("blocked", "not run yet") if asked else ("not_asked", "")
 
 
 def _energy_j(trial: TrialPlan, results: Results) -> float:

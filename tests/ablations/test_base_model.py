@@ -15,7 +15,7 @@ from ablations.base_model import base_schedule
 from sota_bench.data.specs import source_from_spec
 from sota_bench.data.subset import class_split
 from sota_bench.errors import UserError
-from sota_bench.grid.schedule import parse_schedule
+from sota_bench.grid.resize_schedule import parse_schedule
 from sota_bench.stats.forgetting import forgetting
 from sota_bench.training.checkpoint import read
 

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from ablations.progressive_resizing import ProgressiveResizing
 from sota_bench.errors import UserError
 from sota_bench.grid.recipe import recipe_type
-from sota_bench.grid.schedule import parse_schedule
+from sota_bench.grid.resize_schedule import parse_schedule
 from sota_bench.plan.plan import Plan
 
 

@@ -90,3 +90,9 @@ def test_what_settings_cannot_say_alone_is_said_before_anything_starts(read, tec
 )  # fmt: skip
 def test_level_text(value: object, text: str) -> None:
     assert level_text(value) == text
+
+
+@pytest.mark.parametrize(("design", "baseline"), [("full", "c00"), ("one-at-a-time", "c00"), ("leave-one-out", None)])
+def test_the_baseline_is_the_cell_of_all_first_levels(read, design: str, baseline: str | None) -> None:
+    cell = read(f'[grid]\ndesign = "{design}"\n[factors]\nlr = [0.001, 0.002]\nmixup = [0.0, 0.2]\n').baseline_cell
+    assert (cell.id if cell else None) == baseline

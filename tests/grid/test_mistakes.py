@@ -255,5 +255,5 @@ def test_a_technique_file_that_fails_is_one_line(read, tmp_path: Path, body: str
         with pytest.raises(KeyboardInterrupt):
             read(f"[grid]\ntechniques = ['bad.py']\n{OK}")
         return
-    with pytest.raises(UserError, match=r"bad\.py: the technique file fails to load"):
+    with pytest.raises(UserError, match=r"bad\.py: the technique file cannot be loaded"):
         read(f"[grid]\ntechniques = ['bad.py']\n{OK}")

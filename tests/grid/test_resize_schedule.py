@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sota_bench.grid.schedule import (
+from sota_bench.grid.resize_schedule import (
     MAX_EPOCHS,
     MAX_PHASES,
     MAX_SIZE,

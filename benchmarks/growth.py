@@ -245,7 +245,7 @@ def machine() -> dict[str, Any]:
 
     packages = ("numpy", "pandas", "scipy", "statsmodels", "matplotlib", "pydantic")
     return {
-        "cpu": cpu()["name"], "cores": cores(), "system": platform.platform(), "python": platform.python_version(),
+        "cpu": cpu().name, "cores": cores(), "system": platform.platform(), "python": platform.python_version(),
         "load": os.getloadavg()[0], **{name: version(name) for name in packages},
     }  # fmt: skip
 

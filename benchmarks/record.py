@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def provenance(device: str) -> dict[str, Any]:
     Args:
         device: ``cpu`` or ``cuda:i``.
     """
-    from sota_bench.plan.environment import gpus
+    from sota_bench.plan.gpus import gpus
 
     versions = {}
     for name in PACKAGES:
@@ -29,7 +30,7 @@ def provenance(device: str) -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "absent"
-    cards = [dict(card) for card in gpus()] if device.startswith("cuda") else []
+    cards = [asdict(card) for card in gpus()] if device.startswith("cuda") else []
     arguments = sys.argv[1:]
     for option in {"--out", "--scratch"} & set(arguments):  # folders of this machine, which change no result
         at = arguments.index(option)

@@ -102,7 +102,7 @@ def _by_engine(
             seconds[event.stage.key] = event.wall_s
             on_done(event.stage.key)
 
-    threads = int(plan.environment.about.get("threads", 1))
+    threads = plan.environment.threads
     device = plan.environment.device
     done = run_stages(stages, shelf, workers=workers, device=device, threads=threads, on_event=note)
     for failure in done.failed.values():

@@ -91,7 +91,7 @@ def machine() -> dict[str, Any]:
     """The machine, with a fingerprint of it."""
     from sota_bench.plan.environment import cpu
 
-    described = {**cpu(), "cores": common.cores(), "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * 4096 / 2**30)}
+    described = {**vars(cpu()), "cores": common.cores(), "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * 4096 / 2**30)}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
     return {**described, "fingerprint": digest}
 

@@ -97,8 +97,8 @@ def _processor() -> Iterator[Finding]:
     from sota_bench.plan.environment import cores, cpu
 
     processor = cpu()
-    summary = f"{processor['name']}, {cores()} cores, {processor['capability']}"
-    if processor["bf16"]:
+    summary = f"{processor.name}, {cores()} cores, {processor.capability}"
+    if processor.has_bf16:
         yield Finding("processor", "ok", f"{summary}, bf16 in hardware")
     else:
         yield Finding("processor", "advice", summary,
@@ -128,7 +128,7 @@ def _memory() -> Iterator[Finding]:
 
 
 def _accelerator() -> Iterator[Finding]:
-    from sota_bench.plan.environment import gpus
+    from sota_bench.plan.gpus import gpus
 
     installed = gpus()
     if not installed:
@@ -136,7 +136,7 @@ def _accelerator() -> Iterator[Finding]:
             "accelerator", "advice", "no NVIDIA GPU", "larger backbones and sizes want one; small ones train here"
         )
         return
-    names = "; ".join(f"{gpu['name']}, {gpu['memory.total']}, driver {gpu['driver_version']}" for gpu in installed)
+    names = "; ".join(f"{gpu.name}, {gpu.memory}, driver {gpu.driver}" for gpu in installed)
     import torch
 
     if torch.cuda.is_available():

@@ -72,7 +72,7 @@ def command(
         "images": {"source": plan.images.source.name, "size": plan.images.size, "digest": plan.images.manifest.digest,
                    **plan.images.subset(plan.images.choice(question.cells()[0].recipe, "main")).sizes()},
         "weights": sentences((cell.recipe for cell in question.cells()), question.file),
-        "device": dict(plan.environment.about),
+        "device": dict(plan.environment.identity),
         "workers": count,
         "matched": {cell: dict(one) for cell, one in question.matched.items()},
         "minutes": forecasting.as_json(plan, prediction, misses),

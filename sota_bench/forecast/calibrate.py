@@ -62,8 +62,8 @@ class Heard:
 
 def startup_of(combinations: Combinations) -> Combination:
     """What the start of the workers is filed under: their number and the software."""
-    environment = combinations.plan.environment
-    group = {"device": dict(environment.about), "software": dict(environment.versions), "workers": combinations.workers}
+    environment, workers = combinations.plan.environment, combinations.workers
+    group = {"device": dict(environment.identity), "software": dict(environment.versions), "workers": workers}
     return Combination("startup", group, {})
 
 

@@ -91,7 +91,7 @@ class _Builder:
             made_with = MadeWith(
                 code_of(kind, modules),
                 self.environment.software_of(kind),
-                self.environment.about if computes_on_device else None,
+                self.environment.identity if computes_on_device else None,
                 None if kind == "prepare" else self.decoder,
             )
             self._made_with[name] = self.texts.shared(made_with)

@@ -37,7 +37,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "keys": {asked: key for key, asked in identities(plan.stages).items()},
         "environment": {
             "device": environment.device,
-            "about": dict(environment.about),
+            "about": dict(environment.identity),
             "versions": dict(environment.versions),
             "precision": environment.precision,
         },
@@ -53,7 +53,8 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 
 def environment_of(recorded: Mapping[str, Any]) -> Environment:
     """The environment of a recorded run."""
-    return Environment(**recorded["environment"])
+    values = recorded["environment"]
+    return Environment(values["device"], values["about"], values["versions"], values["precision"])
 
 
 def with_recorded_keys(plan: Plan, recorded: Mapping[str, Any]) -> Plan:

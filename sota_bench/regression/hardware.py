@@ -6,7 +6,8 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import TypedDict
 
-from sota_bench.plan.environment import cores, cpu, gpus
+from sota_bench.plan.environment import cores, cpu
+from sota_bench.plan.gpus import gpus
 
 
 class Hardware(TypedDict):
@@ -31,9 +32,9 @@ def fingerprint(device: str = "cpu") -> Hardware:
     cards = gpus() if kind == "cuda" else ()
     number = int(index or 0)
     return {
-        "cpu": cpu()["name"],
+        "cpu": cpu().name,
         "cores": cores(),
-        "gpu": cards[number]["name"] if number < len(cards) else "",
+        "gpu": cards[number].name if number < len(cards) else "",
         "torch": release("torch"),
     }
 

@@ -45,7 +45,7 @@ def run_record(plan: Plan, results: Results, trials: pd.DataFrame, about: Mappin
         },
         "within": within,
         "versions": dict(plan.environment.versions),
-        "device": dict(plan.environment.about),
+        "device": dict(plan.environment.identity),
         "precision": plan.environment.precision,
         "data_digest": plan.images.manifest.digest,
         "counts": {

@@ -74,7 +74,7 @@ def test_a_phase_after_another_costs_what_it_costs_alone_unless_a_technique_acts
 def test_the_number_of_workers_and_the_machine_count(plan: Plan) -> None:
     stage = next(stage for stage in plan.stages.values() if stage.kind == "train")
     assert Combinations(plan, 1).of(stage) != Combinations(plan, 2).of(stage)
-    assert Combinations(plan, 2).of(stage).group["device"] == plan.environment.about
+    assert Combinations(plan, 2).of(stage).group["device"] == plan.environment.identity
 
 
 def test_a_batch_is_no_larger_than_the_images(plan_of: Callable[..., Plan]) -> None:

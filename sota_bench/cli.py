@@ -29,6 +29,7 @@ COMMANDS = {
     "status": "Show what is done, running, failed, blocked and left.",
     "analyze": "Compute contrasts, intervals and verdicts for a table of your own.",
     "timing": "Record, compare and gate the time of an iteration.",
+    "data": "Say what is in a data set: files, classes, splits, what is left out, near copies.",
     "confirm": "Train the winner again with fresh seeds, and test it on images that did not choose it.",
     "fidelity": "Find the smallest data, image size or epochs that keep the order of the cells.",
     "verify": "Check a finished run: digests, metrics, and a sample of trials trained again.",

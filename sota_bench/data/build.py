@@ -15,6 +15,7 @@ import numpy as np
 
 from sota_bench.data.cache import FORMAT, file_digest
 from sota_bench.data.decode import BadImage
+from sota_bench.data.manifest import parse_scale
 from sota_bench.data.source import Source
 from sota_bench.data.specs import source_from_spec
 from sota_bench.errors import UserError
@@ -23,6 +24,9 @@ from sota_bench.processes import process_pool
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_File = tuple[str, str, tuple[float, float] | None]
+"""An image's path, content digest and scale."""
 
 _CHUNK = 64
 _IMAGES_A_PROCESS = 1000
@@ -43,7 +47,7 @@ def build_cache(
     Args:
         folder: to be made; what is there is replaced when the new one is complete.
         source: decodes; sent to the processes as its ``spec``.
-        items: columns ``path`` and ``sha256``; a content that occurs twice is decoded once.
+        items: columns ``path``, ``sha256`` and ``scale``; a content that occurs twice is decoded once.
         size: the shorter side, in pixels; smaller images keep theirs.
         processes: how many decode at most; 1 decodes here.
         progress: called with (done, total).
@@ -57,14 +61,17 @@ def build_cache(
         UserError: the disk is full, the limit is too small, or the folder cannot be written.
     """
     unique = items.drop_duplicates("sha256")
-    paths, contents = unique["path"].tolist(), unique["sha256"].tolist()
+    files = [
+        (path, sha, parse_scale(scale))
+        for path, sha, scale in zip(unique["path"], unique["sha256"], unique["scale"], strict=True)
+    ]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         working = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
         raise _disk_error(folder, error) from None
     try:
-        header, left_out = _write(working, source, paths, contents, size, processes, progress, limit_bytes, folder)
+        header, left_out = _write(working, source, files, size, processes, progress, limit_bytes, folder)
         replace_folder(working, folder)
         if left_out:
             source.leave_out(left_out)
@@ -76,20 +83,20 @@ def build_cache(
 
 
 def _write(
-    working: Path, source: Source, paths: list[str], contents: list[str], size: int, processes: int,
+    working: Path, source: Source, files: list[_File], size: int, processes: int,
     progress: Callable[[int, int], None] | None, limit_bytes: int | None, folder: Path,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:  # fmt: skip
     offsets, heights, widths, kept = [], [], [], []
     left_out: list[tuple[str, str]] = []
     total, digest = 0, hashlib.sha256()
     with (working / "pixels.u8").open("wb") as out:
-        for done, (path, sha, image) in enumerate(_decoded(source, paths, contents, size, processes), start=1):
+        for done, (path, sha, image) in enumerate(_decoded(source, files, size, processes), start=1):
             if isinstance(image, str):
                 left_out.append((path, image))
             else:
                 data = image.tobytes()
                 if limit_bytes is not None and total + len(data) > limit_bytes:
-                    problem = f"{len(paths):,} images at {size} px do not fit into {limit_bytes / 2**20:,.0f} MiB"
+                    problem = f"{len(files):,} images at {size} px do not fit into {limit_bytes / 2**20:,.0f} MiB"
                     remedy = "raise the limit of the cache, or use a smaller size or fewer images"
                     raise UserError(str(folder), "", problem, remedy)
                 out.write(data)
@@ -99,8 +106,8 @@ def _write(
                 widths.append(image.shape[1])
                 kept.append(sha)
                 total += len(data)
-            if progress and (done % _CHUNK == 0 or done == len(paths)):
-                progress(done, len(paths))
+            if progress and (done % _CHUNK == 0 or done == len(files)):
+                progress(done, len(files))
         _sync(out)
     with (working / "index.npz").open("wb") as out:
         np.savez(
@@ -127,14 +134,13 @@ def processes_for(images: int, most: int) -> int:
 
 
 def _decoded(
-    source: Source, paths: list[str], contents: list[str], size: int, processes: int
+    source: Source, files: list[_File], size: int, processes: int
 ) -> Iterator[tuple[str, str, np.ndarray | str]]:
     """(path, sha256, pixels or the reason why there are none), in order; memory is bounded by the chunks under way."""
-    files = list(zip(paths, contents, strict=True))
     chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     if processes <= 1 or len(chunks) < 2:
-        for path, sha in files:
-            yield path, sha, _decode(source, path, sha, size)
+        for path, sha, scale in files:
+            yield path, sha, _decode(source, path, sha, size, scale)
         return
     workers = processes_for(len(files), processes)
     with process_pool(workers, _start, (source.spec, size)) as pool:
@@ -145,7 +151,7 @@ def _decoded(
             under_way[position] = None  # type: ignore[call-overload]  # its pixels are not needed again
             if position + ahead < len(chunks):
                 under_way.append(pool.submit(_decode_all, chunks[position + ahead]))
-            for (path, sha), image in zip(chunk, images, strict=True):
+            for (path, sha, _), image in zip(chunk, images, strict=True):
                 yield path, sha, image
 
 
@@ -158,14 +164,16 @@ def _start(spec: dict[str, Any], size: int) -> None:
     _source, _size = source_from_spec(spec), size
 
 
-def _decode_all(files: list[tuple[str, str]]) -> list[np.ndarray | str]:
+def _decode_all(files: list[_File]) -> list[np.ndarray | str]:
     assert _source is not None
-    return [_decode(_source, path, sha, _size) for path, sha in files]
+    return [_decode(_source, path, sha, _size, scale) for path, sha, scale in files]
 
 
-def _decode(source: Source, path: str, sha: str, size: int) -> np.ndarray | str:
+def _decode(
+    source: Source, path: str, sha: str, size: int, scale: tuple[float, float] | None
+) -> np.ndarray | str:
     try:
-        return source.decode(path, size, sha)
+        return source.decode(path, size, sha, scale)
     except BadImage as error:
         return str(error)
     except MemoryError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,21 +20,54 @@ MAX_DECLARED_PIXELS = 1_000_000_000
 LARGEST_ASPECT = 2
 """The longer side is cut, centrally, at this many times the shorter side."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
+
+BACKGROUND = 0
+"""Transparent pixels lie on black, whatever colour the file keeps below them."""
+
+INTEGER_RANGES = (255, 1023, 4095, 16383, 65535)
+"""White of images with more than 8 bits: the smallest of these that holds every value of the data set."""
+
+_DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+_HASH_SIDE = 8
+_ZEROS = 512
+"""So many zero bytes at the end of a JPEG without an end mark are no picture, but a download that broke off."""
+
+_NOT_IMAGES = {
+    b"version https://git-lfs": "a Git LFS pointer instead of the file; `git lfs pull` fetches it",
+    b"<!doctype html": "a web page",
+    b"<html": "a web page",
+    b"<?xml": "XML",
+    b"<svg": "SVG, which has no pixels",
+    b"%pdf": "PDF",
+}
 
 
 class BadImage(Exception):
     """A file that cannot be used as an image; the text says why."""
 
 
-def check_header(data: bytes) -> tuple[int, int]:
-    """Look at an image file, without decoding its pixels where the format shows in another way that it is whole.
+class ImageFacts(NamedTuple):
+    """What a scan needs to know of an image.
+
+    Attributes:
+        height, width: pixels, as stored.
+        low, high: the least and the largest sample of an image with more than 8 bits; NaN for others.
+        look: 64 bits that near copies share (difference hash of 8 x 8 grey levels), as a signed number.
+    """
+
+    height: int
+    width: int
+    low: float
+    high: float
+    look: int
+
+
+def inspect_image(data: bytes) -> ImageFacts:
+    """Read an image file to its end, at the smallest size that its format offers.
 
     Args:
         data: the whole file.
-
-    Returns:
-        Height and width in pixels as stored.
 
     Raises:
         BadImage: not an image of a supported format, damaged, cut off, or too large to decode.
@@ -41,31 +75,65 @@ def check_header(data: bytes) -> tuple[int, int]:
     if not data:
         raise BadImage("the file is empty")
     image = _open(data)
-    shape = image.height, image.width
+    height, width = image.height, image.width
     try:
-        if image.format == "PNG":
-            image.verify()  # walks the chunks and their checksums: cheap, and finds a cut-off file
-        elif image.format != "JPEG":
-            image.load()  # rarer formats have no such mark of a whole file
-        elif b"\xff\xd9" not in data[-4096:]:
-            image.draft(image.mode, (1, 1))
-            image.load()  # no end marker: cut off, unless the pixels are all there
+        if image.format in ("JPEG", "MPO"):
+            if not data.rstrip(b"\0").endswith(b"\xff\xd9") and data.endswith(bytes(_ZEROS)):
+                raise BadImage("damaged: its end is missing and filled with zeros")
+            image.draft("L", (2 * _HASH_SIDE, 2 * _HASH_SIDE))
+        samples = deep_samples(image, data)
+        if samples is None:
+            image.load()
+            return ImageFacts(height, width, math.nan, math.nan, difference_hash(image))
+    except BadImage:
+        raise
     except Exception as error:  # a decoder may raise anything on damaged input
         raise BadImage(f"damaged: {_reason(error)}") from None
-    return shape
+    finite = samples[np.isfinite(samples)]
+    if not finite.size:
+        raise BadImage("damaged: it holds no number")
+    low, high = float(finite.min()), float(finite.max())
+    return ImageFacts(height, width, low, high, difference_hash(_scaled(samples, (low, max(high, low + 1e-9)))))
 
 
-def decode_image(data: bytes, size: int) -> np.ndarray:
+def pixel_range(low: float, high: float) -> tuple[float, float]:
+    """The values that become black and white, for images with more than 8 bits whose samples lie in [low, high].
+
+    Whole numbers from 0 get a range that such images usually have (10, 12, 14 or 16 bits), fractions from 0 to 1 keep
+    theirs, and anything else is stretched from its least to its largest value.
+    """
+    if low >= 0:
+        if high <= 1 and not (low.is_integer() and high.is_integer()):
+            return 0.0, 1.0
+        for top in INTEGER_RANGES:
+            if high <= top:
+                return 0.0, float(top)
+    return low, high if high > low else low + 1.0
+
+
+def difference_hash(image: PIL.Image) -> int:
+    """64 bits that say where an image gets brighter from left to right, on 8 x 8 places (a "dHash")."""
+    from PIL import Image
+
+    grey = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
+    levels = np.asarray(grey, dtype=np.int16)
+    bits = np.packbits(levels[:, 1:] > levels[:, :-1])
+    return int(bits.view(">i8")[0])
+
+
+def decode_image(data: bytes, size: int, scale: tuple[float, float] | None = None) -> np.ndarray:
     """Decode an image file and scale it down.
 
     A JPEG is first scaled by its own discrete cosine transform (Pillow's draft mode: 1/2, 1/4 or 1/8) while that stays
     at least twice as large as asked, and then resampled with an antialiasing triangle filter, as torchvision does with
-    ``antialias=True``. EXIF orientation is applied, animations give their first frame, 16-bit samples are scaled to 8
-    bits, transparency is laid on black, and grayscale, palette and CMYK become RGB.
+    ``antialias=True``. EXIF orientation is applied, animations give their first frame, transparency is laid on black,
+    and grayscale, palette and CMYK become RGB.
 
     Args:
         data: the whole file.
         size: the shorter side wanted, in pixels; a smaller image keeps its own size.
+        scale: for an image with more than 8 bits, the values that become black and white; 0 to 65,535 (or what
+            ``pixel_range`` says of this image alone, where its samples are no whole numbers) by default.
 
     Returns:
         uint8 [h, w, 3]; min(h, w) == min(size, shorter side as stored), max(h, w) <= 2 min(h, w).
@@ -84,13 +152,99 @@ def decode_image(data: bytes, size: int) -> np.ndarray:
             image.draft(image.mode, (image.width * 2 * size // shorter, image.height * 2 * size // shorter))
         if image.width * image.height > MAX_PIXELS:
             raise BadImage(f"too large: {image.width} x {image.height} pixels to decode, the limit is {MAX_PIXELS:,}")
-        image.load()
+        exif = image.getexif()
+        samples = deep_samples(image, data)
+        if samples is None:
+            image.load()
+        else:
+            image = _scaled(samples, scale or _own_scale(image.mode, samples))
+            image.info["exif"] = exif.tobytes() if exif else b""
         image = _rgb(ImageOps.exif_transpose(image))
     except BadImage:
         raise
     except Exception as error:  # a decoder may raise anything on damaged input
         raise BadImage(f"damaged: {_reason(error)}") from None
     return scale_down(image, size)
+
+
+def deep_samples(image: PIL.Image, data: bytes) -> np.ndarray | None:
+    """The samples of an image with more than 8 bits, float64 [H, W] or [H, W, channels]; None for any other image.
+
+    Pillow reads one channel of 16 or 32 bits; for colours of 16 bits it keeps the upper 8 alone, so torchvision reads
+    those of a PNG, and tifffile those of a TIFF.
+
+    Raises:
+        BadImage: a TIFF with several deep channels, and tifffile is not installed.
+    """
+    if "samples" in image.info:
+        samples: np.ndarray = image.info["samples"]
+        return samples
+    if image.mode in _DEEP_MODES:
+        return np.asarray(image).astype(np.float64)
+    if image.format == "PNG" and data[24:25] == b"\x10":
+        import torch
+        from torchvision.io import ImageReadMode, decode_png
+
+        encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        pixels: np.ndarray = decode_png(encoded, ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy().astype(np.float64)
+        return pixels
+    if image.format == "TIFF" and max(np.atleast_1d(image.tag_v2.get(258, 8))) > 8:  # type: ignore[attr-defined]
+        return _tiff_samples(data)
+    return None
+
+
+def _tiff_samples(data: bytes) -> np.ndarray:
+    """The samples of a TIFF's first page, float64.
+
+    Raises:
+        BadImage: tifffile is not installed.
+    """
+    try:
+        from tifffile import imread
+    except ImportError:
+        reason = 'needs tifffile: colours of more than 8 bits; python -m pip install "sota-bench[formats]"'
+        raise BadImage(reason) from None
+    return np.asarray(imread(io.BytesIO(data), key=0)).astype(np.float64)
+
+
+def _deep_tiff(data: bytes) -> PIL.Image | None:
+    """A TIFF that Pillow cannot read, such as one of colours as floating-point numbers; None for anything else."""
+    from PIL import Image
+
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    try:
+        samples = _tiff_samples(data)
+    except BadImage:
+        raise
+    except Exception:  # a decoder may raise anything on damaged input
+        return None
+    if samples.ndim not in (2, 3) or not samples.size:
+        return None
+    image = Image.new("L", (samples.shape[1], samples.shape[0]))
+    image.info["samples"] = samples
+    return image
+
+
+def _own_scale(mode: str, samples: np.ndarray) -> tuple[float, float]:
+    """The scale of an image of which nothing else is known."""
+    if mode.startswith("I;"):
+        return 0.0, 65535.0
+    return pixel_range(float(np.nanmin(samples)), float(np.nanmax(samples)))
+
+
+def _scaled(samples: np.ndarray, scale: tuple[float, float]) -> PIL.Image:
+    """Samples as an image of 8 bits; what is outside the scale, or no number, is cut off at its ends."""
+    from PIL import Image
+
+    low, high = scale
+    levels = np.nan_to_num((samples - low) * (255.0 / (high - low)), nan=0.0, posinf=255.0, neginf=0.0)
+    pixels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    if pixels.ndim == 3:
+        pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels[:, :, :4]
+        if pixels.shape[2:] == (2,):
+            return Image.fromarray(pixels, "LA")
+    return Image.fromarray(pixels)
 
 
 def scale_down(image: PIL.Image, size: int) -> np.ndarray:
@@ -122,33 +276,60 @@ def _open(data: bytes) -> PIL.Image:
 
     # Pillow's own guard refuses from twice this number on; the limits below come first and say which file it is.
     Image.MAX_IMAGE_PIXELS = MAX_DECLARED_PIXELS
+    if data[4:8] == b"ftyp" and b"avi" not in data[8:32]:
+        _register_heic()
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name != "HEIF" or _heic_registered])
     except Image.DecompressionBombError as error:
         raise BadImage(f"too large: {_reason(error)}") from None
     except Exception as error:
-        raise BadImage(f"not a readable image: {_reason(error)}") from None
+        image = _deep_tiff(data)
+        if image is None:
+            raise BadImage(f"not a readable image: {_what(data) or _reason(error)}") from None
     declared = image.width * image.height
     if declared == 0:
         raise BadImage("the image has no pixels")
-    in_strips = image.format == "JPEG" and not image.info.get("progressive")
+    in_strips = image.format in ("JPEG", "MPO") and not image.info.get("progressive")
     limit = MAX_DECLARED_PIXELS if in_strips else MAX_PIXELS
     if declared > limit:
         raise BadImage(f"too large: {image.width} x {image.height} pixels, the limit is {limit:,}")
     return image
 
 
+_heic_registered = False
+
+
+def _register_heic() -> None:
+    """Have Pillow read HEIC, with the plug-in of the extra ``formats``.
+
+    Raises:
+        BadImage: it is not installed.
+    """
+    global _heic_registered
+    if _heic_registered:
+        return
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        reason = 'needs pillow-heif: an HEIC image; python -m pip install "sota-bench[formats]"'
+        raise BadImage(reason) from None
+    register_heif_opener()
+    _heic_registered = True
+
+
+def _what(data: bytes) -> str:
+    """What a file is that is no image, where its first bytes say so."""
+    start = data[:64].lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return next((name for mark, name in _NOT_IMAGES.items() if start.startswith(mark)), "")
+
+
 def _rgb(image: PIL.Image) -> PIL.Image:
-    """An image of any mode as RGB."""
+    """An image of 8 bits in any mode as RGB."""
     from PIL import Image
 
-    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
-        samples = np.asarray(image).astype(np.float64)
-        top = 65535.0 if image.mode.startswith("I;") or samples.max(initial=0) > 255 else 255.0
-        image = Image.fromarray(np.clip(np.rint(samples * (255.0 / top)), 0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (BACKGROUND,) * 3 + (255,)), image)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

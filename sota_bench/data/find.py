@@ -8,22 +8,27 @@ set's folder, a folder that holds it or its archive, or the archive); the user's
 from __future__ import annotations
 
 import os
+import re
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
 from sota_bench.data.download import Archive, download_archive
-from sota_bench.data.files import FolderSource, TarSource
+from sota_bench.data.files import FolderSource, TarSource, UnpackedSource
+from sota_bench.data.junk import is_junk_name
 from sota_bench.data.names import IMAGENETTE, IMAGEWOOF
+from sota_bench.data.options import ReadingOptions
+from sota_bench.data.reading import IMAGE_SUFFIXES, suffix_of
 from sota_bench.data.rendered import KnownEffects
 from sota_bench.data.source import Source
-from sota_bench.data.unpack import unpack
+from sota_bench.data.unpack import ENDINGS, archive_kind, is_archive_name, unpack
 from sota_bench.errors import UserError
 from sota_bench.grid.nearest import did_you_mean
 
 VARIABLE = "SOTA_BENCH_DATA"
-ARCHIVES = (".tar", ".tgz", ".tar.gz", ".zip")
+_MOST_SHARDS = 100_000
 _FAST_AI = "https://s3.amazonaws.com/fast-ai-imageclas"
 
 
@@ -65,7 +70,11 @@ NAMED_DATASETS: Mapping[str, NamedDataset] = {
 
 
 def open_source(
-    source: str, path: Path | None = None, environ: Mapping[str, str] = os.environ, download: bool = True
+    source: str,
+    path: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    download: bool = True,
+    options: ReadingOptions | None = None,
 ) -> Source:
     """Open a data set.
 
@@ -74,6 +83,7 @@ def open_source(
         path: where a data set known by name lies, if the user says so.
         environ: where ``SOTA_BENCH_DATA`` is looked up.
         download: whether a published data set may be downloaded.
+        options: how it is to be read, where its files do not say it.
 
     Raises:
         UserError: an unknown source, or it is nowhere to be found.
@@ -83,14 +93,16 @@ def open_source(
         if not location:
             raise UserError("data", "source", f"{source!r} names no path", f"write {kind}:PATH")
         target = Path(location).expanduser()
+        if kind == "archive" and (names := _numbered(target.name)):
+            return FolderSource(target.name, target.parent, user_cache() / "scans", options, names)
         if kind == "folder" and not target.is_dir():
             is_archive = target.is_file() and _is_archive(target)
             remedy = f"write archive:{location}" if is_archive else "name an existing folder"
             raise UserError("data", "source", f"{location!r} is not a folder", remedy)
         if kind == "archive" and not target.is_file():
-            remedy = f"write folder:{location}" if target.is_dir() else f"name a {', '.join(ARCHIVES)} file"
+            remedy = f"write folder:{location}" if target.is_dir() else f"name a {', '.join(ENDINGS)} file"
             raise UserError("data", "source", f"{location!r} is not a file", remedy)
-        return _open(target.name, target)
+        return _open(target.name, target, options)
     if source == "known-effects":
         return KnownEffects()
     if source not in NAMED_DATASETS:
@@ -101,7 +113,7 @@ def open_source(
             f"unknown source {source!r}",
             did_you_mean(source, valid, f"choose among {', '.join(valid)}"),
         )
-    return _find(source, NAMED_DATASETS[source], path, environ, download)
+    return _find(source, NAMED_DATASETS[source], path, environ, download, options)
 
 
 def locate(source: str, environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -118,13 +130,16 @@ def user_cache() -> Path:
     return user_cache_path("sota_bench") / "data"
 
 
-def _find(name: str, dataset: NamedDataset, path: Path | None, environ: Mapping[str, str], download: bool) -> Source:
+def _find(
+    name: str, dataset: NamedDataset, path: Path | None, environ: Mapping[str, str], download: bool,
+    options: ReadingOptions | None,
+) -> Source:  # fmt: skip
     tried = []
     if path is not None:
         location = _within(path.expanduser(), dataset)
         if location is None:
             raise UserError("data", "path", f"{str(path)!r} does not hold {name}", _layout_remedy(dataset))
-        return _open(name, location)
+        return _open(name, location, options)
     tried.append("data.path is not set")
     value = environ.get(VARIABLE, "")
     if value:
@@ -133,13 +148,13 @@ def _find(name: str, dataset: NamedDataset, path: Path | None, environ: Mapping[
             raise UserError(VARIABLE, "", f"{value!r} does not exist", "set it to a folder or an archive, or unset it")
         location = _within(folder, dataset)
         if location is not None:
-            return _open(name, location)
+            return _open(name, location, options)
         tried.append(f"${VARIABLE} = {value} does not hold it")
     else:
         tried.append(f"${VARIABLE} is not set")
     location = _within(user_cache(), dataset)
     if location is not None:
-        return _open(name, location)
+        return _open(name, location, options)
     tried.append(f"it is not in {user_cache()}")
     if dataset.archive is None:
         tried.append("it cannot be downloaded without an account")
@@ -147,7 +162,7 @@ def _find(name: str, dataset: NamedDataset, path: Path | None, environ: Mapping[
         tried.append("downloading is off")
     else:
         try:
-            return _open(name, download_archive(dataset.archive, user_cache()))
+            return _open(name, download_archive(dataset.archive, user_cache()), options)
         except OSError as error:
             tried.append(f"{dataset.archive.url} cannot be downloaded ({' '.join(str(error).split())})")
     raise UserError("data", "source", f"{name} was not found: {', '.join(tried)}", _layout_remedy(dataset))
@@ -176,13 +191,13 @@ def _within(location: Path, dataset: NamedDataset) -> Path | None:
 
 def _is_named(entry: Path, dataset: NamedDataset) -> bool:
     name = entry.name
-    for ending in ARCHIVES:
+    for ending in ENDINGS:
         name = name.removesuffix(ending)
     return any(fnmatch(name, pattern) for pattern in dataset.folders)
 
 
 def _is_archive(path: Path) -> bool:
-    return path.name.endswith(ARCHIVES)
+    return is_archive_name(path.name)
 
 
 def _is_dataset(folder: Path, dataset: NamedDataset) -> bool:
@@ -200,12 +215,42 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _open(name: str, path: Path) -> Source:
+def _open(name: str, path: Path, options: ReadingOptions | None = None) -> Source:
     cache = user_cache()
     if path.is_dir():
-        return FolderSource(name, path, cache / "scans")
-    if path.name.endswith(".tar"):
-        return TarSource(name, path, cache / "scans")
-    if not _is_archive(path):
-        raise UserError(str(path), "", "is not an archive that can be read", f"use one of {', '.join(ARCHIVES)}")
-    return FolderSource(name, unpack(path, cache / "unpacked"), cache / "scans")
+        inside = _only_archive(path)
+        if inside is None:
+            return FolderSource(name, path, cache / "scans", options)
+        path = inside
+    if path.name.lower().endswith(".parquet"):
+        return FolderSource(name, path.parent, cache / "scans", options, [path.name])
+    try:
+        kind = archive_kind(path)
+    except OSError as error:
+        raise UserError(str(path), "", f"cannot be read: {error.strerror}", "make it readable") from None
+    if kind == "tar":
+        if not (is_archive_name(path.name) or tarfile.is_tarfile(path)):
+            problem = "is not an archive that can be read"
+            raise UserError(str(path), "", problem, f"use one of {', '.join((*ENDINGS, '.parquet'))}")
+        return TarSource(name, path, cache / "scans", options)
+    return UnpackedSource(name, unpack(path, cache / "unpacked"), cache / "scans", options)
+
+
+def _only_archive(folder: Path) -> Path | None:
+    """The archive that is all that a folder holds, as a download leaves it; None otherwise."""
+    try:
+        entries = [entry for entry in folder.iterdir() if not is_junk_name(entry.name, entry.is_dir())]
+    except OSError:
+        return None
+    archives = [entry for entry in entries if entry.is_file() and is_archive_name(entry.name)]
+    images = any(entry.is_dir() or suffix_of(entry.name) in IMAGE_SUFFIXES for entry in entries)
+    return archives[0] if len(archives) == 1 and not images else None
+
+
+def _numbered(pattern: str) -> list[str]:
+    """The names of ``train-{000..012}.tar``."""
+    match = re.fullmatch(r"(.*)\{([0-9]+)\.\.([0-9]+)\}(.*)", pattern)
+    if match is None or int(match.group(3)) - int(match.group(2)) > _MOST_SHARDS:
+        return []
+    start, first, last, end = match.groups()
+    return [f"{start}{number:0{len(first)}}{end}" for number in range(int(first), int(last) + 1)]

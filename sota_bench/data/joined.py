@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sota_bench.data.manifest import Manifest
+from sota_bench.data.manifest import COPY, LEFT_OUT_COLUMNS, Manifest
 from sota_bench.data.source import Progress, Source
 
 SEPARATOR = "//"
@@ -44,24 +44,34 @@ class JoinedSource(Source):
         main = self.main.scan(progress)
         items, left_out = [main.items], [main.left_out]
         contents, class_names = set(main.items["sha256"]), set(main.items["label"])
+        others: list[Manifest] = []
         for name, source in self.others.items():
             other = source.scan(progress)
+            others.append(other)
             labels = {label: f"{label} ({name})" if label in class_names else label for label in other.classes}
             prefix = name + SEPARATOR
             renamed = other.items.assign(path=prefix + other.items["path"], label=other.items["label"].map(labels))
             repeated = renamed["sha256"].isin(contents)
-            copies = renamed.loc[repeated, ["path"]].assign(reason="another source has the same content")
+            reason = f"{COPY}: another source has the same content"
+            copies = renamed.loc[repeated, ["path", "split", "label"]].assign(reason=reason)
             items.append(renamed[~repeated])
             left_out += [other.left_out.assign(path=prefix + other.left_out["path"]), copies]
             contents |= set(renamed["sha256"])
             class_names |= set(labels.values())
         rows = pd.concat(items).sort_values("path", kind="stable", ignore_index=True)
-        return Manifest(self.name, rows, pd.concat(left_out, ignore_index=True))
+        manifests = [main, *others]
+        notes = [note for manifest in manifests for note in manifest.notes]
+        alarms = [alarm for manifest in manifests for alarm in manifest.alarms]
+        junk = sum(manifest.junk for manifest in manifests)
+        skipped = pd.concat(left_out, ignore_index=True)[list(LEFT_OUT_COLUMNS)]
+        return Manifest(self.name, rows, skipped, junk, tuple(notes), tuple(alarms))
 
-    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
+    def decode(
+        self, path: str, size: int, sha256: str = "", scale: tuple[float, float] | None = None
+    ) -> np.ndarray:
         """Decodes by the source that the path names."""
         source, inside = self._within(path)
-        return source.decode(inside, size, sha256)
+        return source.decode(inside, size, sha256, scale)
 
     def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
         """Has each source record its own images."""

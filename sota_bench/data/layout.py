@@ -1,103 +1,374 @@
-"""Reads splits and classes out of paths: ``train/<class>/*`` with ``val/`` or ``test/``, or ``<class>/*`` alone."""
+"""Reads splits and classes out of folders: ``train/<class>/*`` beside ``val/`` or ``test/``, or ``<class>/*`` alone.
+
+Folders around the data set and beside it, doubled folders (``seg_train/seg_train``), splits inside classes and folders
+of cross-validation are read as their owners mean them. A reading that could be wrong is refused, with the key that
+decides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sota_bench.data.names import readable
+from sota_bench.data.options import ReadingOptions
+from sota_bench.data.split_names import fold_number, split_name
 from sota_bench.errors import UserError
 
-SPLIT_FOLDERS: Mapping[str, str] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
-}  # fmt: skip
+NO_CLASS_FOLDER = "no label: in no class folder"
+NO_SPLIT_FOLDER = "in no split folder"
+OUTSIDE = "outside the data set"
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jpe"})
+_CONTAINERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "data", "photos", "pictures"})
+"""Folders that only hold what their parent is."""
+
+_TARGETS = frozenset({
+    "mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "gt",
+    "groundtruth", "ground_truth", "groundtruths", "targets", "depth", "depths", "labelids", "segmentationclass",
+    "segmentationobject",
+})  # fmt: skip
+"""Folders that hold images to predict, not images of a class."""
+
+_BESIDE = frozenset({
+    "doc", "docs", "documentation", "fig", "figs", "figure", "figures", "screenshot", "screenshots", "example",
+    "examples", "sample", "samples", "demo", "assets", "static", "src", "code", "scripts", "notebooks", "readme",
+    "paper", "results", "output", "outputs", "logs", "license",
+})  # fmt: skip
+"""Folders that people keep beside a data set."""
+
+_SHOWN = 4
+
+
+class Member(NamedTuple):
+    """What an image is: its split (train, val, test, or "" where there is none) and its class."""
+
+    split: str
+    label: str
 
 
 @dataclass
 class Layout:
-    """What the paths say.
+    """What the paths or a table say.
 
     Attributes:
-        members: path -> (split: train, val, test or "", class name).
-        left_out: (path, reason) of files that belong to no class or are no images by name.
+        members: path -> split and class.
+        left_out: (path, reason) of images that belong to no class.
+        notes: sentences about how the data set was read.
+        alarms: sentences about what should be looked at.
     """
 
-    members: dict[str, tuple[str, str]] = field(default_factory=dict)
+    members: dict[str, Member] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
 
 
-def read_layout(paths: Iterable[str], origin: str) -> Layout:
-    """Find splits and classes.
+@dataclass
+class Folder:
+    """A folder with the images in it and below it.
 
-    Folders around the data set (``imagenette2-160/train/...``) are skipped where all files lie inside them. A test
-    folder without class folders, as ImageNet has it, is left out: its labels are not known.
+    Attributes:
+        name, path: its own name, and its path below the source; "" for the source itself.
+        folders: those in it that hold images, by name.
+        files: paths of the images in it.
+    """
+
+    name: str
+    path: str
+    folders: dict[str, Folder] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+
+    def all_files(self) -> Iterator[str]:
+        """Paths of the images in it and below it."""
+        yield from self.files
+        for folder in self.folders.values():
+            yield from folder.all_files()
+
+
+def read_folders(paths: Iterable[str], options: ReadingOptions, origin: str) -> Layout:
+    """Splits and classes of images by the folders that they lie in.
 
     Args:
-        paths: of all files, with ``/``.
+        paths: of the images, with ``/``.
+        options: what the user says about folders.
         origin: the source as the user knows it, for errors.
 
     Raises:
-        UserError: no class folder.
+        UserError: no class folder, or folders that can be read in two ways.
     """
-    paths = list(paths)
-    images = [path for path in paths if _suffix(path) in SUFFIXES]
-    layout = Layout(left_out=[(path, "not an image by its name") for path in paths if _suffix(path) not in SUFFIXES])
-    root = _root(images)
-    parts = {path: path[len(root) :].split("/") for path in images}
-    divided = any(len(steps) >= 3 and steps[0].lower() in ("train", "training") for steps in parts.values())
-    raw: dict[str, tuple[str, str]] = {}
-    for path, steps in parts.items():
-        if divided:
-            split = SPLIT_FOLDERS.get(steps[0].lower())
-            if split is None:
-                layout.left_out.append((path, "in no split folder (train, val or test)"))
-                continue
-            steps = steps[1:]
-        else:
-            split = ""
-        if len(steps) < 2:
-            layout.left_out.append((path, "in no class folder"))
-            continue
-        raw[path] = (split, steps[0])
-    if not raw:
-        raise UserError(
-            origin, "", "there are no images in class folders", "use train/<class>/*.jpg and val/<class>/*.jpg"
-        )
-    shown = readable({label for _, label in raw.values()})
-    layout.members = {path: (split, shown[label]) for path, (split, label) in raw.items()}
-    _drop_classes_without_training(layout)
+    layout = Layout()
+    root = _tree(_without_skipped(paths, options, layout))
+    reader = _Reader(options, origin, layout)
+    reader.read(root)
+    if not layout.members:
+        raise reader.refuse("there are no images in class folders", 'use train/<class>/*.jpg, or name data.labels')
     return layout
 
 
-def _drop_classes_without_training(layout: Layout) -> None:
-    """Leave out images whose class has no training image: no model could name it."""
-    if not any(split == "train" for split, _ in layout.members.values()):
-        return
-    trained = {label for split, label in layout.members.values() if split == "train"}
-    for path, (_, label) in list(layout.members.items()):
-        if label not in trained:
-            layout.left_out.append((path, f"its class {label!r} has no training image"))
-            del layout.members[path]
+def _without_skipped(paths: Iterable[str], options: ReadingOptions, layout: Layout) -> Iterator[str]:
+    for path in paths:
+        *folders, _ = path.split("/")
+        ways = ["/".join(folders[: depth + 1]) for depth in range(len(folders))]
+        if any(options.role(name, way) == "skip" for name, way in zip(folders, ways, strict=True)):
+            layout.left_out.append((path, "skipped: by data.folders"))
+        else:
+            yield path
 
 
-def _root(images: list[str]) -> str:
-    """The folders around all images, up to the first that is a split folder or holds several folders."""
-    root = ""
-    while images:
-        heads = {path[len(root) :].split("/", 1)[0] for path in images}
-        if len(heads) != 1:
-            break
-        head = heads.pop()
-        below = [path[len(root) + len(head) + 1 :] for path in images]
-        if head.lower() in SPLIT_FOLDERS or any(path.count("/") < 1 for path in below):
-            break
-        root += head + "/"
+def _tree(paths: Iterable[str]) -> Folder:
+    root = Folder("", "")
+    for path in paths:
+        *names, _ = path.split("/")
+        folder = root
+        for name in names:
+            if name not in folder.folders:
+                folder.folders[name] = Folder(name, f"{folder.path}/{name}" if folder.path else name)
+            folder = folder.folders[name]
+        folder.files.append(path)
     return root
 
 
-def _suffix(path: str) -> str:
-    name = path.rsplit("/", 1)[-1]
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
+def _listed(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    text = ", ".join(f"{name}/" for name in shown[:_SHOWN])
+    return text + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
+
+
+class _Reader:
+    """Walks the tree once and fills a layout."""
+
+    def __init__(self, options: ReadingOptions, origin: str, layout: Layout) -> None:
+        self.options, self.origin, self.layout = options, origin, layout
+
+    def refuse(self, problem: str, remedy: str) -> UserError:
+        """The error of a data set that cannot be read without a guess."""
+        return UserError(self.origin, "", problem, remedy)
+
+    def read(self, root: Folder) -> None:
+        """Find where the data set lies in the tree, and read it."""
+        levels = list(self._split_levels(root))
+        if len(levels) == 1:
+            self._leave_outside(root, levels[0])
+            self._read_splits(levels[0], self._splits(levels[0]))
+        elif levels:
+            folds = _folds(root, levels)
+            if folds is None:
+                problem = f"{_listed(level.path for level in levels)} each hold a data set with splits of its own"
+                raise self.refuse(problem, f'write data.root = "{levels[0].path}" to read one of them')
+            first, others = folds
+            for other in others:
+                self._leave_out(other, "in another fold: the first one holds the same images")
+            self.layout.notes.append(f"of {len(levels)} folds with splits of their own {first.path}/ is read")
+            self._read_splits(first, self._splits(first))
+        else:
+            self._read_undivided(root)
+
+    def _splits(self, folder: Folder) -> dict[str, str]:
+        """Names of a folder's own folders that are splits -> train, val or test."""
+        meanings, plain, by_pattern = dict[str, str](), set[str](), dict[str, set[str]]()
+        for name, inner in folder.folders.items():
+            role = self.options.role(name, inner.path)
+            if role in ("train", "val", "test"):
+                meanings[name] = role
+                plain.add(name)
+            elif role != "class" and (meaning := split_name(name)):
+                meanings[name] = meaning.split
+                if meaning.plain:
+                    plain.add(name)
+                else:
+                    by_pattern.setdefault(meaning.pattern, set()).add(name)
+        families = {name for names in by_pattern.values() for name in names
+                    if len({meanings[other] for other in names}) > 1}  # fmt: skip
+        return {name: split for name, split in meanings.items() if name in plain or name in families}
+
+    def _split_levels(self, folder: Folder) -> Iterator[Folder]:
+        """The topmost folders whose own folders are splits that hold class folders."""
+        splits = self._splits(folder)
+        divided = [split for name, split in splits.items() if _collapsed(folder.folders[name]).folders]
+        if "train" in divided or len(set(divided)) > 1:
+            yield folder
+            return
+        for inner in folder.folders.values():
+            yield from self._split_levels(inner)
+
+    def _leave_outside(self, root: Folder, level: Folder) -> None:
+        """Leave out what lies beside the data set or around it."""
+        inside = set(level.all_files())
+        outside = [path for path in root.all_files() if path not in inside]
+        self._leave_out_all(outside, f"{OUTSIDE}: not below {level.path}/")
+
+    def _leave_out(self, folder: Folder, reason: str) -> None:
+        self._leave_out_all(list(folder.all_files()), reason)
+
+    def _leave_out_all(self, paths: Sequence[str], reason: str) -> None:
+        self.layout.left_out += [(path, reason) for path in paths]
+        if paths:
+            kind = reason.partition(":")[0]
+            count = "1 image is" if len(paths) == 1 else f"{len(paths):,} images are"
+            self.layout.alarms.append(f"{count} left out ({kind}), such as {paths[0]}.")
+
+    def _read_splits(self, level: Folder, splits: dict[str, str]) -> None:
+        """Read class folders inside split folders."""
+        for name, folder in level.folders.items():
+            if name not in splits:
+                self._leave_out(folder, NO_SPLIT_FOLDER)
+        self._leave_out_all(level.files, NO_SPLIT_FOLDER)
+        parts = [(splits[name], _collapsed(level.folders[name])) for name in splits]
+        while common := _only_container([part for _, part in parts]):
+            parts = [(split, part.folders.get(common, part)) for split, part in parts]
+        merged = Folder(level.name, level.path)
+        for _, part in parts:
+            _merge(merged, part)
+        classes = self._class_level(merged)
+        for split, part in parts:
+            for way in classes:
+                part = part.folders.get(way, Folder(way, way))
+            self._add_classes(part, split)
+
+    def _read_undivided(self, root: Folder) -> None:
+        """Read class folders that are in no split folder, or that hold the splits themselves."""
+        while len(root.folders) == 1 and not root.files:
+            [root] = root.folders.values()
+        if not root.folders:
+            remedy = 'name their table with data.labels, or put them into class folders'
+            raise self.refuse(f"{len(root.files):,} images lie in one folder, so their labels are unknown", remedy)
+        folds = {name: number for name in root.folders if (number := fold_number(name)) is not None}
+        if len(folds) > 1 and len(folds) == len(root.folders) and all(f.folders for f in root.folders.values()):
+            judging = min(folds, key=lambda name: folds[name])
+            self.layout.notes.append(f"of {len(folds)} folds {judging} judges and the others train")
+            self._read_splits(root, {name: "val" if name == judging else "train" for name in folds})
+            return
+        if self._read_splits_inside_classes(root):
+            return
+        self._refuse_flat_splits(root)
+        for way in self._class_level(root):
+            self._leave_out_all(root.files, f"{OUTSIDE}: not below {root.folders[way].path}/")
+            for name, folder in root.folders.items():
+                if name != way:
+                    self._leave_out(folder, f"{OUTSIDE}: not below {root.folders[way].path}/")
+            root = root.folders[way]
+        self._add_classes(root, "")
+
+    def _read_splits_inside_classes(self, root: Folder) -> bool:
+        """Read ``<class>/<split>/*``, and say whether it is that."""
+        inner_splits = {name: self._splits(folder) for name, folder in root.folders.items()}
+        for name, folder in root.folders.items():
+            if folder.files or not folder.folders or set(inner_splits[name]) != set(folder.folders):
+                return False
+        if len(root.folders) < 2 or not any("train" in splits.values() for splits in inner_splits.values()):
+            return False
+        self._leave_out_all(root.files, NO_CLASS_FOLDER)
+        for name, folder in root.folders.items():
+            for inner, split in inner_splits[name].items():
+                for path in folder.folders[inner].all_files():
+                    self.layout.members[path] = Member(split, name)
+        return True
+
+    def _refuse_flat_splits(self, root: Folder) -> None:
+        """Refuse folders that are named as splits and hold images instead of class folders."""
+        names = [name for name in self._splits(root) if not root.folders[name].folders]
+        others = [name for name in root.folders if name not in names]
+        if not names or (names == ["train"] and len(others) > 1):  # beside cars and buses a train is a vehicle
+            return
+        verbs = ("is named as a split and holds", "are named as splits and hold")[len(names) > 1]
+        problem = f"{_listed(names)} {verbs} images without class folders"
+        if others:
+            problem += f", beside {_listed(others)}"
+        remedy = 'name the table of labels with data.labels, or say what the folders are: data.folders = {' + (
+            ", ".join(f'"{name}" = "{"skip" if others else "class"}"' for name in sorted(names)[:2]) + "}"
+        )
+        raise self.refuse(problem, remedy)
+
+    def _class_level(self, folder: Folder) -> list[str]:
+        """The folders to go down from ``folder`` until class folders are reached.
+
+        Raises:
+            UserError: folders on two levels could be the classes.
+        """
+        names = set(folder.folders)
+        if all(self.options.role(name, inner.path) == "class" for name, inner in folder.folders.items()):
+            return []
+        lower = {name.lower() for name in names}
+        if lower & _TARGETS and lower & _CONTAINERS:
+            problem = f"{_listed(names)} look like images and their masks or annotations, not like classes"
+            target = next(name for name in sorted(names) if name.lower() in _TARGETS)
+            raise self.refuse(problem, f'write data.folders = {{"{target}" = "skip"}} to leave one out')
+        direct = [inner for inner in folder.folders.values() if inner.files]
+        wide = [inner for inner in folder.folders.values() if not inner.files and len(inner.folders) > 1]
+        wide = [inner for inner in wide if self.options.role(inner.name, inner.path) != "class"]
+        if not wide:
+            return []
+        if len(names) == 1:
+            return [wide[0].name, *self._class_level(wide[0])]
+        self._refuse_same_folders(wide)
+        beside = [name for name in names if name.lower() in _BESIDE]
+        if len(wide) == 1 and len(beside) == len(names) - 1 and wide[0].name not in beside:
+            return [wide[0].name, *self._class_level(wide[0])]
+        if len(direct) > 1 and not beside:
+            shown = _listed(inner.name for inner in wide)
+            self.layout.alarms.append(f"{shown} hold only folders and are read as classes; data.folders decides.")
+            return []
+        example = wide[0]
+        others = _listed(names - {example.name})
+        problem = f"{example.name}/ holds only folders ({_listed(example.folders)}), beside {others}"
+        way = example.path or example.name
+        remedy = (
+            f'write data.root = "{way}" if the classes are inside, or data.folders = {{"{example.name}" = "class"}}'
+        )
+        raise self.refuse(problem + ": either could be the classes", remedy)
+
+    def _refuse_same_folders(self, wide: list[Folder]) -> None:
+        for number, first in enumerate(wide):
+            for second in wide[number + 1 :]:
+                ours, theirs = set(first.folders), set(second.folders)
+                shared = ours & theirs
+                if len(shared) > 1 and 2 * len(shared) >= len(ours | theirs):
+                    problem = f"{first.name}/ and {second.name}/ hold the same folders ({_listed(shared)})"
+                    remedy = (
+                        f'write data.root = "{first.path or first.name}" to read one of them, or '
+                        f'data.folders = {{"{first.name}" = "class", "{second.name}" = "class"}}'
+                    )
+                    raise self.refuse(problem + ": either level could be the classes", remedy)
+
+    def _add_classes(self, folder: Folder, split: str) -> None:
+        self._leave_out_all(folder.files, NO_CLASS_FOLDER)
+        for name, inner in folder.folders.items():
+            for path in inner.all_files():
+                self.layout.members[path] = Member(split, name)
+
+
+def _collapsed(folder: Folder) -> Folder:
+    """What a split folder holds, below folders of its own name or that only wrap: ``seg_train/seg_train/...``."""
+    while len(folder.folders) == 1 and not folder.files:
+        [inner] = folder.folders.values()
+        own, outer = split_name(inner.name), split_name(folder.name)
+        repeats = inner.name.lower() == folder.name.lower() or (own and outer and own.split == outer.split)
+        if not repeats and inner.name.lower() not in _CONTAINERS:
+            break
+        folder = inner
+    return folder
+
+
+def _only_container(folders: list[Folder]) -> str:
+    """The one folder that all of these hold and that only wraps its contents, or ""."""
+    names = {name for folder in folders for name in folder.folders}
+    if len(names) != 1 or any(folder.files for folder in folders):
+        return ""
+    [name] = names
+    return name if name.lower() in _CONTAINERS and any(f.folders.get(name, f).folders for f in folders) else ""
+
+
+def _merge(into: Folder, other: Folder) -> None:
+    into.files += other.files
+    for name, inner in other.folders.items():
+        _merge(into.folders.setdefault(name, Folder(name, inner.path)), inner)
+
+
+def _folds(root: Folder, levels: list[Folder]) -> tuple[Folder, list[Folder]] | None:
+    """(the first fold, the others) where all levels are folds beside each other."""
+    numbers = {level.path: fold_number(level.name) for level in levels}
+    parents = {level.path.rpartition("/")[0] for level in levels}
+    if None in numbers.values() or len(parents) != 1:
+        return None
+    ordered = sorted(levels, key=lambda level: numbers[level.path] or 0)
+    return ordered[0], ordered[1:]

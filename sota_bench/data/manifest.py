@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from sota_bench.data.names import natural_order
 from sota_bench.data.split import SPLITS, divide, halve, shared_contents
 from sota_bench.errors import UserError
 from sota_bench.files import write_text
@@ -18,9 +22,46 @@ from sota_bench.files import write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("path", "split", "label", "sha256", "bytes")
-_HEADER = "sota-bench manifest 1"
+COLUMNS = ("path", "split", "label", "sha256", "bytes", "scale", "group")
+LEFT_OUT_COLUMNS = ("path", "reason", "split", "label")
+_HEADER = "sota-bench manifest 2"
 _HEX = set("0123456789abcdef")
+
+COPY = "a copy"
+TWO_LABELS = "two labels"
+UNTRAINED = "class without training images"
+"""How reasons begin; what follows a colon is about the one file."""
+
+
+class ScannedImage(NamedTuple):
+    """An image that a scan lists.
+
+    Attributes:
+        path: inside the source.
+        split: train, val, test, or "" where the data set is undivided.
+        label: class name.
+        sha256: of its content.
+        bytes: of its file.
+        scale: ``low:high``, the values that become black and white; "" for images of 8 bits.
+        group: what near copies have in common; "" for an image that has none.
+    """
+
+    path: str
+    split: str
+    label: str
+    sha256: str
+    bytes: int
+    scale: str = ""
+    group: str = ""
+
+
+class LeftOut(NamedTuple):
+    """A file that is not used: why, and the split and class that it would have had, where they are known."""
+
+    path: str
+    reason: str
+    split: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,13 +71,20 @@ class Manifest:
     Attributes:
         name: what the source is called.
         items: columns ``path`` (inside the source), ``split`` (train, select, test), ``label`` (class name), ``sha256``
-            (of the file, 64 hex digits) and ``bytes``; sorted by path.
-        left_out: columns ``path`` and ``reason``.
+            (of the content, 64 hex digits: the file, and for more than 8 bits the scale), ``bytes``, ``scale`` and
+            ``group`` (see ``ScannedImage``); sorted by path.
+        left_out: columns ``path``, ``reason``, ``split`` and ``label``; the latter two are "" where they are unknown.
+        junk: how many leftovers of systems and tools the source holds.
+        notes: sentences about how the data set was read.
+        alarms: sentences about what in its files should be looked at.
     """
 
     name: str
     items: pd.DataFrame
     left_out: pd.DataFrame
+    junk: int = 0
+    notes: tuple[str, ...] = ()
+    alarms: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -50,13 +98,24 @@ class Manifest:
 
     @cached_property
     def classes(self) -> list[str]:
-        """Class names, sorted."""
-        return sorted(set(self.items["label"]))
+        """Class names, in natural order: 2 before 10."""
+        return natural_order(self.items["label"])
 
     def sizes(self) -> dict[str, int]:
         """Images per split."""
         counts = self.items["split"].value_counts()
         return {split: int(counts.get(split, 0)) for split in SPLITS}
+
+    def limited_to(self, contents: Collection[str], name: str) -> Manifest:
+        """A manifest of the images with some contents, under another name, without what was left out."""
+        items = self.items[self.items["sha256"].isin(set(contents))].reset_index(drop=True)
+        return Manifest(name, items, self.left_out.iloc[:0])
+
+    def sample_paths(self, count: int) -> list[str]:
+        """Paths of some images, evenly spread."""
+        paths = self.items["path"].tolist()
+        rows = np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)
+        return [paths[row] for row in rows]
 
     def save(self, path: Path) -> None:
         """Write the manifest as text: a header line, then CSV with the columns of ``items`` and ``left_out``.
@@ -65,13 +124,14 @@ class Manifest:
         """
         import pandas as pd
 
-        left_out = self.left_out.assign(split="", label="", sha256="", bytes=0)
+        left_out = self.left_out.assign(sha256="", bytes=0, scale="", group="")
         table = pd.concat([self.items.assign(left_out=""), left_out.rename(columns={"reason": "left_out"})])
-        table, name = table[[*COLUMNS, "left_out"]], self.name.replace("\n", " ")
+        table = table[[*COLUMNS, "left_out"]]
         text = table.to_csv(index=False, lineterminator="\n")
         if "\r" in text:  # pandas quotes fields for the line end it writes, and takes either for one when it reads
             text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        text = f"{_HEADER} {name}\n{text}"
+        facts = {"name": self.name, "junk": self.junk, "notes": self.notes, "alarms": self.alarms}
+        text = f"{_HEADER} {json.dumps(facts)}\n{text}"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text, durable=True)
 
@@ -115,86 +175,142 @@ class Manifest:
         items = table.loc[kept, list(COLUMNS)].reset_index(drop=True)
         _check_items(items, origin, remedy)
         items["bytes"] = items["bytes"].astype("int64")
-        left_out = table.loc[~kept, ["path", "left_out"]].rename(columns={"left_out": "reason"}).reset_index(drop=True)
-        return cls(header[len(_HEADER) + 1 :].strip(), items, left_out)
+        left_out = table.loc[~kept].rename(columns={"left_out": "reason"})[list(LEFT_OUT_COLUMNS)]
+        return cls(items=items, left_out=left_out.reset_index(drop=True), **_facts(header, origin, remedy))
+
+
+def _facts(header: str, origin: str, remedy: str) -> dict[str, Any]:
+    """The name, notes and alarms in a manifest's first line."""
+    try:
+        facts = json.loads(header[len(_HEADER) + 1 :])
+        name, junk = str(facts["name"]), int(facts["junk"])
+        notes, alarms = (tuple(str(sentence) for sentence in facts[key]) for key in ("notes", "alarms"))
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        problem = f"has a damaged first line ({type(error).__name__})"
+        raise UserError(origin, "", problem, remedy) from None
+    return {"name": name, "junk": junk, "notes": notes, "alarms": alarms}
 
 
 def assemble(
-    name: str, images: Sequence[tuple[str, str, str, str, int]], left_out: Iterable[tuple[str, str]], origin: str
+    name: str,
+    images: Sequence[ScannedImage],
+    left_out: Iterable[LeftOut],
+    origin: str,
+    *,
+    junk: int = 0,
+    notes: Sequence[str] = (),
+    alarms: Sequence[str] = (),
 ) -> Manifest:
     """The manifest of the images that a scan lists: splits are divided, and no content is in two of them.
 
     Args:
         name: what the source is called.
-        images: (path, split, label, sha256, bytes) per image; split is ``train``, ``val``, ``test`` or "" (undivided).
-        left_out: (path, reason) per file that cannot be used.
+        images: those that can be used.
+        left_out: files that cannot.
         origin: the source as the user knows it, for errors.
+        junk, notes, alarms: as in the manifest.
 
     Returns:
         The manifest. With ``val`` or ``test`` alone, that split is halved into select and test; with both, they are
-        select and test. Contents that are in train are left out of the others, and copies inside the others are left
-        out; copies in train that have two different labels are left out altogether.
+        select and test; with neither, images of each class are drawn from all. Contents that are in train are left out
+        of the others, and copies inside the others are left out; copies in train that have two different labels are
+        left out altogether, and so are classes that have no training image.
 
     Raises:
         UserError: no usable image, or only one class.
     """
     import pandas as pd
 
-    items = pd.DataFrame(images, columns=list(COLUMNS)).sort_values("path", kind="stable", ignore_index=True)
-    dropped = list(left_out)
+    table = pd.DataFrame([ScannedImage(*image) for image in images], columns=list(COLUMNS))
+    items = table.sort_values("path", kind="stable", ignore_index=True)
+    dropped = [LeftOut(*entry) for entry in left_out]
     undivided = (items["split"] == "").to_numpy(dtype=bool)
     if undivided.any() and not undivided.all():
         remedy = "use train/<class>/ and val/<class>/"
         raise UserError(origin, "", "some images are in a split and some are not", remedy)
 
-    items, gone = _without_contradictions(items)
-    dropped += gone
-    items, gone = _without_copies(items)
-    dropped += gone
-    if len(items) and not (items["split"] == "train").any() and not undivided.all():
+    if not undivided.any() and len(items) and not (items["split"] == "train").any():
         raise UserError(origin, "", "there are no training images", "put them in train/<class>/")
+    for rule in (_without_contradictions, _without_copies, _without_untrained_classes):
+        items, gone = rule(items)
+        dropped += gone
+    if not len(items):
+        raise UserError(origin, "", f"no usable image ({_counted(dropped)})", "use train/<class>/*.jpg")
+    given = set(items["split"])
+    items, drawn = _divided(items)
+    if drawn:
+        notes = [*notes, drawn]
+    if given == {"train"}:
+        alarms = [*alarms, f"{drawn[0].upper()}{drawn[1:]}."]
+    if items["label"].nunique() < 2:
+        problem = f"only one class, {items['label'].iloc[0]!r}" + (f" ({_counted(dropped)})" if dropped else "")
+        raise UserError(origin, "", problem, "use one folder for each class")
+    shared = shared_contents(items)
+    if shared:
+        raise AssertionError(f"contents in two splits after their removal: {shared[:3]}")
+    reasons = pd.DataFrame(sorted(dropped), columns=list(LEFT_OUT_COLUMNS), dtype=object)
+    return Manifest(name, items, reasons, junk, tuple(notes), tuple(alarms))
 
+
+def _counted(dropped: Sequence[LeftOut]) -> str:
+    if not dropped:
+        return "0 files left out"
+    files = "1 file" if len(dropped) == 1 else f"{len(dropped):,} files"
+    return f"{files} left out, such as {dropped[0].path}: {dropped[0].reason}"
+
+
+def _divided(items: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The items with splits train, select and test, and a sentence where images to judge by were drawn."""
     present = set(items["split"])
     splits = items["split"].to_numpy(dtype=object).copy()
-    if "" in present:
+    drawn = ""
+    if present in ({""}, {"train"}):
         splits = divide(items)
+        drawn = "no images are set apart to judge by: 15% of each class are drawn to choose and 15% to confirm"
     elif {"val", "test"} <= present:
         splits[splits == "val"] = "select"
     else:
         judging = splits != "train"
         splits[judging] = halve(items[judging])
-    items = items.assign(split=splits)
-
-    if not len(items):
-        raise UserError(origin, "", f"no usable image ({len(dropped)} files left out)", "use train/<class>/*.jpg")
-    if items["label"].nunique() < 2:
-        raise UserError(origin, "", f"only one class, {items['label'].iloc[0]!r}", "use one folder for each class")
-    shared = shared_contents(items)
-    if shared:
-        raise AssertionError(f"contents in two splits after their removal: {shared[:3]}")
-    reasons = pd.DataFrame(sorted(dropped), columns=["path", "reason"])
-    return Manifest(name, items, reasons)
+    return items.assign(split=splits), drawn
 
 
-def _without_contradictions(items: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+def _left_out(rows: pd.DataFrame, reasons: Iterable[str]) -> list[LeftOut]:
+    columns = zip(rows["path"], reasons, rows["split"], rows["label"], strict=True)
+    return [LeftOut(*entry) for entry in columns]
+
+
+def _without_contradictions(items: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
     """Drop training contents that carry two labels: which one is right cannot be known."""
     train = items[items["split"].isin(["train", ""])]
     labels = train.groupby("sha256")["label"].nunique()
     bad = train[train["sha256"].isin(labels[labels > 1].index)]
-    reasons = [(path, "the same content has another label too") for path in bad["path"]]
-    return items.drop(index=bad.index).reset_index(drop=True), reasons
+    reason = f"{TWO_LABELS}: the same content has another label too"
+    return items.drop(index=bad.index).reset_index(drop=True), _left_out(bad, [reason] * len(bad))
 
 
-def _without_copies(items: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+def _without_copies(items: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
     """Drop from the evaluation splits what is in train already, and second copies."""
     order = items["split"].map({"train": 0, "": 0, "val": 1, "test": 2})
     ranked = items.assign(_order=order).sort_values(["_order", "path"], kind="stable")
-    first = ranked.drop_duplicates("sha256").set_index("sha256")["path"]
+    first = ranked.drop_duplicates("sha256").set_index("sha256")
     copies = ranked[ranked.duplicated("sha256") & (ranked["split"] != "train")]
-    reasons = [
-        (path, f"the same content as {first[sha]}") for path, sha in zip(copies["path"], copies["sha256"], strict=True)
-    ]
-    return items.drop(index=copies.index).reset_index(drop=True), reasons
+    reasons = []
+    for sha, label in zip(copies["sha256"], copies["label"], strict=True):
+        original, its_label = first.at[sha, "path"], first.at[sha, "label"]
+        same = f"{COPY}: the same content as {original}"
+        reasons.append(same if label == its_label else f"{TWO_LABELS}: the same content as {original} ({its_label})")
+    return items.drop(index=copies.index).reset_index(drop=True), _left_out(copies, reasons)
+
+
+def _without_untrained_classes(items: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
+    """Drop classes that have no training image: no network could name them."""
+    if not (items["split"] == "train").any():
+        return items, []
+    trained = set(items.loc[items["split"] == "train", "label"])
+    gone = items[~items["label"].isin(trained)]
+    reasons = [f"{UNTRAINED}: {label}" for label in gone["label"]]
+    return items.drop(index=gone.index).reset_index(drop=True), _left_out(gone, reasons)
 
 
 def _check_items(items: pd.DataFrame, origin: str, remedy: str) -> None:
@@ -203,6 +319,7 @@ def _check_items(items: pd.DataFrame, origin: str, remedy: str) -> None:
         "label": items["label"] != "",
         "path": (items["path"] != "") & ~items["path"].duplicated(),
         "sha256": items["sha256"].map(lambda text: len(text) == 64 and _HEX.issuperset(text)),
+        "scale": items["scale"].map(_is_scale),
         "bytes": items["bytes"].map(lambda text: text.isascii() and text.isdigit() and len(text) < 16),
     }
     for column, good in checks.items():
@@ -213,3 +330,25 @@ def _check_items(items: pd.DataFrame, origin: str, remedy: str) -> None:
     shared = shared_contents(items)
     if shared:
         raise UserError(origin, "split", f"content {shared[0][:12]}... is in more than one split", remedy)
+
+
+def _is_scale(text: str) -> bool:
+    try:
+        scale = parse_scale(text)
+        return scale is None or bool(np.isfinite(scale).all())
+    except ValueError:
+        return False
+
+
+def parse_scale(text: str) -> tuple[float, float] | None:
+    """The values that become black and white, as a manifest writes them; None for images of 8 bits.
+
+    Raises:
+        ValueError: not two numbers with a colon between them.
+    """
+    if not text:
+        return None
+    low, high = (float(part) for part in text.split(":"))
+    if not low < high:
+        raise ValueError(f"{text!r} is no range")
+    return low, high

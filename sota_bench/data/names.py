@@ -1,7 +1,9 @@
-"""The classes of Imagenette and Imagewoof by names that people read (by WordNet 3.0 identifier)."""
+"""Class names: their one spelling and order, and those of Imagenette and Imagewoof (by WordNet 3.0 identifier)."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable
 
 IMAGENETTE = {
@@ -38,3 +40,31 @@ def readable(folders: Iterable[str]) -> dict[str, str]:
         if folders <= names.keys():
             return {folder: names[folder] for folder in folders}
     return {folder: folder for folder in folders}
+
+
+def normalized(name: str) -> str:
+    """A name in Unicode's form NFC, in which names that look the same are the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Sorts names so that numbers in them count as numbers: 2 before 10."""
+    parts = enumerate(re.split(r"([0-9]+)", name))  # every second one is a number
+    return [(0, int(part), "") if 0 < len(part) < 1000 and index % 2 else (1, 0, part) for index, part in parts], name
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Distinct names in their natural order."""
+    return sorted(set(names), key=natural_key)
+
+
+def confusable(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ only by case or outer spaces."""
+    first: dict[str, str] = {}
+    pairs = []
+    for name in sorted(set(names)):
+        key = normalized(name).strip().casefold()
+        if key in first:
+            pairs.append((first[key], name))
+        first.setdefault(key, name)
+    return pairs

@@ -10,7 +10,7 @@ import numpy as np
 
 from sota_bench.data import known_effects
 from sota_bench.data.decode import BadImage, scale_down
-from sota_bench.data.manifest import Manifest, assemble
+from sota_bench.data.manifest import Manifest, ScannedImage, assemble
 from sota_bench.data.source import Progress, Source
 
 
@@ -32,12 +32,16 @@ class KnownEffects(Source):
             path = known_effects.path_of(index)
             split, label, _ = path.split("/")
             sha = hashlib.sha256(f"{fingerprint}:{index}".encode()).hexdigest()
-            images.append((path, "val" if split == "select" else split, label, sha, known_effects.SIDE**2 * 3))
+            images.append(
+                ScannedImage(path, "val" if split == "select" else split, label, sha, known_effects.SIDE**2 * 3)
+            )
         if progress:
             progress(total, total)
         return assemble(self.name, images, [], self.name)
 
-    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
+    def decode(
+        self, path: str, size: int, sha256: str = "", scale: tuple[float, float] | None = None
+    ) -> np.ndarray:
         from PIL import Image
 
         stem = PurePosixPath(path).stem

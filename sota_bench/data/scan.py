@@ -1,14 +1,16 @@
-"""Content digests and a first check of many files, with all cores that may be used, remembered between runs."""
+"""Content digests and a first look at many files, with all cores that may be used, remembered between runs."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from sota_bench.data import facts
-from sota_bench.data.decode import BadImage, check_header
+from sota_bench.data.decode import BadImage, inspect_image
 from sota_bench.processes import process_pool
 
 Reader = Callable[[str], bytes]
@@ -19,13 +21,33 @@ _FEW = 256
 
 _CHUNK = 256
 
-_KEY = "scan 1"
-"""Changes when ``check_header`` judges files in another way."""
+_KEY = "scan 3"
+"""Changes when ``inspect_image`` judges files in another way."""
 
 CHANGED = "changed since it was listed"
 """Why an image is not decoded whose bytes are others than those that were planned with."""
 
-_COLUMNS = ("path", "bytes", "mtime", "sha256", "problem")
+
+class Scanned(NamedTuple):
+    """What a scan learned about a file.
+
+    Attributes:
+        sha256: of the file; "" where it cannot be used.
+        problem: why it cannot; "" where it can.
+        bytes: its length.
+        low, high: the least and the largest sample of an image with more than 8 bits; NaN for others.
+        look: 64 bits that near copies share.
+    """
+
+    sha256: str
+    problem: str
+    bytes: int = 0
+    low: float = math.nan
+    high: float = math.nan
+    look: int = 0
+
+
+_COLUMNS = ("path", "size", "mtime", *Scanned._fields)
 
 
 def scan_files(
@@ -33,7 +55,7 @@ def scan_files(
     files: Sequence[tuple[str, int, int]],
     cache: Path | None,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, tuple[str, str]]:
+) -> dict[str, Scanned]:
     """Digest and check files, except those that are unchanged since the last scan.
 
     Args:
@@ -43,16 +65,16 @@ def scan_files(
         progress: called with (done, total).
 
     Returns:
-        path -> (sha256, problem), one of them "".
+        path -> what was learned.
     """
     remembered = facts.load(cache, _KEY, _COLUMNS) if cache else None
     earlier = {path: tuple(row) for path, *row in zip(*remembered, strict=True)} if remembered else {}
-    results: dict[str, tuple[str, str]] = {}
+    results: dict[str, Scanned] = {}
     unread: list[str] = []
     for path, size, mtime in files:
         entry = earlier.get(path)
         if entry is not None and entry[:2] == (size, mtime):
-            results[path] = (entry[2], entry[3])
+            results[path] = Scanned(*entry[2:])
         else:
             unread.append(path)
     if not unread:
@@ -66,8 +88,7 @@ def scan_files(
         if progress:
             progress(done, len(files))
     if cache:
-        rows = [(*file, *results[file[0]]) for file in files]
-        facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
+        _save(cache, [(*file, *results[file[0]]) for file in files])
     return results
 
 
@@ -86,11 +107,16 @@ def remember(cache: Path, left_out: Iterable[tuple[str, str]]) -> bool:
     reasons = dict(left_out)
     if remembered is None:
         return set(reasons.values()) <= {CHANGED}
-    rows = [
-        (path, size, mtime, "", reasons[path]) if path in reasons else (path, size, mtime, sha, problem)
-        for path, size, mtime, sha, problem in zip(*remembered, strict=True)
-        if reasons.get(path) != CHANGED
-    ]
+    rows: list[tuple[Any, ...]] = []
+    for path, size, mtime, *values in zip(*remembered, strict=True):
+        if path not in reasons:
+            rows.append((path, size, mtime, *values))
+        elif reasons[path] != CHANGED:
+            rows.append((path, size, mtime, *Scanned("", reasons[path])))
+    return _save(cache, rows)
+
+
+def _save(cache: Path, rows: Sequence[tuple[Any, ...]]) -> bool:
     return facts.save(cache, _KEY, dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)))
 
 
@@ -99,7 +125,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _map(reader: Reader, chunks: list[list[str]]) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
+def _map(reader: Reader, chunks: list[list[str]]) -> Iterator[tuple[list[str], list[Scanned]]]:
     cores = usable_cores()
     if cores == 1 or sum(map(len, chunks)) < _FEW:
         for chunk in chunks:
@@ -117,17 +143,17 @@ def _start(reader: Reader) -> None:
     _reader = reader
 
 
-def _look_at_all(paths: list[str]) -> list[tuple[str, str]]:
+def _look_at_all(paths: list[str]) -> list[Scanned]:
     assert _reader is not None
     return [_look(_reader, path) for path in paths]
 
 
-def _look(reader: Reader, path: str) -> tuple[str, str]:
+def _look(reader: Reader, path: str) -> Scanned:
     try:
         data = reader(path)
-        check_header(data)
+        image = inspect_image(data)
     except BadImage as error:
-        return "", str(error)
+        return Scanned("", str(error))
     except (OSError, ValueError, MemoryError) as error:
-        return "", f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
-    return hashlib.sha256(data).hexdigest(), ""
+        return Scanned("", f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}")
+    return Scanned(hashlib.sha256(data).hexdigest(), "", len(data), image.low, image.high, image.look)

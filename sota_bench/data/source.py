@@ -42,13 +42,16 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
+    def decode(
+        self, path: str, size: int, sha256: str = "", scale: tuple[float, float] | None = None
+    ) -> np.ndarray:
         """Decode one image.
 
         Args:
             path: as in the manifest.
             size: the shorter side wanted, in pixels; never enlarged.
-            sha256: of the file, as in the manifest; "" decodes whatever is there.
+            sha256: of the content, as in the manifest; "" decodes whatever is there.
+            scale: for more than 8 bits, the values that become black and white, as in the manifest.
 
         Returns:
             uint8 [h, w, 3]; the longer side is cut centrally at twice the shorter.

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sota_bench.data.files import FolderSource, TarSource
+from sota_bench.data.files import FolderSource, TarSource, UnpackedSource
 from sota_bench.data.joined import JoinedSource
+from sota_bench.data.options import ReadingOptions
 from sota_bench.data.rendered import KnownEffects
 from sota_bench.data.source import Source
 
@@ -25,8 +26,11 @@ def source_from_spec(spec: Mapping[str, Any]) -> Source:
         others = {name: source_from_spec(other) for name, other in spec["others"].items()}
         return JoinedSource(source_from_spec(spec["main"]), others)
     cache = Path(spec["cache"]) if spec.get("cache") else None
+    options = ReadingOptions.from_json(spec.get("options", {}))
     if kind == "folder":
-        return FolderSource(spec["name"], Path(spec["path"]), cache)
+        return FolderSource(spec["name"], Path(spec["path"]), cache, options, spec.get("only", ()))
+    if kind == "unpacked":
+        return UnpackedSource(spec["name"], Path(spec["path"]), cache, options)
     if kind == "tar":
-        return TarSource(spec["name"], Path(spec["path"]), cache)
+        return TarSource(spec["name"], Path(spec["path"]), cache, options)
     raise ValueError(f"unknown kind of source {kind!r}")

@@ -60,7 +60,7 @@ def halve(items: pd.DataFrame) -> np.ndarray:
     """Divide images into ``select`` and ``test``, about half of every class each.
 
     Args:
-        items: columns ``label`` and ``sha256``.
+        items: columns ``label``, ``sha256`` and, where some belong together, ``group`` ("" for those that do not).
 
     Returns:
         An array of split names, one per row. A class of two images or more has at least one in each half.
@@ -72,7 +72,7 @@ def divide(items: pd.DataFrame) -> np.ndarray:
     """Divide images that came without a split into train (70%), select (15%) and test (15%).
 
     Args:
-        items: columns ``label`` and ``sha256``.
+        items: as for :func:`halve`.
 
     Returns:
         An array of split names, one per row. Every class trains on at least one image; from two images on one chooses,
@@ -90,27 +90,32 @@ def shared_contents(items: pd.DataFrame) -> list[str]:
 def _assign(
     items: pd.DataFrame, shares: Mapping[str, float], purpose: str, priority: Sequence[str], least: int
 ) -> np.ndarray:
-    """Split names by each image's own hash; then the first splits of ``priority`` get an image in classes that have at
-    least ``least`` images and lack it, as far as there are images for them."""
+    """Split names by each image's own hash; images of a group go together, by the hash of the group's name.
+
+    Then the first splits of ``priority`` get a group of images in classes that have at least ``least`` groups and lack
+    it, as far as there are groups for them; an image without a group is one by itself.
+    """
     contents = items["sha256"].tolist()
-    names = np.array(list(shares), dtype=object)
+    groups = items["group"].tolist() if "group" in items else [""] * len(contents)
+    keys = [group or sha for group, sha in zip(groups, contents, strict=True)]
+    names = list(shares)
     ends = np.cumsum(list(shares.values()))[:-1]
-    positions = np.array([position(sha, purpose) for sha in contents], dtype=np.float64)
-    splits = names[np.searchsorted(ends, positions, side="right")]
-    rows_by_class: dict[str, list[int]] = {}
-    for row, label in enumerate(items["label"]):
-        rows_by_class.setdefault(label, []).append(row)
-    for rows in rows_by_class.values():
-        if len(rows) >= least:
-            _fill(splits, rows, contents, priority[: len(rows)], purpose)
-    return splits
+    split_of = {key: names[int(np.searchsorted(ends, position(key, purpose), side="right"))] for key in set(keys)}
+    members: dict[str, list[str]] = {}
+    for label, key in zip(items["label"], keys, strict=True):
+        members.setdefault(label, []).append(key)
+    for label in sorted(members):
+        distinct = sorted(set(members[label]))
+        if len(distinct) >= least:
+            _fill(split_of, distinct, priority[: len(distinct)], purpose)
+    return np.array([split_of[key] for key in keys], dtype=object)
 
 
-def _fill(splits: np.ndarray, rows: list[int], contents: list[str], needed: Sequence[str], purpose: str) -> None:
-    """Move an image of one class into each needed split that has none, from a split that can spare it."""
+def _fill(split_of: dict[str, str], keys: Sequence[str], needed: Sequence[str], purpose: str) -> None:
+    """Move a group of one class into each needed split that has none, from a split that can spare it."""
     for split in needed:
-        counts = Counter(splits[row] for row in rows)
+        counts = Counter(split_of[key] for key in keys)
         if counts[split]:
             continue
-        spare = [row for row in rows if counts[splits[row]] > 1 or splits[row] not in needed]
-        splits[min(spare, key=lambda row: rank_key(contents[row], f"{purpose}:{split}"))] = split
+        spare = [key for key in keys if counts[split_of[key]] > 1 or split_of[key] not in needed]
+        split_of[min(spare, key=lambda key: rank_key(key, f"{purpose}:{split}"))] = split

@@ -13,9 +13,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sota_bench.data import build
+from sota_bench.data import build, files
 from sota_bench.data.build import build_cache
 from sota_bench.data.cache import PixelCache, channel_statistics
+from sota_bench.data.decode import BadImage
 from sota_bench.data.files import FolderSource
 from sota_bench.data.joined import JoinedSource
 from sota_bench.errors import UserError
@@ -73,32 +74,40 @@ def test_images_that_do_not_decode_are_named(source, items, tmp_path):
 
 
 def folder_with_one_bad(root, seed=0):
-    """Six photographs, the first a JPEG whose header and end are whole and whose tables are not: only decoding finds
-    it."""
+    """Six photographs; :func:`fails_at_full_size` has the first one fail where it is decoded, and not where it is
+    looked at."""
     rng = np.random.default_rng(seed)
     for n in range(6):
         target = root / "train" / "ab"[n % 2] / f"{n}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(target)
-    bad = root / "train" / "a" / "0.jpg"
-    data = bytearray(bad.read_bytes())
-    table = data.index(b"\xff\xc4")
-    data[table + 5 : table + 21] = b"\xff" * 16
-    bad.write_bytes(data)
     return root
 
 
-def test_what_did_not_decode_is_left_out_of_the_next_scan(tmp_path):
+@pytest.fixture
+def fails_at_full_size(monkeypatch):
+    """A decoder that finds the images called 0.jpg damaged."""
+    real = files.FileSource.decode
+
+    def decode(self, path, size, sha256="", scale=None):
+        if path.endswith("/0.jpg"):
+            raise BadImage("damaged: by this test")
+        return real(self, path, size, sha256, scale)
+
+    monkeypatch.setattr(files.FileSource, "decode", decode)
+
+
+def test_what_did_not_decode_is_left_out_of_the_next_scan(tmp_path, fails_at_full_size):
     source = FolderSource("d", folder_with_one_bad(tmp_path / "d"), tmp_path / "scans")
     first = source.scan()
     about = build_cache(tmp_path / "c", source, first.items, 16, 1)
     assert [path for path, _ in about["left_out"]] == ["train/a/0.jpg"]
     second = source.scan()
-    assert second.left_out.values.tolist() == [list(about["left_out"][0])]
+    assert second.left_out[["path", "reason"]].values.tolist() == [list(about["left_out"][0])]
     assert len(second.items) == len(first.items) - 1
 
 
-def test_what_does_not_decode_in_a_joined_source_is_noted_by_its_part(tmp_path):
+def test_what_does_not_decode_in_a_joined_source_is_noted_by_its_part(tmp_path, fails_at_full_size):
     main, other = (
         FolderSource(name, folder_with_one_bad(tmp_path / name, seed), tmp_path / "scans")
         for seed, name in enumerate("mo")
@@ -111,7 +120,7 @@ def test_what_does_not_decode_in_a_joined_source_is_noted_by_its_part(tmp_path):
     assert build_cache(tmp_path / "c", joined, joined.scan().items, 16, 1)["left_out"] == []
 
 
-def test_bad_images_that_cannot_be_noted_are_one_line(tmp_path):
+def test_bad_images_that_cannot_be_noted_are_one_line(tmp_path, fails_at_full_size):
     (tmp_path / "scans").write_text("a file where a folder belongs")
     source = FolderSource("d", folder_with_one_bad(tmp_path / "d"), tmp_path / "scans")
     with pytest.raises(UserError, match=r"scans: cannot keep which images do not decode, such as train/a/0\.jpg"):
@@ -237,7 +246,8 @@ def test_statistics_of_nearly_constant_images_do_not_cancel(tmp_path):
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG")
     (tmp_path / "d/train/a/1.png").write_bytes(out.getvalue())
-    items = pd.DataFrame({"path": ["train/a/1.png"], "sha256": [hashlib.sha256(out.getvalue()).hexdigest()]})
+    digest = hashlib.sha256(out.getvalue()).hexdigest()
+    items = pd.DataFrame({"path": ["train/a/1.png"], "sha256": [digest], "scale": [""]})
     build_cache(tmp_path / "c", FolderSource("d", tmp_path / "d"), items, 60, 1)
     _, deviation = channel_statistics(PixelCache.open(tmp_path / "c"), [0])
     assert np.allclose(deviation, pixels.reshape(-1, 3).astype(np.float64).std(0), rtol=0, atol=1e-6)

@@ -1,0 +1,102 @@
+"""``data``: what is in a data set, before anything trains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sota_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from sota_bench.data.account import Account
+
+_MOST_CLASSES = 40
+_MOST_COPIES = 5
+
+
+@click.command()
+@click.argument("source")
+@click.option("--root", default="", help="Folder inside the source in which the data set lies.")
+@click.option("--folder", "roles", multiple=True, metavar="NAME=ROLE",
+              help="What a folder is: train, val, test, class or skip; repeatable.")  # fmt: skip
+@click.option("--labels", default="", help="Table of labels inside the source, or `folders`.")
+@click.option("--file-column", default="", help="Column of that table with the images' names.")
+@click.option("--label-column", default="", help="Column of that table with the labels.")
+@click.option("--split-column", default="", help="Column of that table with the splits.")
+@click.option("--all", "show_all", is_flag=True, help="Name every class and every file that is left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(
+    source: str, root: str, roles: tuple[str, ...], labels: str, file_column: str, label_column: str,
+    split_column: str, show_all: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Say what is in a data set: files, classes, splits, what is left out and why, near copies.
+
+    SOURCE is a folder, an archive, or any value of data.source, such as imagenette or folder:PATH.
+    """
+    from sota_bench.data.account import account_of
+    from sota_bench.data.find import open_source
+    from sota_bench.data.options import ReadingOptions
+
+    options = ReadingOptions(root, _roles(roles), labels, file_column, label_column, split_column)
+    account = account_of(open_source(_source_of(source), options=options).scan())
+    if as_json:
+        click.echo(json.dumps(account.contract(), ensure_ascii=True))
+    else:
+        _show(account, show_all)
+    return 0
+
+
+def _roles(pairs: tuple[str, ...]) -> dict[str, str]:
+    roles = {}
+    for pair in pairs:
+        name, equals, role = pair.rpartition("=")
+        if not equals:
+            raise UserError("--folder", "", f"{pair!r} has no role", "write NAME=ROLE, such as masks=skip")
+        roles[name] = role
+    return roles
+
+
+def _source_of(source: str) -> str:
+    """A plain path as a source; anything else as it is."""
+    path = Path(source).expanduser()
+    if ":" in source or not path.exists():
+        return source
+    return f"{'folder' if path.is_dir() else 'archive'}:{source}"
+
+
+def _show(account: Account, show_all: bool) -> None:
+    from sota_bench.data.account import counted
+
+    sizes = account.sizes()
+    click.echo(
+        f"{account.name}: {counted(account.used, 'image')} of {counted(account.found, 'file')} in "
+        f"{counted(len(account.classes), 'class', 'classes')}: {sizes['train']:,} train, {sizes['select']:,} choose "
+        f"(select), {sizes['test']:,} confirm (test)."
+    )
+    for note in account.notes:
+        click.echo(f"{note[0].upper()}{note[1:]}.")
+    names = list(account.classes) if show_all else list(account.classes)[:_MOST_CLASSES]
+    width = max(len("class"), *(len(name) for name in names))
+    click.echo(f"\n{'class':<{width}}  {'train':>8}  {'select':>8}  {'test':>8}")
+    for name in names:
+        counts = account.classes[name]
+        click.echo(f"{name:<{width}}  {counts['train']:>8,}  {counts['select']:>8,}  {counts['test']:>8,}")
+    if len(names) < len(account.classes):
+        click.echo(f"... and {len(account.classes) - len(names):,} more classes; --all shows them")
+    if account.left_out:
+        click.echo("\nLeft out:")
+        for reason, count in account.left_out.items():
+            example = next((file["path"] for file in account.left_out_files if file["reason"].startswith(reason)), "")
+            click.echo(f"  {count:>8,}  {reason}" + (f", such as {example}" if example and not show_all else ""))
+    if show_all:
+        for file in account.left_out_files:
+            click.echo(f"            {file['path']}: {file['reason']}")
+    if account.near_copies:
+        click.echo(f"\n{counted(len(account.near_copies), 'group')} of near copies:")
+        for group in account.near_copies if show_all else account.near_copies[:_MOST_COPIES]:
+            click.echo(f"  {', '.join(group)}")
+    for alarm in account.alarms:
+        click.secho(f"\n{alarm}", fg="yellow")

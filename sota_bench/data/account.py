@@ -1,0 +1,222 @@
+"""The account of a data set: what was found, used and left out, and what should be looked at before anything trains."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sota_bench.data.manifest import COPY, TWO_LABELS, UNTRAINED, Manifest
+from sota_bench.data.split import SPLITS
+
+JUNK = "hidden and system files"
+LOST_SHARE = 0.01
+"""A class that loses more of its files than this raises an alarm."""
+
+RARE_SHARE = 0.02
+"""A class with a smaller share of the images raises an alarm, where that is less than half of an equal share."""
+
+FEW_TO_JUDGE = 20
+IMBALANCE = 10
+"""So many times the images of the smallest class in the largest one raise an alarm."""
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Account:
+    """What ``data SOURCE`` prints, and ``plan`` and the report show.
+
+    Attributes:
+        name: what the source is called.
+        found: files, without those of systems and tools.
+        used: images.
+        classes: class -> split -> images.
+        left_out: reason -> files.
+        left_out_files: ``path`` and ``reason`` of each file that is not used, without hidden and system files.
+        near_copies: groups of paths of images that look the same.
+        notes: sentences about how the data set was read.
+        alarms: sentences about what should be looked at.
+    """
+
+    name: str
+    found: int
+    used: int
+    classes: dict[str, dict[str, int]]
+    left_out: dict[str, int]
+    left_out_files: list[dict[str, str]]
+    near_copies: list[list[str]]
+    notes: list[str]
+    alarms: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, as JSON values."""
+        return asdict(self)
+
+    def contract(self) -> dict[str, Any]:
+        """What ``data SOURCE --json`` prints."""
+        fields = ("classes", "left_out", "left_out_files", "near_copies", "alarms")
+        return {name: value for name, value in self.to_json().items() if name in fields}
+
+    def sizes(self) -> dict[str, int]:
+        """Images per split."""
+        return {split: sum(counts[split] for counts in self.classes.values()) for split in SPLITS}
+
+
+def account_of(manifest: Manifest) -> Account:
+    """The account of a manifest."""
+    items = manifest.items
+    counts = Counter(zip(items["label"], items["split"], strict=True))
+    classes = {name: {split: counts[name, split] for split in SPLITS} for name in manifest.classes}
+    reasons = manifest.left_out["reason"].tolist()
+    left_out = dict(Counter(kind_of(reason) for reason in reasons).most_common())
+    if manifest.junk:
+        left_out[JUNK] = manifest.junk
+    paths = manifest.left_out["path"].tolist()
+    files = [{"path": path, "reason": reason} for path, reason in zip(paths, reasons, strict=True)]
+    groups: dict[str, list[str]] = defaultdict(list)
+    for path, group in zip(items["path"], items["group"], strict=True):
+        if group:
+            groups[group].append(path)
+    near_copies = [sorted(group) for _, group in sorted(groups.items()) if len(group) > 1]
+    notes, alarms = list(manifest.notes), _alarms(manifest, classes)
+    found = len(items) + len(files)
+    return Account(manifest.name, found, len(items), classes, left_out, files, near_copies, notes, alarms)
+
+
+def kind_of(reason: str) -> str:
+    """A reason without what is about the one file."""
+    return reason.partition(": ")[0]
+
+
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """A number and its noun: ``1 image``, ``2,000 images``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def _alarms(manifest: Manifest, classes: dict[str, dict[str, int]]) -> list[str]:
+    return [
+        *manifest.alarms,
+        *_lost_files(manifest, classes),
+        *_two_labels(manifest),
+        *_unjudged(manifest, classes),
+        *_rare(classes),
+        *_near_copies(manifest),
+    ]
+
+
+def _lost_files(manifest: Manifest, classes: dict[str, dict[str, int]]) -> list[str]:
+    """A class that loses more than 1% of its files, or all that train."""
+    lost: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    left_out = manifest.left_out
+    for path, reason, label in zip(left_out["path"], left_out["reason"], left_out["label"], strict=True):
+        if label and kind_of(reason) != COPY:
+            lost[label].append((path, reason))
+    alarms = []
+    for label in sorted(lost):
+        files = lost[label]
+        total = len(files) + sum(classes.get(label, {}).values())
+        if label not in classes:
+            causes = [entry for entry in files if kind_of(entry[1]) != UNTRAINED] or files
+            path, reason = causes[0]
+            alarms.append(
+                f"Class {label!r} has no usable training image and is left out of every split: "
+                f"{counted(len(files), 'file')}, such as {path} ({reason})."
+            )
+        elif len(files) > LOST_SHARE * total:
+            path, reason = files[0]
+            alarms.append(
+                f"Class {label!r} loses {len(files):,} of its {counted(total, 'file')} "
+                f"({100 * len(files) / total:.0f}%), such as {path} ({reason})."
+            )
+    return alarms
+
+
+def _two_labels(manifest: Manifest) -> list[str]:
+    left_out = manifest.left_out
+    paths = left_out.loc[left_out["reason"].map(kind_of) == TWO_LABELS, "path"].tolist()
+    if not paths:
+        return []
+    files = "1 file carries" if len(paths) == 1 else f"{len(paths):,} files carry"
+    return [f"{files} the same content under two labels and {_is(len(paths))} left out, such as {paths[0]}."]
+
+
+def _unjudged(manifest: Manifest, classes: dict[str, dict[str, int]]) -> list[str]:
+    """Classes that a split lacks, and classes that few images judge."""
+    alarms = []
+    for split, purpose in (("select", "chooses"), ("test", "confirms")):
+        absent = [name for name, counts in classes.items() if not counts[split]]
+        if len(absent) == len(classes):
+            alarms.append(f"No image {purpose}: the {split} split is empty.")
+        elif absent:
+            names = _names(absent)
+            alarms.append(f"The {split} split lacks {names[0].lower()}{names[1:]}: no image {purpose} there.")
+    few = [name for name, counts in classes.items() if 0 < counts["select"] + counts["test"] < FEW_TO_JUDGE]
+    if few:
+        judged = min(classes[name]["select"] + classes[name]["test"] for name in few)
+        alarms.append(
+            f"{_names(few)} {_has(len(few))} under {FEW_TO_JUDGE} images to judge by (the fewest: {judged}): "
+            "differences there are mostly noise; more images would help."
+        )
+    return alarms
+
+
+def _rare(classes: dict[str, dict[str, int]]) -> list[str]:
+    totals = {name: sum(counts.values()) for name, counts in classes.items()}
+    everything = sum(totals.values())
+    bound = min(RARE_SHARE, 0.5 / len(totals)) * everything
+    rare = [name for name, total in totals.items() if total < bound]
+    alarms = []
+    if rare:
+        share = 100 * min(totals[name] for name in rare) / everything
+        alarms.append(f"{_names(rare)} {_has(len(rare))} few of the images (the smallest share: {share:.1f}%).")
+    trained = {name: counts["train"] for name, counts in classes.items()}
+    least, most = min(trained, key=lambda name: trained[name]), max(trained, key=lambda name: trained[name])
+    if trained[most] >= IMBALANCE * trained[least]:
+        ratio = trained[most] / trained[least]
+        times = f"{ratio:.0f} times the training images of {least!r}"
+        alarms.append(f"Class {most!r} has {times}: accuracy says little about the small classes.")
+    return alarms
+
+
+def _near_copies(manifest: Manifest) -> list[str]:
+    """Images that look the same and lie in different splits, or carry different labels."""
+    items = manifest.items[manifest.items["group"] != ""]
+    if not len(items):
+        return []
+    alarms = []
+    groups = items.groupby("group")
+    split_groups = groups["split"].nunique()
+    across = split_groups[split_groups > 1].index
+    if len(across):
+        shown = " and ".join(items.loc[items["group"] == across[0], "path"].tolist()[:2])
+        alarms.append(
+            f"{counted(len(across), 'group')} of images that look the same {_lie(len(across))} in more than one split, "
+            f"such as {shown}: accuracy is too high by what is remembered."
+        )
+    label_groups = groups["label"].nunique()
+    labels = label_groups[label_groups > 1].index
+    if len(labels):
+        shown = " and ".join(items.loc[items["group"] == labels[0]].drop_duplicates("label")["path"].tolist()[:2])
+        number = counted(len(labels), "group")
+        alarms.append(f"{number} of images that look the same {_has(len(labels))} two labels, such as {shown}.")
+    return alarms
+
+
+def _names(names: Sequence[str]) -> str:
+    text = ", ".join(repr(name) for name in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{'Class' if len(names) == 1 else 'Classes'} {text}{more}"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _lie(count: int) -> str:
+    return "lies" if count == 1 else "lie"

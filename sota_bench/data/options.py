@@ -1,0 +1,54 @@
+"""What a user says about how a data set is to be read, where its files alone do not say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from sota_bench.errors import UserError
+
+Role = Literal["train", "val", "test", "class", "skip"]
+ROLES: tuple[str, ...] = get_args(Role)
+FOLDERS = "folders"
+"""The value of ``labels`` that takes class folders, whatever tables there are."""
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How to read a source; every field is a key of ``[data]`` and documented there.
+
+    Attributes:
+        root: folder inside the source in which the data set lies; "" to look for it.
+        folders: folder name, or path below the root -> what it is: a split, a class, or nothing to read.
+        labels: a table of labels inside the source, or ``folders``; "" to look for one.
+        file_column, label_column, split_column: columns of that table; "" to look for them.
+        pixel_range: the values that become black and white, of images with more than 8 bits; None to find them.
+    """
+
+    root: str = ""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    labels: str = ""
+    file_column: str = ""
+    label_column: str = ""
+    split_column: str = ""
+    pixel_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name, role in self.folders.items():
+            if role not in ROLES:
+                raise UserError("data", f"folders.{name}", f"{role!r} is no role", f"write one of {', '.join(ROLES)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The options that are set, as JSON values."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ReadingOptions:
+        """The options of :meth:`to_json`."""
+        pixel_range = values.get("pixel_range")
+        return cls(**{**values, "pixel_range": tuple(pixel_range) if pixel_range else None})
+
+    def role(self, name: str, path: str) -> str:
+        """The role that was given to a folder, by its path below the root or by its name; "" where none was."""
+        return self.folders.get(path, self.folders.get(name, ""))

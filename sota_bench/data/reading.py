@@ -1,0 +1,276 @@
+"""Reads a listing as its owner means it: by class folders, by tables of labels, or by the files beside each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sota_bench.data.layout import OUTSIDE, Layout, Member, read_folders
+from sota_bench.data.names import confusable, normalized, readable
+from sota_bench.data.options import FOLDERS, ReadingOptions
+from sota_bench.data.samples import is_sample_file, sample_table
+from sota_bench.data.tables import FileIndex, LabelTable, find_tables, label_values, read_tables
+from sota_bench.errors import UserError
+
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif",
+    ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k",
+})  # fmt: skip
+"""A file with such a name is an image, or a damaged one; any other file is looked into."""
+
+_TEXT_SUFFIXES = frozenset({
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".md", ".xml", ".html", ".htm", ".yaml", ".yml", ".py",
+    ".ipynb", ".cls", ".pdf", ".npy", ".npz", ".mat", ".pkl", ".pt", ".pth", ".h5", ".mp4", ".avi", ".mov", ".log",
+    ".toml", ".ini", ".tar", ".gz", ".tgz", ".zip", ".zst", ".parquet", ".svg", ".docx", ".xlsx", ".rst",
+})  # fmt: skip
+
+HEAD_BYTES = 32
+"""Of a file, enough to know its format."""
+
+NOT_AN_IMAGE = "not an image"
+_MOST_CLASHES = 0.01
+"""Share of images for which folders and a table may disagree, and still mean the same classes."""
+
+
+@dataclass
+class Listing:
+    """The files of a source.
+
+    Attributes:
+        files: (path, bytes, modification time in ns) of each file that is no junk.
+        left_out: (path, reason) of what cannot be read.
+        junk: how many leftovers of systems and tools there are.
+        tables: labels that the source itself stores beside its images, as Parquet does.
+    """
+
+    files: list[tuple[str, int, int]] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    junk: int = 0
+    tables: list[LabelTable] = field(default_factory=list)
+
+
+def read_listing(
+    listing: Listing, read: Callable[[str], bytes], head: Callable[[str], bytes], options: ReadingOptions, origin: str
+) -> Layout:
+    """The split and class of every image.
+
+    Args:
+        listing: the files of a source.
+        read: reads a file.
+        head: reads the first ``HEAD_BYTES`` bytes of a file.
+        options: what the user says about the data set.
+        origin: the source as the user knows it, for errors.
+
+    Raises:
+        UserError: the data set cannot be read without a guess, or holds no images.
+    """
+    left_out: list[tuple[str, str]] = []
+    root = options.root.strip("/")
+    within, images, others = root + "/" if root else "", list[str](), dict[str, int]()
+    listed = {path for table in listing.tables for path in table.files}
+    for path, size, _ in listing.files:
+        if not path.startswith(within):
+            left_out.append((path, f"{OUTSIDE}: not below data.root"))
+        elif path in listed or _is_image(path, head):
+            images.append(path)
+        else:
+            others[path] = size
+    if not images:
+        raise _no_images(listing, options, origin, within)
+    layout = _read_within(images, others, listing.tables, read, options, within, origin)
+    used_beside = {path for path in others if is_sample_file(path)} if layout.beside else set()
+    left_out += [(path, NOT_AN_IMAGE) for path in others if path not in layout.tables_used | used_beside]
+    layout.left_out += left_out
+    _name_classes(layout, options, origin)
+    return layout
+
+
+def _is_image(path: str, head: Callable[[str], bytes]) -> bool:
+    suffix = suffix_of(path)
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    return suffix not in _TEXT_SUFFIXES and image_format(head(path)) != ""
+
+
+def suffix_of(path: str) -> str:
+    """The ending of a file's name, in lower case, with its dot."""
+    name = path.rpartition("/")[2]
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
+def image_format(head: bytes) -> str:
+    """The format of an image by its first bytes, or "" for what is none."""
+    starts = {
+        b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"II*\0": "TIFF",
+        b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", b"\0\0\0\x0cjP  ": "JPEG 2000",
+        b"\xff\x4f\xff\x51": "JPEG 2000",
+    }  # fmt: skip
+    for start, name in starts.items():
+        if head.startswith(start):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":
+        brands = head[8:12] + head[16:32]
+        if b"avi" in brands:
+            return "AVIF"
+        return "HEIC" if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"mif1", b"heim")) else ""
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "BMP"
+    return "PNM" if head[:1] == b"P" and head[1:2] in b"123456fF" and head[2:3] in b"\n\r\t " and len(head) > 2 else ""
+
+
+def _no_images(listing: Listing, options: ReadingOptions, origin: str, within: str) -> UserError:
+    if within and not any(path.startswith(within) for path, _, _ in listing.files):
+        return UserError(origin, "data.root", f"there is no folder {options.root!r}", "name a folder inside the source")
+    endings = sorted({suffix_of(path) or path.rpartition("/")[2] for path, _, _ in listing.files})
+    held = f"its files are {', '.join(endings[:8])}" if endings else "it holds no files"
+    return UserError(origin, "", f"there are no images: {held}", "use train/<class>/*.jpg and val/<class>/*.jpg")
+
+
+@dataclass
+class _Read(Layout):
+    """A layout, and which other files it was read from."""
+
+    tables_used: set[str] = field(default_factory=set)
+    beside: bool = False
+
+
+def _read_within(
+    images: Sequence[str], others: Mapping[str, int], own_tables: Sequence[LabelTable], read: Callable[[str], bytes],
+    options: ReadingOptions, within: str, origin: str,
+) -> _Read:  # fmt: skip
+    """Read by what there is: the source's own table, files beside each image, a table, or folders."""
+    if own_tables:
+        return _by_tables(own_tables, images, options, origin)
+    if options.labels != FOLDERS and not options.labels:
+        table = sample_table(images, others, read)
+        if table is not None:
+            layout = _by_tables([table], images, options, origin)
+            layout.beside = True
+            return layout
+    inside = [path.removeprefix(within) for path in images]
+    if options.labels == FOLDERS:
+        return _by_folders(inside, options, within, origin)
+    index = FileIndex(images)
+    tables = find_tables(others, index, read, options, origin)
+    if options.labels or options.label_column:
+        if options.label_column:
+            tables = [table for table in tables if options.label_column in table.columns.columns] or tables
+        if not tables:
+            raise UserError(origin, "data.labels", "there is no table that names the images", "name its file")
+        return _by_tables(tables, images, options, origin)
+    if not tables:
+        return _by_folders(inside, options, within, origin)
+    return _by_folders_or_tables(inside, images, tables, options, within, origin)
+
+
+def _by_tables(
+    tables: Sequence[LabelTable], images: Sequence[str], options: ReadingOptions, origin: str
+) -> _Read:
+    layout = read_tables(tables, images, options, origin)
+    used = {table.name for table in tables}
+    return _Read(layout.members, layout.left_out, layout.notes, layout.alarms, used)
+
+
+def _by_folders(inside: Sequence[str], options: ReadingOptions, within: str, origin: str) -> _Read:
+    layout = read_folders(inside, options, origin)
+    members = {within + path: member for path, member in layout.members.items()}
+    left_out = [(within + path, reason) for path, reason in layout.left_out]
+    return _Read(members, left_out, layout.notes, layout.alarms)
+
+
+def _by_folders_or_tables(
+    inside: Sequence[str], images: Sequence[str], tables: Sequence[LabelTable], options: ReadingOptions, within: str,
+    origin: str,
+) -> _Read:  # fmt: skip
+    """Decide between class folders and tables that were found beside them.
+
+    Raises:
+        UserError: both can be read, and they say different things.
+    """
+    try:
+        folders = _by_folders(inside, options, within, origin)
+    except UserError as no_folders:
+        usable = [table for table in tables if _has_labels(table, options, origin)]
+        if usable:
+            return _by_tables(usable, images, options, origin)
+        columns = ", ".join(map(str, tables[0].columns.columns[:12]))
+        problem = f"no column of {tables[0].name} is known to be the labels ({columns}), and {no_folders.problem}"
+        raise UserError(origin, "data.label_column", problem, "name the column of labels") from None
+    classes = {path: member.label for path, member in folders.members.items()}
+    agreeing = [table for table in tables if _agrees(table, classes)]
+    if not agreeing:
+        table = max(tables, key=lambda table: sum(map(bool, table.files)))
+        shown = ", ".join(sorted(set(classes.values()))[:4])
+        columns = ", ".join(map(str, table.columns.columns[:8]))
+        problem = f"the folders ({shown}) are other classes than any column of {table.name} ({columns})"
+        remedy = 'write data.labels = "folders", or name the table and its data.label_column'
+        raise UserError(origin, "data.labels", problem, remedy)
+    _add_unfoldered(folders, classes, agreeing, options, origin)
+    return folders
+
+
+def _has_labels(table: LabelTable, options: ReadingOptions, origin: str) -> bool:
+    try:
+        label_values(table, options, origin)
+    except UserError as error:
+        if "several" in error.problem:
+            raise
+        return False
+    return True
+
+
+def _agrees(table: LabelTable, classes: Mapping[str, str]) -> bool:
+    """Whether some column of a table divides the images as the folders do."""
+    rows = [(row, classes[path]) for row, path in enumerate(table.files) if path in classes]
+    if not rows:
+        return True  # it is about other images
+    positions, folder_of = [row for row, _ in rows], [label for _, label in rows]
+    for name in table.columns.columns:
+        values = table.columns[name].iloc[positions].tolist()
+        first: dict[str, str] = {}
+        clashes = sum(first.setdefault(value, label) != label for value, label in zip(values, folder_of, strict=True))
+        if clashes <= _MOST_CLASHES * len(values) and len(first) <= 2 * len(set(folder_of)):
+            return True
+    return False
+
+
+def _add_unfoldered(
+    folders: _Read, classes: Mapping[str, str], tables: Sequence[LabelTable], options: ReadingOptions, origin: str
+) -> None:
+    """Add images that lie in no class folder, where a table gives them a class that the folders have."""
+    unlabelled = {path for path, reason in folders.left_out if reason.startswith("no label")}
+    if not unlabelled:
+        return
+    for table in tables:
+        if not unlabelled & set(table.files) or not _has_labels(table, options, origin):
+            continue
+        layout = read_tables([table], [path for path in table.files if path], options, origin)
+        added = {path: member for path, member in layout.members.items()
+                 if path in unlabelled and member.label in set(classes.values())}  # fmt: skip
+        folders.members |= {path: Member(member.split or "val", member.label) for path, member in added.items()}
+        folders.left_out = [(path, reason) for path, reason in folders.left_out if path not in added]
+        folders.notes += layout.notes
+        folders.tables_used.add(table.name)
+
+
+def _name_classes(layout: Layout, options: ReadingOptions, origin: str) -> None:
+    """Give every class its one name: in Unicode's NFC, and readable where the classes are Imagenette's.
+
+    Raises:
+        UserError: two classes differ only by case or outer spaces.
+    """
+    names = {label: normalized(label) for label in {member.label for member in layout.members.values()}}
+    for first, second in confusable(names.values()):
+        if not all(options.folders.get(name) == "class" for name in (first, second)):
+            problem = f"classes {first!r} and {second!r} differ only by case or outer spaces: did you mean one class?"
+            remedy = "rename one, or say that both are meant: data.folders = " + (
+                f'{{"{first}" = "class", "{second}" = "class"}}'
+            )
+            raise UserError(origin, "", problem, remedy)
+    shown = readable(set(names.values()))
+    layout.members = {
+        path: Member(member.split, shown[names[member.label]]) for path, member in layout.members.items()
+    }

@@ -28,8 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from sota_bench.data.manifest import Manifest
-from sota_bench.data.source import Progress, Source
+from sota_bench.data.manifest import LEFT_OUT_COLUMNS, Manifest
+from sota_bench.data.source import Progress, Scale, Source
 
 LEVELS: dict[str, list[Any]] = {
     "normalize": ["dataset", "none", "unit", "symmetric"],
@@ -75,12 +75,11 @@ class Simulated(Source):
         splits = np.where(rows % 10 < 9, "train", np.where(rows % 20 < 10, "select", "test"))
         shas = [hashlib.sha256(int(row).to_bytes(8, "big")).hexdigest() for row in rows]
         paths = [f"{split}/{label}/{row:08d}.jpg" for split, label, row in zip(splits, labels, rows, strict=True)]
-        items = pd.DataFrame({"path": paths, "split": splits, "label": labels, "sha256": shas, "bytes": 100_000})
-        return Manifest(
-            self.name, items.sort_values("path", ignore_index=True), pd.DataFrame(columns=["path", "reason"])
-        )
+        columns = {"path": paths, "split": splits, "label": labels, "sha256": shas, "bytes": 100_000}
+        items = pd.DataFrame({**columns, "scale": "", "group": ""}).sort_values("path", ignore_index=True)
+        return Manifest(self.name, items, pd.DataFrame(columns=list(LEFT_OUT_COLUMNS)))
 
-    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "", scale: Scale = None) -> np.ndarray:
         return np.zeros((min(SIDE, size), min(SIDE, size), 3), np.uint8)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from sota_bench.data.cache import FORMAT, file_digest
 from sota_bench.data.decode import BadImage
 from sota_bench.data.manifest import parse_scale
-from sota_bench.data.source import Source
+from sota_bench.data.source import Scale, Source
 from sota_bench.data.specs import source_from_spec
 from sota_bench.errors import UserError
 from sota_bench.files import replace_folder
@@ -25,7 +25,7 @@ from sota_bench.processes import process_pool
 if TYPE_CHECKING:
     import pandas as pd
 
-_File = tuple[str, str, tuple[float, float] | None]
+_File = tuple[str, str, Scale]
 """An image's path, content digest and scale."""
 
 _CHUNK = 64
@@ -170,7 +170,7 @@ def _decode_all(files: list[_File]) -> list[np.ndarray | str]:
 
 
 def _decode(
-    source: Source, path: str, sha: str, size: int, scale: tuple[float, float] | None
+    source: Source, path: str, sha: str, size: int, scale: Scale
 ) -> np.ndarray | str:
     try:
         return source.decode(path, size, sha, scale)

@@ -23,7 +23,7 @@ from sota_bench.data.options import ReadingOptions
 from sota_bench.data.parquet import ParquetReader, list_parquet
 from sota_bench.data.reading import HEAD_BYTES, IMAGE_SUFFIXES, Listing, read_listing, suffix_of
 from sota_bench.data.scan import CHANGED, Scanned, remember, scan_files
-from sota_bench.data.source import Progress, Source
+from sota_bench.data.source import Progress, Scale, Source
 from sota_bench.errors import UserError
 
 MAX_FILE_BYTES = 1 << 28
@@ -105,9 +105,7 @@ class FileSource(Source):
             problem = f"cannot keep which images do not decode, such as {entries[0][0]} ({entries[0][1]})"
             raise UserError(str(file.parent), "", problem, "make this folder writable, or remove these images")
 
-    def decode(
-        self, path: str, size: int, sha256: str = "", scale: tuple[float, float] | None = None
-    ) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "", scale: Scale = None) -> np.ndarray:
         try:
             data = self.reader()(path)
         except (OSError, KeyError, ValueError) as error:
@@ -117,7 +115,7 @@ class FileSource(Source):
         return decode_image(data, size, scale)
 
 
-def content_digest(file_sha256: str, scale: tuple[float, float] | None) -> str:
+def content_digest(file_sha256: str, scale: Scale) -> str:
     """The digest of an image's content: that of its file, and of the scale that turns it into 8 bits, where there is
     one. So results that depend on the scale of the whole data set have other keys where it changes."""
     if scale is None:
@@ -210,9 +208,7 @@ class FolderSource(FileSource):
             return ParquetReader(str(self.root), self._rows)
         return FolderReader(str(self.root), self._shards)
 
-    def decode(
-        self, path: str, size: int, sha256: str = "", scale: tuple[float, float] | None = None
-    ) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "", scale: Scale = None) -> np.ndarray:
         if self._shards is None and not Path(self.root, path).exists():
             self.listing()  # it is inside a shard; a folder of plain files is not listed again
         return super().decode(path, size, sha256, scale)

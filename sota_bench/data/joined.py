@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sota_bench.data.manifest import COPY, LEFT_OUT_COLUMNS, Manifest
-from sota_bench.data.source import Progress, Source
+from sota_bench.data.source import Progress, Scale, Source
 
 SEPARATOR = "//"
 """Between the name of another source and a path inside it; no path inside a source holds it."""
@@ -66,9 +66,7 @@ class JoinedSource(Source):
         skipped = pd.concat(left_out, ignore_index=True)[list(LEFT_OUT_COLUMNS)]
         return Manifest(self.name, rows, skipped, junk, tuple(notes), tuple(alarms))
 
-    def decode(
-        self, path: str, size: int, sha256: str = "", scale: tuple[float, float] | None = None
-    ) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "", scale: Scale = None) -> np.ndarray:
         """Decodes by the source that the path names."""
         source, inside = self._within(path)
         return source.decode(inside, size, sha256, scale)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
+from unicodedata import normalize as to_unicode_form
 
 IMAGENETTE = {
     "n01440764": "tench",
@@ -44,7 +44,7 @@ def readable(folders: Iterable[str]) -> dict[str, str]:
 
 def normalized(name: str) -> str:
     """A name in Unicode's form NFC, in which names that look the same are the same."""
-    return unicodedata.normalize("NFC", name)
+    return to_unicode_form("NFC", name)
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:

@@ -11,7 +11,7 @@ import numpy as np
 from sota_bench.data import known_effects
 from sota_bench.data.decode import BadImage, scale_down
 from sota_bench.data.manifest import Manifest, ScannedImage, assemble
-from sota_bench.data.source import Progress, Source
+from sota_bench.data.source import Progress, Scale, Source
 
 
 class KnownEffects(Source):
@@ -39,9 +39,7 @@ class KnownEffects(Source):
             progress(total, total)
         return assemble(self.name, images, [], self.name)
 
-    def decode(
-        self, path: str, size: int, sha256: str = "", scale: tuple[float, float] | None = None
-    ) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "", scale: Scale = None) -> np.ndarray:
         from PIL import Image
 
         stem = PurePosixPath(path).stem

@@ -11,6 +11,9 @@ import numpy as np
 from sota_bench.data.decode import BadImage
 from sota_bench.data.manifest import Manifest
 
+Scale = tuple[float, float] | None
+"""The values that become black and white, of an image with more than 8 bits; None for any other."""
+
 Progress = Callable[[int, int], None]
 """Called with (done, total) from time to time."""
 
@@ -42,9 +45,7 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def decode(
-        self, path: str, size: int, sha256: str = "", scale: tuple[float, float] | None = None
-    ) -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "", scale: Scale = None) -> np.ndarray:
         """Decode one image.
 
         Args:

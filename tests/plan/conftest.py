@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sota_bench.data.manifest import Manifest, assemble
-from sota_bench.data.source import Source
+from sota_bench.data.source import Scale, Source
 from sota_bench.grid import load
 from sota_bench.plan import graph
 from sota_bench.plan.environment import Environment
@@ -56,7 +56,7 @@ class Painted(Source):
         ]
         return assemble(self.name, found, [], self.name)
 
-    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
+    def decode(self, path: str, size: int, sha256: str = "", scale: Scale = None) -> np.ndarray:
         side = min(size, 128)
         return np.zeros((side, side, 3), np.uint8)
 

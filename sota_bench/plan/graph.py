@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sota_bench.errors import UserError
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.levels import level_text
@@ -317,6 +318,30 @@ class _Builder:
         return [Evaluation(phase.index, phase.size, size, f"{task}-probe", "off", False, key)]
 
 
+FEWEST_TO_TRAIN = 2
+"""Images that batch norm needs at least."""
+
+_SPLIT_USE = {"select": "select by", "test": "confirm with"}
+
+
+def _check_counts(grid: Grid, images: GridImages, choices: Iterable[ImageChoice], split: str) -> None:
+    """Makes sure that every subset has images to train on and images to judge by.
+
+    Raises:
+        UserError: one has not.
+    """
+    place = str(grid.file)
+    for choice in choices:
+        sizes = images.subset(choice).sizes()
+        if sizes["train"] < FEWEST_TO_TRAIN:
+            problem = f"only {sizes['train']} image is left to train on, and {FEWEST_TO_TRAIN} are needed"
+            raise UserError(place, "data", problem, "add images, or allow more in data.fraction and data.per_class")
+        if not sizes[split]:
+            problem = f"{images.source.name} has no images to {_SPLIT_USE[split]}"
+            remedy = "add images to val/<class>/, or put all of them in <class>/ folders, of which a share is held back"
+            raise UserError(place, "data", problem, remedy)
+
+
 def _phase_params(phase: PhasePlan) -> PhaseParams:
     return PhaseParams(phase.index, phase.size, phase.epochs, phase.first_epoch, phase.earlier_sizes, phase.rise)
 
@@ -348,6 +373,7 @@ def build(
         if grid.inapplicable(cell) is None:
             for task in {phase.task for phase in phases_of(cell.recipe, builder.techniques)}:
                 choices[images.choice(cell.recipe, task)] = None
+    _check_counts(grid, images, choices, split)
     contents, count = images.contents_digest(tuple(choices))
     context = PrepareContext(manifest_file, images.source.spec, tuple(choices), processes)
     params, made_with = PrepareParams(contents, images.size), builder.made_with("prepare", computes_on_device=False)

@@ -29,7 +29,16 @@ def weights_digest(weights: str, backbone: str, grid_file: Path) -> str:
     path = located(weights, grid_file)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     files = [file for file in files if file.is_file() and file.suffix in (*SUFFIXES, ".json")]
-    problem = _folder_problem(path, backbone) if path.is_dir() else None
+    problem = None
+    if path.is_dir() and (declared := _declared(path)) is None:
+        problem = "has no config.json that names its architecture"
+    elif path.is_dir() and declared != (architecture := backbone.split(".", 1)[0]):
+        raise UserError(
+            str(grid_file),
+            "recipe.backbone",
+            f"{architecture} is not what recipe.weights holds: {weights!r} is for {declared:.60}",
+            f'write backbone = "{declared:.60}", or name weights of {architecture}',
+        )
     if not path.exists():
         problem = "there is no such file or folder"
     elif not problem and not any(file.suffix in SUFFIXES for file in files):
@@ -44,13 +53,12 @@ def weights_digest(weights: str, backbone: str, grid_file: Path) -> str:
     return total.hexdigest()
 
 
-def _folder_problem(folder: Path, backbone: str) -> str | None:
+def _declared(folder: Path) -> str | None:
+    """The architecture that a folder's ``config.json`` names, or None."""
     try:
-        declared = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architecture"]
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["architecture"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "has no config.json that names its architecture"
-    wanted = backbone.split(".", 1)[0]
-    return None if declared == wanted else f"holds {declared!s:.60}, and recipe.backbone is {wanted}"
+        return None
 
 
 @lru_cache(maxsize=64)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sota_bench.data.manifest import Manifest, assemble
+from sota_bench.data.source import Source
 from sota_bench.errors import UserError
+from sota_bench.grid import load
+from sota_bench.plan import graph
 from sota_bench.plan.environment import Environment
+from sota_bench.plan.images import grid_images
 from sota_bench.plan.order import cost
 from sota_bench.plan.plan import Plan
 
@@ -107,8 +115,8 @@ def test_statistics_are_computed_once(plan_of: PlanOf) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("about", {"threads": 2}),
-        ("about", {"name": "another CPU"}),
+        ("identity", {"threads": 2}),
+        ("identity", {"name": "another CPU"}),
         ("versions", {"torch": "2.12"}),
         ("versions", {"timm": "1.0.31"}),
         ("precision", "bf16"),
@@ -167,3 +175,44 @@ def test_images_are_stored_so_large_that_no_crop_is_enlarged(plan_of: PlanOf, re
     plan = plan_of(text)
     assert plan.images.size == stored
     assert next(stage for stage in plan.stages.values() if stage.kind == "prepare").params.size == stored
+
+
+class Few(Source):
+    """Two classes with given numbers of images: cats and dogs to train on, and of each to judge by."""
+
+    name = "few"
+
+    def __init__(self, cats: int, dogs: int, judge: int) -> None:
+        self.counts = {("train", "cat"): cats, ("train", "dog"): dogs, ("val", "cat"): judge, ("val", "dog"): judge}
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {"kind": "few"}
+
+    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
+        return np.zeros((64, 64, 3), np.uint8)
+
+    def scan(self, progress: Any = None) -> Manifest:
+        found = [
+            (f"{split}/{label}/{i}.png", split, label, hashlib.sha256(f"{split}{label}{i}".encode()).hexdigest(), 1)
+            for (split, label), count in self.counts.items()
+            for i in range(count)
+        ]
+        return assemble(self.name, found, [], self.name)
+
+
+@pytest.mark.parametrize(
+    ("counts", "problem"),
+    [
+        ((20, 20, 0), "few has no images to select by; add images to val/<class>/"),
+        ((1, 0, 20), "only 1 image is left to train on, and 2 are needed"),
+    ],
+)
+def test_images_to_train_on_and_to_judge_by_are_looked_for_before_anything_runs(
+    tmp_path: Path, environment: Environment, counts: tuple[int, int, int], problem: str
+) -> None:
+    file = tmp_path / "grid.toml"
+    file.write_text('[recipe]\nresize = "32x1"\n[factors]\nlr = [0.001, 0.002]\n')
+    grid, source = load(file), Few(*counts)
+    with pytest.raises(UserError, match=problem):
+        graph.build(grid, environment, grid_images(grid, source, source.scan()), tmp_path / "m.csv", 1)

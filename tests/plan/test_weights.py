@@ -65,7 +65,7 @@ def test_a_truncated_torch_file_is_seen(tmp_path: Path) -> None:
 def test_other_mistakes(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'nowhere' there is no such file or folder"):
         digest("nowhere", tmp_path)
-    with pytest.raises(UserError, match=r"holds test_resnet, and recipe.backbone is resnet18"):
+    with pytest.raises(UserError, match=r'recipe.backbone: resnet18 .*; write backbone = "test_resnet"'):
         digest(folder, tmp_path, "resnet18")
     (folder / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"no config.json that names"):

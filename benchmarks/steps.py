@@ -221,12 +221,12 @@ def pure_steps(
     import torch
 
     from sota_bench.training.optimizer import AdamW
-    from sota_bench.training.small_maps import ease_small_maps
+    from sota_bench.training.small_maps import patch_small_maps
 
     on = torch.device(device)
     layout = torch.contiguous_format if settings["layout"] == "contiguous" else torch.channels_last
     model = timm.create_model(settings["backbone"], num_classes=10).train().to(on, memory_format=layout)
-    ease_small_maps(model)
+    patch_small_maps(model)
     optimizer = AdamW(model.parameters(), lr=1e-4, fused=True)
     images = torch.randn(batch, 3, size, size, device=on).contiguous(memory_format=layout)
     labels = torch.randint(0, 10, (batch,), device=on)

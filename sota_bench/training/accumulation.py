@@ -1,9 +1,9 @@
 """Gradient accumulation where memory runs out: the same batch in smaller parts, until a part fits.
 
 The images and targets of a step are drawn, mixed and normalized as one batch in any case. Each part's loss counts with
-its share of the batch, so the gradient is that of the whole batch but for the order of sums. Two things do differ, which
-is why such a training is marked: batch norm takes its statistics from each part (and moves its running ones once a
-part), and dropout draws its masks a part at a time.
+its share of the batch, so the gradient is that of the whole batch but for the order of sums. Such a training is marked,
+since two things do differ: batch norm takes its statistics from each part (and moves its running ones once a part), and
+dropout draws its masks a part at a time.
 """
 
 from __future__ import annotations

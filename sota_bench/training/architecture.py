@@ -1,4 +1,4 @@
-"""Architectures without weights: timm's constructors, and multipliers for the families whose constructors fix them."""
+"""Builds timm's architectures without weights, and with width and depth multipliers where timm fixes them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ MULTIPLIERS = ("channel_multiplier", "depth_multiplier")
 
 
 def build(name: str, **arguments: Any) -> nn.Module:
-    """timm's ``create_model`` without weights, which also takes ``channel_multiplier`` and ``depth_multiplier``.
+    """Builds a model as timm's ``create_model`` does, which also takes ``channel_multiplier`` and ``depth_multiplier``.
 
     timm makes its MobileNets and EfficientNets from a table of blocks and these two numbers. Each entry point fixes
-    them (``mobilenetv2_050`` is 0.5 and 1); here they multiply what it fixes.
+    them (``mobilenetv2_050`` is 0.5 and 1) and refuses others; here they multiply what it fixes.
 
     Raises:
         TypeError: the architecture does not take one of the arguments.
@@ -29,9 +29,10 @@ def build(name: str, **arguments: Any) -> nn.Module:
 
 
 def _multiplied(name: str, multipliers: dict[str, float]) -> FunctionType:
-    """The entry point of a model, with its call of timm's generator (``_gen_mobilenet_v2``) changed on the way.
+    """Returns the entry point of a model with the arguments of timm's generator (``_gen_mobilenet_v2``) multiplied.
 
-    It is a copy of the function with a namespace of its own: nothing in timm is touched.
+    It is a copy of the function with its own globals, since the entry point passes the multipliers on by position; timm
+    itself is not changed.
     """
     entry: Any = model_entrypoint(name.split(".")[0])
     generators = [called for called in entry.__code__.co_names if called.startswith("_gen_")]

@@ -1,4 +1,4 @@
-"""A network as a row of blocks, from the stem to the head: what mitigations freeze or train more slowly."""
+"""The blocks of a network from the stem to the head, which mitigations freeze or train more slowly."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Block:
-    """One step of depth, by timm's own grouping of the architecture (stem, stages or transformer blocks, head) where it
-    has one.
+    """A part of a network's depth, by timm's own grouping of the architecture where it has one (stem, stages or
+    transformer blocks, head).
 
     Attributes:
         index: 0 is the stem; the last is the head.
@@ -26,7 +26,8 @@ class Block:
 
 
 def _only_group(module: str, by_parameter: Mapping[str, int]) -> int | None:
-    """The one group of a module: that of its parameters, or of its nearest ancestor that has any (dropout has none)."""
+    """Returns the group of a module's parameters, or of its nearest ancestor with any (dropout has none); None where
+    they are in several groups."""
     while module:
         groups = {group for name, group in by_parameter.items() if name.startswith(f"{module}.")}
         if groups:
@@ -36,10 +37,10 @@ def _only_group(module: str, by_parameter: Mapping[str, int]) -> int | None:
 
 
 def _groups(model: nn.Module) -> dict[str, int]:
-    """Parameter -> its group, from the stem to the head.
+    """Returns parameter -> group, from the stem to the head.
 
-    A network that timm does not group is taken as its children in order, each stage of a row of stages by itself, and
-    the last child, the head, whole.
+    A network that timm does not group is grouped by its children in order: each stage of a sequence of stages is a
+    group, and so is the last child, the head.
     """
     if hasattr(model, "group_matcher"):
         try:
@@ -50,18 +51,18 @@ def _groups(model: nn.Module) -> dict[str, int]:
         return grouped
     children = dict(model.named_children())
     head = next(name for name, child in reversed(children.items()) if any(True for _ in child.parameters()))
-    rows = {name for name, child in children.items() if isinstance(child, nn.Sequential | nn.ModuleList)} - {head}
-    found: dict[str, int] = {}
+    sequences = {name for name, child in children.items() if isinstance(child, nn.Sequential | nn.ModuleList)} - {head}
+    groups: dict[str, int] = {}
     units: dict[tuple[str, ...], int] = {}
     for name, _ in model.named_parameters():
         path = name.split(".")
-        unit = tuple(path[: 2 if path[0] in rows else 1])
-        found[name] = units.setdefault(unit, len(units))
-    return found
+        unit = tuple(path[: 2 if path[0] in sequences else 1])
+        groups[name] = units.setdefault(unit, len(units))
+    return groups
 
 
 def blocks_of(model: nn.Module) -> list[Block]:
-    """The blocks of a timm model; every parameter is in exactly one of them."""
+    """Returns the blocks of a timm model; every parameter is in exactly one of them."""
     by_parameter = _groups(model)
     order = {old: new for new, old in enumerate(sorted(set(by_parameter.values())))}
     parameters: dict[int, list[str]] = {index: [] for index in order.values()}

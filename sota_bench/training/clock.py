@@ -1,4 +1,4 @@
-"""Times to believe: steps as the device took them, and what else the machine was doing meanwhile."""
+"""How long steps take on their device, and what a stage used and shared meanwhile."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 
+from sota_bench.stages.results import ResourceUse
+
 
 class StepClock:
     """Milliseconds of every step, without making a GPU wait for its host.
 
-    On a CPU a step's time is the host's. On a GPU two events around it are timed by the GPU itself and read when the
-    host waits for it anyway: a step then lasts from the end of the work before it to the end of its own.
+    On a CPU a step's time is the host's. On a GPU two events around the step are timed by the GPU itself and read when
+    the host waits for it anyway: a step then lasts from the end of the work before it to the end of its own.
 
     Args:
         device: where the steps run.
@@ -22,45 +24,45 @@ class StepClock:
 
     def __init__(self, device: torch.device) -> None:
         self._on_gpu = device.type == "cuda"
-        self._started: Any = None
-        self._waiting: list[tuple[Any, Any]] = []
+        self._start: torch.cuda.Event | None = None
+        self._pending: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     def begin(self) -> None:
-        """A step begins."""
-        self._started = self._event() if self._on_gpu else None
+        """Marks the beginning of a step."""
+        self._start = self._event() if self._on_gpu else None
 
     def end(self, host_s: float) -> list[float]:
-        """A step ended, ``host_s`` seconds after it began on the host.
+        """Marks the end of a step, ``host_s`` seconds after it began on the host.
 
         Returns:
-            The milliseconds that are known by now.
+            The milliseconds that can be read without waiting: the step's on a CPU, none on a GPU.
         """
-        if not self._on_gpu:
+        if self._start is None:
             return [1000 * host_s]
-        self._waiting.append((self._started, self._event()))
+        self._pending.append((self._start, self._event()))
         return []
 
-    def settle(self) -> list[float]:
-        """The milliseconds of the steps since the last call; waits for the last one."""
-        if self._waiting:
-            self._waiting[-1][1].synchronize()  # recorded after the host's own wait, so it may still be under way
-        found = [float(start.elapsed_time(end)) for start, end in self._waiting]
-        self._waiting.clear()
-        return found
+    def collect(self) -> list[float]:
+        """Waits for the last step and returns the milliseconds of the steps since the last call."""
+        if self._pending:
+            self._pending[-1][1].synchronize()  # recorded after the host's own wait, so it may still be under way
+        milliseconds = [float(start.elapsed_time(end)) for start, end in self._pending]
+        self._pending.clear()
+        return milliseconds
 
-    def forget(self) -> None:
-        """Leave out the step that just ended: it compiled."""
-        self._waiting = self._waiting[:-1]
+    def discard_last(self) -> None:
+        """Leaves out the step that just ended, such as one that compiled."""
+        self._pending = self._pending[:-1]
 
     @staticmethod
-    def _event() -> Any:
-        event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    def _event() -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         return event
 
 
-class Usage:
-    """What a stage used and shared, from its making to :meth:`values`.
+class ResourceMeter:
+    """What a stage used and shared, from its creation to :meth:`use`.
 
     Args:
         device: where the stage runs.
@@ -68,35 +70,34 @@ class Usage:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._ran, self._waited = scheduled_s()
+        self._ran_s, self._waited_s = cpu_seconds()
         self._energy = energy_j(device)
 
-    def values(self) -> dict[str, Any]:
-        """``cpu_wait`` (share of the time in which its threads had work and no processor), ``energy_j`` (of the whole
-        GPU) and ``gpu_processes`` (that compute on it, this one included); None where the system does not say."""
-        ran, waited = scheduled_s()
-        ran, waited = ran - self._ran, waited - self._waited
+    def use(self) -> ResourceUse:
+        """Returns what was used and shared so far; None where the system has no such counter."""
+        ran_s, waited_s = cpu_seconds()
+        ran_s, waited_s = ran_s - self._ran_s, waited_s - self._waited_s
         energy = energy_j(self._device)
-        return {
-            "cpu_wait": round(waited / (ran + waited), 4) if ran + waited > 0 else None,
-            "energy_j": round(energy - self._energy, 1) if energy is not None and self._energy is not None else None,
-            "gpu_processes": gpu_processes(self._device),
-        }
+        return ResourceUse(
+            cpu_wait=round(waited_s / (ran_s + waited_s), 4) if ran_s + waited_s > 0 else None,
+            energy_j=round(energy - self._energy, 1) if energy is not None and self._energy is not None else None,
+            gpu_processes=gpu_processes(self._device),
+        )
 
 
-def scheduled_s(tasks: Path = Path("/proc/self/task")) -> tuple[float, float]:
-    """Seconds that the threads of this process ran, and waited for a processor (Linux's ``schedstat``); else zeros."""
-    ran = waited = 0
+def cpu_seconds(tasks: Path = Path("/proc/self/task")) -> tuple[float, float]:
+    """Returns the seconds that this process's threads ran and waited for a CPU (Linux's ``schedstat``), else zeros."""
+    ran_ns = waited_ns = 0
     with suppress(OSError):
         for task in tasks.iterdir():
             with suppress(OSError, ValueError, IndexError):
                 numbers = (task / "schedstat").read_text().split()
-                ran, waited = ran + int(numbers[0]), waited + int(numbers[1])
-    return ran / 1e9, waited / 1e9
+                ran_ns, waited_ns = ran_ns + int(numbers[0]), waited_ns + int(numbers[1])
+    return ran_ns / 1e9, waited_ns / 1e9
 
 
-def _gpu(device: torch.device) -> tuple[Any, Any] | None:
-    """NVIDIA's management library and the handle of a GPU, where the optional package ``nvidia-ml-py`` is there."""
+def _nvml(device: torch.device) -> tuple[Any, Any] | None:
+    """Returns NVIDIA's management library and the GPU's handle, where the package ``nvidia-ml-py`` is installed."""
     if device.type != "cuda":
         return None
     try:
@@ -109,16 +110,20 @@ def _gpu(device: torch.device) -> tuple[Any, Any] | None:
 
 
 def energy_j(device: torch.device) -> float | None:
-    """Joules that a GPU has used since its driver was loaded; None where it does not say."""
-    found = _gpu(device)
+    """Returns the joules that a GPU has used since its driver was loaded; None where they are not counted."""
+    if (nvml := _nvml(device)) is None:
+        return None
+    library, handle = nvml
     with suppress(Exception):
-        return float(found[0].nvmlDeviceGetTotalEnergyConsumption(found[1])) / 1000 if found else None
+        return float(library.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
     return None
 
 
 def gpu_processes(device: torch.device) -> int | None:
-    """Processes that compute on a GPU; None where it does not say."""
-    found = _gpu(device)
+    """Returns the number of processes that compute on a GPU; None where they are not counted."""
+    if (nvml := _nvml(device)) is None:
+        return None
+    library, handle = nvml
     with suppress(Exception):
-        return len(found[0].nvmlDeviceGetComputeRunningProcesses(found[1])) if found else None
+        return len(library.nvmlDeviceGetComputeRunningProcesses(handle))
     return None

@@ -1,7 +1,7 @@
 """Crop, mirror and resize a batch of uint8 images to float pixels 0..255, antialiased.
 
-On a CPU each image goes through torch's native uint8 kernel (the one that torchvision's ``resize`` calls; it rounds to
-whole grey levels as Pillow does). On a GPU the whole batch is two batched matrix products with per-image filter
+On a CPU each image goes through torch's native uint8 kernel, which torchvision's ``resize`` also calls; it rounds to
+whole grey levels as Pillow does. On a GPU the whole batch is two batched matrix products with per-image filter
 matrices: the same triangle filter, one launch, without the rounding.
 """
 
@@ -76,7 +76,7 @@ def resized_boxes(heights: np.ndarray, widths: np.ndarray, min_area: float, draw
 def central_boxes(
     heights: np.ndarray, widths: np.ndarray, share: float, row: float = 0.5, column: float = 0.5
 ) -> np.ndarray:
-    """Square boxes that keep ``share`` of the shorter side.
+    """Returns square boxes that keep ``share`` of the shorter side.
 
     Args:
         row, column: 0 to 1, where the box lies between the first and the last position (0.5 is the centre).
@@ -91,7 +91,7 @@ def central_boxes(
 
 
 def filter_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int, mirror: Tensor | None = None) -> Tensor:
-    """Antialiased linear resampling of one axis as a matrix: rows are triangle filters that sum to 1.
+    """Returns antialiased linear resampling of one axis as a matrix, whose rows are triangle filters that sum to 1.
 
     The filter is as wide as the step between output pixels, or as an input pixel where that is wider (so enlarging is
     plain linear interpolation); pixels outside the box have no weight, as if the box had been cut out first.
@@ -99,7 +99,7 @@ def filter_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int, mirr
     Args:
         start, length: float [B], the box on this axis in pixels.
         inputs, outputs: number of pixels before and after.
-        mirror: bool [B], whose pixels come out in reverse order; None for nobody's.
+        mirror: bool [B], which images come out in reverse order; None for none.
 
     Returns:
         float32 [B, outputs, inputs].
@@ -111,14 +111,14 @@ def filter_matrix(start: Tensor, length: Tensor, inputs: int, outputs: int, mirr
         number = torch.where(mirror[:, None, None], outputs - 1 - number, number)
     centre = start + (number + 0.5) * scale
     pixel = torch.arange(inputs, device=start.device)[None, None, :]
-    # In place from here: B x outputs x inputs is large, and on a GPU each pass over it shows in the time of a step.
+    # In place from here: B x outputs x inputs is large, and on a GPU each pass over it adds to the time of a step.
     weight = (pixel + 0.5 - centre).abs_().div_(-scale.clamp(min=1)).add_(1).clamp_(min=0)
     weight *= (pixel >= start) & (pixel < start + length)
     return weight.div_(weight.sum(-1, keepdim=True))
 
 
 def crop_resize_products(images: Tensor, boxes: Tensor, flip: Tensor, size: int) -> Tensor:
-    """The whole batch as two batched matrix products.
+    """Crops, mirrors and resizes the whole batch as two batched matrix products.
 
     Args:
         images: uint8 [B, 3, H, W]; images of other sizes are padded below and to the right.
@@ -138,7 +138,7 @@ def crop_resize_products(images: Tensor, boxes: Tensor, flip: Tensor, size: int)
 
 
 def crop_resize_each(images: Sequence[np.ndarray], boxes: np.ndarray, flip: np.ndarray, size: int) -> Tensor:
-    """One image after the other, with torch's native uint8 kernel.
+    """Crops, mirrors and resizes one image after the other, with torch's native uint8 kernel.
 
     Args:
         images: B arrays uint8 [H, W, 3], of any sizes.

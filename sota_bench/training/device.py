@@ -1,4 +1,4 @@
-"""What differs between devices: precision, memory layout, waiting for the work to be done, and peak memory."""
+"""What differs between devices: mixed precision, memory layout, synchronization and peak memory."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import nn
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Mixed precision: bf16 where asked for, else nothing."""
+    """Returns a context of mixed precision for ``bf16``, and one that does nothing for ``fp32``."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def layout(model: nn.Module, wanted: str) -> torch.memory_format:
-    """``channels_last`` unless ``contiguous`` is asked for; without 2-d convolutions there is nothing to gain."""
+def memory_format(model: nn.Module, layout: str) -> torch.memory_format:
+    """Returns ``channels_last`` unless the recipe's ``layout`` is ``contiguous`` or there are no 2-d convolutions."""
     convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    return torch.channels_last if wanted != "contiguous" and convolutional else torch.contiguous_format
+    return torch.channels_last if layout != "contiguous" and convolutional else torch.contiguous_format
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until the device has done all that was asked, so that a clock read after it is true."""
+    """Waits until the device has finished its work, so that a clock read afterwards includes it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Starts a new measurement of peak memory (on Linux; elsewhere the process's peak so far counts)."""
+    """Starts a new measurement of peak memory; without Linux's ``clear_refs`` the process's peak so far stays."""
     if device.type == "cuda":
-        torch.cuda.init()  # a process that has not used the GPU yet is told that there is no such device
+        torch.cuda.init()  # or torch raises "invalid device" in a process that has not used the GPU yet
         torch.cuda.reset_peak_memory_stats(device)
         return
     try:
@@ -40,7 +40,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory since :func:`reset_peak_memory` in 2**20 bytes: of the device, or of the process on a CPU."""
+    """Returns the peak memory since :func:`reset_peak_memory` in MiB: of the GPU, or of the process on a CPU."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / 2**20
     try:

@@ -1,4 +1,4 @@
-"""One checkpoint at one resolution: log-probabilities of every image of a split, and what they are worth."""
+"""Evaluates a checkpoint at one resolution: log-probabilities of every image of a split, and metrics of them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
 from sota_bench.stages.results import EvaluateResult
 from sota_bench.technique import Technique
 from sota_bench.training import device as devices
-from sota_bench.training.clock import Usage
+from sota_bench.training.clock import ResourceMeter
 from sota_bench.training.crop import TRIES, central_boxes, resized_boxes
 from sota_bench.training.images import Images
 from sota_bench.training.opened import Opened, open_checkpoint
 from sota_bench.training.prepared import prepared
-from sota_bench.training.small_maps import as_convolutions, ease_small_maps
+from sota_bench.training.small_maps import as_convolutions, patch_small_maps
 
 WARM_UP = 8
 """Images that warm up an evaluation of fewer than two whole batches."""
 
 CPU_PART = 64
-"""Images of a batch that pass a CPU's network at once: on two cores more are not faster, and maps of a whole batch need
-new memory, whose pages cost as much as the arithmetic when they are touched for the first time."""
+"""Images of a batch that a CPU computes at once. More are not faster on two cores, and the feature maps of a whole
+batch need new memory: mapping its pages takes as long as the arithmetic."""
 
 
 @dataclass(frozen=True)
 class BatchViews:
-    """The images of one evaluation batch under several views (see ``technique.Views``).
+    """The views of one evaluation batch (see ``technique.Views``).
 
     Attributes:
         images, positions: the split, and which of its images are in the batch.
@@ -68,8 +68,8 @@ class BatchViews:
         return self.images.batch(self.positions, boxes, np.full(len(self.positions), flip), self.size)
 
     def augmented(self, view: int) -> Tensor:
-        """The training augmentation, drawn anew for each ``view``: for each image from its content, so that the size of
-        batches and the other images do not matter."""
+        """A random crop as in training for each ``view``, drawn from each image's content, so that neither the size of
+        batches nor the other images matter."""
         ids = self.images.image_ids[self.positions]
         draws = uniform_by_id(self.seed, f"views/{view}", ids, 4 * TRIES + 1)
         boxes = resized_boxes(*self._sides(), self.crop_scale, draws[:, 1:].T.reshape(4, TRIES, len(ids)))
@@ -90,7 +90,7 @@ def predict(
     seed: int,
     progress: Callable[[Progress], None],
 ) -> tuple[np.ndarray, float]:
-    """What a network says about every image of a split.
+    """Predicts every image of a split.
 
     Args:
         model: the network, in evaluation mode at ``size``.
@@ -100,13 +100,13 @@ def predict(
         trained: the settings of the training, whose augmentation random views repeat.
         size: pixels of both sides.
         seed: of the trial.
-        progress: told after every batch.
+        progress: called after every batch.
 
     Returns:
         Log-probabilities float32 [N, K] of the central crop, or of the views that a technique averages; and the latency
         in seconds per image, the median over whole batches without the first, which warms up.
     """
-    device, layout = images.device, devices.layout(model, recipe.layout)
+    device, layout = images.device, devices.memory_format(model, recipe.layout)
     model.to(memory_format=layout)
 
     def forward(pixels: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ def predict(
             begun = time.perf_counter()
             positions = np.arange(first, min(first + batch, len(images)))
             collected.append(scored(positions))
-            if not per_image or len(positions) == batch:  # a rest costs more per image
+            if not per_image or len(positions) == batch:  # a smaller last batch costs more per image
                 per_image.append((time.perf_counter() - begun) / len(positions))
             done = int(positions[-1]) + 1
             rate = done / max(time.perf_counter() - started, 1e-9)
@@ -154,12 +154,12 @@ def evaluate(params: EvaluateParams, context: StageContext, run: RunContext) -> 
     """
     device = torch.device(run.device)
     recipe = recipe_from(params.recipe, context.technique_files)
-    setup, usage = time.perf_counter(), Usage(device)
+    setup, usage = time.perf_counter(), ResourceMeter(device)
     devices.reset_peak_memory(device)
     size = params.size
     data = prepared(run.inputs["data"], context, params.data)
     opened = open_checkpoint(run.inputs["checkpoint"], size, params.task, context.technique_files, device)
-    ease_small_maps(opened.model)
+    patch_small_maps(opened.model)
     chain = [*opened.techniques, *instances(params.techniques, recipe, context.technique_files)]
     images = data.images(params.split, device, opened.channels)
     if len(images) == 0:
@@ -180,7 +180,7 @@ def evaluate(params: EvaluateParams, context: StageContext, run: RunContext) -> 
         latency_ms=round(1000 * latency, 4),
         images_per_s=round(len(images) / seconds, 1),
         **cost(opened, size),
-        **usage.values(),
+        **usage.use().model_dump(),
     )
     parts = {"prepare": started - setup, "evaluate": seconds}
     return StageOutcome(result.to_json(), parts, devices.peak_memory_mb(device))
@@ -190,10 +190,10 @@ _COSTS: dict[tuple[str, int], dict[str, int]] = {}
 
 
 def cost(opened: Opened, size: int) -> dict[str, int]:
-    """``params``, ``layers`` (with a weight of two or more dimensions) and ``flops`` of one image's forward pass at
-    ``size``, counted by torch (two per multiply-add); counted once for all checkpoints of an architecture."""
-    built = (opened.architecture, size)
-    if built not in _COSTS:
+    """Returns ``params``, ``layers`` (with a weight of two or more dimensions) and ``flops`` of an image's forward pass
+    at ``size`` (two per multiply-add), counted by torch once for all checkpoints of an architecture."""
+    key = (opened.architecture, size)
+    if key not in _COSTS:
         model, device = opened.model, next(opened.model.parameters()).device
         image = torch.zeros(1, opened.channels, size, size, device=device)
         # Attention written out as products: torch's counter does not know the CPU's fused kernel.
@@ -201,9 +201,9 @@ def cost(opened: Opened, size: int) -> dict[str, int]:
               as_convolutions()):  # fmt: skip
             model(image)
         weights = (getattr(module, "weight", None) for module in model.modules())
-        _COSTS[built] = {
+        _COSTS[key] = {
             "params": sum(p.numel() for p in model.parameters()),
             "layers": sum(isinstance(weight, Tensor) and weight.ndim >= 2 for weight in weights),
             "flops": int(counter.get_total_flops()),
         }
-    return dict(_COSTS[built])
+    return dict(_COSTS[key])

@@ -1,5 +1,5 @@
-"""Whether a network can be made as a recipe asks, starts from the weights that it names, and takes its images: found by
-making it, before anything runs. The planner, which never loads torch, asks this in a process of its own."""
+"""Checks that a network can be created as a recipe asks, starts from the weights that it names, and takes its images,
+by creating it. The planner, which never loads torch, runs this in a process of its own before anything is trained."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from sota_bench.training import backbone
 from sota_bench.training.blocks import blocks_of
 
 CLASSES = 10
-"""Of the head, which decides nothing here."""
+"""Outputs of the head; any number would do."""
 
 REMEDY = "choose another size or another backbone"
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Makes the network of one question as a training does, and shows it an image of each size.
+    """Creates the network of one question as a training does, and runs it on images of each size.
 
-    First without memory, on torch's meta device; what fails there is tried once more with memory, since some networks
-    cannot be made without. Pretrained weights are really read.
+    First without memory, on torch's meta device; what fails there is tried again with memory, since some networks
+    cannot be created without. Pretrained weights are loaded.
 
     Args:
-        question: ``settings`` (recipe fields), ``techniques`` (names of those that have a say in the architecture),
-            ``files`` (of local techniques), ``sizes`` (pairs of a field and its pixels), ``weights`` (local file or
-            folder, or "").
+        question: ``settings`` (recipe fields), ``techniques`` (names of those that change the architecture), ``files``
+            (of local techniques), ``sizes`` (pairs of a field and its pixels), ``weights`` (a local file or folder, or
+            "").
 
     Returns:
         ``blocks``, the number of the network's blocks; or ``field``, ``problem`` and ``remedy``.
     """
     files = tuple(Path(file) for file in question["files"])
     recipe = recipe_type(files)(**question["settings"])
-    known = registry.techniques(files)
-    techniques = [known[name](recipe) for name in question["techniques"]]
+    by_name = registry.techniques(files)
+    techniques = [by_name[name](recipe) for name in question["techniques"]]
     sizes = [(str(field), int(size)) for field, size in question["sizes"]]
     for device in ("cpu",) if question["weights"] else ("meta", "cpu"):
         try:
             with torch.device(device):
-                return {"blocks": _made(recipe, techniques, sizes, question["weights"])}
+                return {"blocks": _count_blocks(recipe, techniques, sizes, question["weights"])}
         except UserError as error:
             field = error.place.removeprefix("recipe.")
-            found = {"field": field, "problem": f"{error.key}: {error.problem}", "remedy": error.remedy}
-    return found
+            problem = {"field": field, "problem": f"{error.key}: {error.problem}", "remedy": error.remedy}
+    return problem
 
 
-def _made(recipe: Any, techniques: Sequence[Technique], sizes: Sequence[tuple[str, int]], weights: str) -> int:
-    """The number of blocks.
+def _count_blocks(recipe: Any, techniques: Sequence[Technique], sizes: Sequence[tuple[str, int]], weights: str) -> int:
+    """Creates the network at each size and returns the number of its blocks.
 
     Raises:
-        UserError: the network cannot be made, or does not take a size.
+        UserError: the network cannot be created, or does not take a size.
     """
     blocks = 0
     for field, size in sizes:
@@ -68,12 +68,12 @@ def _made(recipe: Any, techniques: Sequence[Technique], sizes: Sequence[tuple[st
                 raise
             raise UserError(f"recipe.{field}", error.key, error.problem, error.remedy) from error
         blocks = blocks or len(blocks_of(model))
-        _look(model, recipe, field, size)
+        _run_once(model, recipe, field, size)
     return blocks
 
 
-def _look(model: nn.Module, recipe: Any, field: str, size: int) -> None:
-    """Shows the network two images, as the smallest batch of a training does."""
+def _run_once(model: nn.Module, recipe: Any, field: str, size: int) -> None:
+    """Runs the network on two images, the smallest batch of a training."""
     try:
         with torch.no_grad():
             model.train(field != "eval_size")(torch.zeros(2, recipe.in_chans, size, size))

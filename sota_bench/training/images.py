@@ -16,9 +16,8 @@ from sota_bench.training.crop import crop_resize_each, crop_resize_products
 LUMINANCE = (0.299, 0.587, 0.114)
 """ITU-R BT.601 weights of red, green and blue, as Pillow's mode ``L``."""
 
-
-LOADED = 256
-"""Images that are copied to a GPU at a time."""
+LOADED_AT_ONCE = 256
+"""Images that are copied to a GPU at once."""
 
 
 class Images:
@@ -50,7 +49,7 @@ class Images:
         return len(self.rows)
 
     def batch(self, positions: np.ndarray, boxes: np.ndarray, flip: np.ndarray, size: int) -> Tensor:
-        """Crops of the images at ``positions``.
+        """Crops the images at ``positions``.
 
         Args:
             positions: int [B], indices into ``rows``.
@@ -77,27 +76,27 @@ class Images:
         return pixels
 
     def _on_device(self, positions: np.ndarray) -> Tensor:
-        """Uint8 [B, 3, H, W] on the device, as large as the batch's largest image, padded below and to the right."""
+        """Returns uint8 [B, 3, H, W] on the device, as large as the batch's largest image, padded below and right."""
         if self._resident is None:
             return self._padded(positions).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         height, width = int(self.heights[positions].max()), int(self.widths[positions].max())
         chosen = torch.from_numpy(positions).to(self.device, non_blocking=True)
-        return self._resident[chosen][:, :, :height, :width]  # whole rows are what a GPU gathers fastest
+        return self._resident[chosen][:, :, :height, :width]  # a GPU gathers whole rows fastest
 
     def _loaded(self) -> Tensor | None:
-        """The whole split on the device, uint8 [N, 3, H, W] padded to one shape; None where it takes more than a third
-        of what is free."""
+        """Loads the whole split onto the device, uint8 [N, 3, H, W] padded to one shape; returns None where it takes
+        more than a third of the free memory."""
         shape = (len(self), 3, int(self.heights.max(initial=0)), int(self.widths.max(initial=0)))
         if math.prod(shape) > _free_bytes(self.device) // 3:
             return None
         whole = torch.empty(shape, dtype=torch.uint8, device=self.device)
-        for first in range(0, len(self), LOADED):
-            some = self._padded(np.arange(first, min(first + LOADED, len(self))), shape[2:])
-            whole[first : first + len(some)] = some.to(self.device).permute(0, 3, 1, 2)
+        for first in range(0, len(self), LOADED_AT_ONCE):
+            part = self._padded(np.arange(first, min(first + LOADED_AT_ONCE, len(self))), shape[2:])
+            whole[first : first + len(part)] = part.to(self.device).permute(0, 3, 1, 2)
         return whole
 
     def _padded(self, positions: np.ndarray, shape: tuple[int, int] | None = None) -> Tensor:
-        """Uint8 [B, H, W, 3] in the host's memory, pinned where there is a GPU."""
+        """Returns uint8 [B, H, W, 3] in the host's memory, pinned for a GPU."""
         height, width = shape or (int(self.heights[positions].max()), int(self.widths[positions].max()))
         out = torch.zeros((len(positions), height, width, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         pixels = out.numpy()

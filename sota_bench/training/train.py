@@ -25,13 +25,13 @@ from sota_bench.training import backbone, checkpoint, partial
 from sota_bench.training import device as devices
 from sota_bench.training import optimizer as optimizers
 from sota_bench.training.accumulation import Accumulation
-from sota_bench.training.clock import StepClock, Usage
+from sota_bench.training.clock import ResourceMeter, StepClock
 from sota_bench.training.crop import random_resized_boxes
 from sota_bench.training.images import Images
 from sota_bench.training.partial import Position
 from sota_bench.training.phase import Phase
 from sota_bench.training.prepared import prepared
-from sota_bench.training.small_maps import ease_small_maps
+from sota_bench.training.small_maps import patch_small_maps
 
 SAMPLES = 8
 """Images of one batch that are kept for the report."""
@@ -77,7 +77,7 @@ def train(params: TrainParams, context: StageContext, run: RunContext) -> StageO
     device, inputs, workspace = torch.device(run.device), run.inputs, run.workspace
     recipe = recipe_from(params.recipe, context.technique_files)
     techniques = instances(params.techniques, recipe, context.technique_files)
-    setup, usage = time.perf_counter(), Usage(device)
+    setup, usage = time.perf_counter(), ResourceMeter(device)
     devices.reset_peak_memory(device)
     seed, about = params.seed, params.phase
     data = prepared(inputs["data"], context, params.data)
@@ -87,9 +87,9 @@ def train(params: TrainParams, context: StageContext, run: RunContext) -> StageO
     # The network: new, or as the phase before left it; a new task gets a new head.
     before = checkpoint.read(inputs["checkpoint"]) if "checkpoint" in inputs else None
     model, built, earlier_head = _network(recipe, techniques, before, params, classes, context.weights)
-    layout = devices.layout(model, recipe.layout)
+    layout = devices.memory_format(model, recipe.layout)
     model.to(device).to(memory_format=layout)
-    ease_small_maps(model)
+    patch_small_maps(model)
     backbone.classify_in_fp32(model)
     checkpoint.restore_techniques(techniques, before.techniques if before else {})
     computed = {
@@ -193,17 +193,17 @@ def train(params: TrainParams, context: StageContext, run: RunContext) -> StageO
             step_ms = timer.end(spent)
             if compiles:  # the first step with images of a shape
                 compiled.add(tuple(pixels.shape))
-                timer.forget()
+                timer.discard_last()
                 compile_s += spent
             else:
                 at.epoch_s += spent
                 at.train_s += spent
                 if memory.shrank:  # its time is that of several attempts
-                    timer.forget()
+                    timer.discard_last()
                 else:
                     at.step_ms += step_ms
             if synchronous:
-                at.step_ms += timer.settle()
+                at.step_ms += timer.collect()
             at.epoch, at.step = epoch, step + 1
             if last:
                 at.curve.append(_epoch_record(at, about, epoch, loss_sum.item(), rate))
@@ -255,7 +255,7 @@ def train(params: TrainParams, context: StageContext, run: RunContext) -> StageO
         techniques={technique.name: technique.describe() for technique in techniques},
         trained_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         accumulated=Accumulated(micro_batch=at.micro_batch, steps=at.accumulated) if at.accumulated else None,
-        **usage.values(),
+        **usage.use().model_dump(),
     )
     seconds = {"prepare": setup_s, "compile": compile_s, "train": at.train_s}
     return StageOutcome(result.to_json(), seconds, devices.peak_memory_mb(device))

@@ -74,11 +74,11 @@ def test_parts_halve_until_they_fit_and_give_the_same_training(
     folder, outcome = lab.run_apart(stage)
     assert seen == [20, 10] + [5] * 4 + [5] * 4 + [4] * 2 + [5] * 8 + [4] * 2
     assert outcome.values["accumulated"] == {"micro_batch": 5, "steps": STEPS}
-    whole, parts = (load_file(place / "model.safetensors") for place in (lab.folders[stage.key], folder))
+    whole, parts = (load_file(path / "model.safetensors") for path in (lab.folders[stage.key], folder))
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=2e-3, atol=2e-4)
     before = lab.outcomes[stage.key].values
-    assert "accumulated" not in before
+    assert before["accumulated"] is None
     for part in ("steps", "batch_size", "steps_at_size", "pixels", "input", "techniques"):
         assert outcome.values[part] == before[part], part  # counted once, and drawn alike
     for again, once in zip(outcome.values["curve"], before["curve"], strict=True):
@@ -128,8 +128,8 @@ def test_it_goes_on_in_parts_after_a_stop(lab: Lab, monkeypatch: pytest.MonkeyPa
     seen.clear()
     folder, outcome = lab.run_apart(stage, stops=(2, 2))
     assert seen.count(20) == 1  # what fits is part of what is saved
-    one, other = (load_file(place / "model.safetensors") for place in (whole, folder))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    expected, resumed = (load_file(path / "model.safetensors") for path in (whole, folder))
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     assert outcome.values["accumulated"] == once.values["accumulated"] == {"micro_batch": 10, "steps": 4}
 
 
@@ -179,7 +179,7 @@ def test_a_gpu_that_runs_out_of_memory_trains_in_parts(gpu_lab: Lab) -> None:
     ran = gpu_lab.run('backbone = "test_vit"\nresize = "160x2"\nbatch_size = 48\nupsample = true')
     stage = ran.plan.stages[ran.trial.training[0]]
     whole = gpu_lab.outcomes[stage.key]
-    assert "accumulated" not in whole.values
+    assert whole.values["accumulated"] is None
     torch.cuda.empty_cache()
     kept = torch.cuda.memory_reserved(device) / 2**20
     total = torch.cuda.get_device_properties(device).total_memory / 2**20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import timm
@@ -104,8 +103,8 @@ def test_evaluations_of_one_checkpoint_do_not_depend_on_their_order(lab: Lab) ->
     seen: dict[int, torch.Tensor] = {}
     for size in (32, 16, 64, 16, 32, 64):
         model, _ = load_model(folder, size, "main", CPU)
-        found = logits(model, size)
-        assert torch.equal(seen.setdefault(size, found), found)
+        now = logits(model, size)
+        assert torch.equal(seen.setdefault(size, now), now)
 
 
 def test_a_rise_starts_from_the_network_before_it(lab: Lab) -> None:
@@ -133,8 +132,8 @@ def test_what_a_freeze_keeps_from_training_gives_the_old_logits_after_phases_in_
 
 def test_trained_embeddings_are_resampled_as_they_are(lab: Lab) -> None:
     ran = lab.run('backbone = "test_vit"\nresize = "32x1 64x1"\nupsample = true', "lr = [0.0031]")
-    found = checkpoint.read(ran.checkpoint(1))
-    assert found.source == {} and found.about["source_size"] == 64
+    trained = checkpoint.read(ran.checkpoint(1))
+    assert trained.source == {} and trained.about["source_size"] == 64
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
@@ -183,8 +182,8 @@ def test_logits_of_a_network_in_bf16_are_not_rounded_to_bf16(name: str) -> None:
     def in_bf16() -> torch.Tensor:
         resize(model, HEADS[name])
         with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-            found: torch.Tensor = model(images)
-        return found
+            logits: torch.Tensor = model(images)
+        return logits
 
     rounded = in_bf16()
     backbone.classify_in_fp32(model)
@@ -206,17 +205,16 @@ def test_checkpoints_are_opened_with_a_classifier_in_fp32(lab: Lab) -> None:
 )
 def test_operations_are_twice_the_multiply_adds_that_timm_publishes(name: str, macs: float, params: float) -> None:
     """At 224 px; for a vision transformer they include those of the attention."""
-    found = cost(Opened(build(name, num_classes=1000).eval(), [], None, 3, name), 224)
-    assert found["flops"] == pytest.approx(2 * macs, rel=0.01)
-    assert found["params"] == pytest.approx(params, rel=0.01)
+    counted = cost(Opened(build(name, num_classes=1000).eval(), [], None, 3, name), 224)
+    assert counted["flops"] == pytest.approx(2 * macs, rel=0.01)
+    assert counted["params"] == pytest.approx(params, rel=0.01)
 
 
 def test_the_cost_of_a_checkpoint(lab: Lab) -> None:
     folder, model = lab.run().checkpoint(), network("test_resnet")
 
     def at(size: int) -> dict[str, int]:
-        opened = open_checkpoint(folder, size, None, lambda *_: [], lambda found: SimpleNamespace(**found), CPU)
-        return cost(opened, size)
+        return cost(open_checkpoint(folder, size, None, (), CPU), size)
 
     small, large = at(32), at(64)
     assert small["params"] == sum(value.numel() for value in model.parameters())

@@ -29,8 +29,8 @@ def test_from_the_stem_to_the_head(name: str) -> None:
     assert any(parameter.startswith(last) for parameter in blocks[-1].parameters)
     assert [block.index for block in blocks] == list(range(len(blocks)))
     assert len(blocks) > 4
-    found = [parameter for block in blocks for parameter in block.parameters]
-    assert sorted(found) == sorted(name for name, _ in model.named_parameters())
+    names = [parameter for block in blocks for parameter in block.parameters]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
     modules = [module for block in blocks for module in block.modules]
     assert len(modules) == len(set(modules))
     norms = {name for name, module in model.named_modules() if "BatchNorm" in type(module).__name__}

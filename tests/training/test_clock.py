@@ -16,8 +16,9 @@ import pytest
 import torch
 from lab import Lab
 
+from sota_bench.stages.results import ResourceUse
 from sota_bench.training import clock
-from sota_bench.training.clock import StepClock, Usage, scheduled_s
+from sota_bench.training.clock import ResourceMeter, StepClock, cpu_seconds
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -44,7 +45,7 @@ def test_on_a_cpu_a_step_is_what_the_host_measured() -> None:
     timer = StepClock(CPU)
     timer.begin()
     assert timer.end(0.25) == [250.0]
-    assert timer.settle() == []
+    assert timer.collect() == []
 
 
 def test_on_a_gpu_steps_are_timed_by_its_own_events(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,9 +56,9 @@ def test_on_a_gpu_steps_are_timed_by_its_own_events(monkeypatch: pytest.MonkeyPa
         FakeEvent.now += step
         assert timer.end(0.001) == []
         if step == 5.0:
-            timer.forget()  # that one compiled
-    assert timer.settle() == [3.0, 4.0]
-    assert timer.settle() == []
+            timer.discard_last()  # that one compiled
+    assert timer.collect() == [3.0, 4.0]
+    assert timer.collect() == []
 
 
 @contextmanager
@@ -79,29 +80,29 @@ def _spin() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system does not count waiting")
-def test_time_spent_waiting_for_a_processor_is_seen() -> None:
+def test_time_spent_waiting_for_a_cpu_is_measured() -> None:
     core = {min(os.sched_getaffinity(0))}
     all_cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, core)
     try:
         with busy(3):
-            usage = Usage(CPU)
+            usage = ResourceMeter(CPU)
             ends = time.monotonic() + 0.8
             while time.monotonic() < ends:
                 pass
-            contended = usage.values()["cpu_wait"]
+            contended = usage.use().cpu_wait
     finally:
         os.sched_setaffinity(0, all_cores)
     assert contended is not None and contended > 0.4  # four share one core
 
 
-def test_without_the_system_s_counters_nothing_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scheduled_s(tmp_path / "absent") == (0.0, 0.0)
-    monkeypatch.setattr(clock, "scheduled_s", lambda: (0.0, 0.0))
-    assert Usage(CPU).values() == {"cpu_wait": None, "energy_j": None, "gpu_processes": None}
+def test_without_the_systems_counters_no_share_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cpu_seconds(tmp_path / "absent") == (0.0, 0.0)
+    monkeypatch.setattr(clock, "cpu_seconds", lambda: (0.0, 0.0))
+    assert ResourceMeter(CPU).use() == ResourceUse()
 
 
-def test_energy_comes_from_the_driver_where_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_energy_comes_from_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     spent = iter([2_000.0, 5_500.0])
     library = SimpleNamespace(
         nvmlInit=lambda: None,
@@ -111,8 +112,8 @@ def test_energy_comes_from_the_driver_where_it_says(monkeypatch: pytest.MonkeyPa
     )
     monkeypatch.setitem(sys.modules, "pynvml", library)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1"))
-    values: dict[str, Any] = Usage(GPU).values()
-    assert (values["energy_j"], values["gpu_processes"]) == (3.5, 2)
+    use = ResourceMeter(GPU).use()
+    assert (use.energy_j, use.gpu_processes) == (3.5, 2)
 
 
 def test_a_training_says_how_long_its_steps_took(lab: Lab) -> None:

@@ -59,11 +59,11 @@ def test_the_batched_products_equal_torchvision_in_float(size: int) -> None:
 
 @pytest.mark.parametrize("size", [16, 64])
 def test_both_ways_agree_within_the_rounding(size: int) -> None:
-    one = crop_resize_each(pictures(), BOXES, FLIP, size).float()
+    each = crop_resize_each(pictures(), BOXES, FLIP, size).float()
     stacked = stacked_planes()
     other = crop_resize_products(stacked, torch.from_numpy(BOXES).float(), torch.from_numpy(FLIP), size)
-    assert float((one - other).abs().max()) <= 1.0
-    assert float((one - other).abs().mean()) < 0.35
+    assert float((each - other).abs().max()) <= 1.0
+    assert float((each - other).abs().mean()) < 0.35
 
 
 def test_padding_does_not_reach_into_the_products() -> None:
@@ -73,8 +73,8 @@ def test_padding_does_not_reach_into_the_products() -> None:
     padded[0, :, :20, :30] = planes(small)
     padded[1] = planes(large)
     boxes = torch.tensor([[0, 0, 20, 30], [0, 0, 70, 93]]).float()
-    found = crop_resize_products(padded, boxes, torch.zeros(2, dtype=torch.bool), 16)
-    for image, picture in zip(found, (small, large), strict=True):
+    crops = crop_resize_products(padded, boxes, torch.zeros(2, dtype=torch.bool), 16)
+    for image, picture in zip(crops, (small, large), strict=True):
         theirs = tv.resize(planes(picture).float(), [16, 16], antialias=True)
         torch.testing.assert_close(image, theirs, rtol=0, atol=2e-3)
 

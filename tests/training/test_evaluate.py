@@ -24,10 +24,10 @@ def predictions(ran: Any, evaluation: Evaluation | None = None) -> dict[str, np.
 
 def test_the_report_is_that_of_the_stored_predictions(lab: Lab) -> None:
     ran = lab.run()
-    found = predictions(ran)
-    np.testing.assert_allclose(np.exp(found["log_probabilities"]).sum(1), 1, atol=1e-5)
+    stored = predictions(ran)
+    np.testing.assert_allclose(np.exp(stored["log_probabilities"]).sum(1), 1, atol=1e-5)
     values = ran.evaluated()
-    for name, value in metrics.summarize(found["log_probabilities"], found["labels"]).items():
+    for name, value in metrics.summarize(stored["log_probabilities"], stored["labels"]).items():
         assert values[name] == value, name
 
 
@@ -36,9 +36,9 @@ def test_the_size_of_batches_does_not_change_a_prediction(lab: Lab) -> None:
     ran = lab.run(factors="eval_batch_size = [250, 1, 3, 16]")
     all_at_once = predictions(ran)
     for trial in ran.plan.trials[1:]:
-        found = predictions(ran, trial.final)
-        np.testing.assert_allclose(found["log_probabilities"], all_at_once["log_probabilities"], atol=1e-5)
-        assert found["labels"].tolist() == all_at_once["labels"].tolist()
+        stored = predictions(ran, trial.final)
+        np.testing.assert_allclose(stored["log_probabilities"], all_at_once["log_probabilities"], atol=1e-5)
+        assert stored["labels"].tolist() == all_at_once["labels"].tolist()
 
 
 @pytest.mark.parametrize("tta", ["off", "flip"])
@@ -50,9 +50,9 @@ def test_a_batch_in_parts_gives_the_same_predictions(
     monkeypatch.setattr("sota_bench.training.evaluate.CPU_PART", 3)
     again = Lab(tmp_path, lab.images, folders=dict(lab.folders))
     again.run_stage(stage)
-    found = load_file(str(again.folders[stage.key] / "predictions.safetensors"))
+    stored = load_file(str(again.folders[stage.key] / "predictions.safetensors"))
     assert len(whole["labels"]) > 3
-    np.testing.assert_allclose(found["log_probabilities"], whole["log_probabilities"], atol=1e-5)
+    np.testing.assert_allclose(stored["log_probabilities"], whole["log_probabilities"], atol=1e-5)
 
 
 def test_evaluating_twice_gives_the_same_bits(lab: Lab, tmp_path: Any) -> None:
@@ -141,11 +141,11 @@ def test_luminance_is_pillows() -> None:
     picture = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
     rows = np.arange(1)
     images = Images(Pictures([picture]), rows, rows, torch.device("cpu"), in_chans=1)  # type: ignore[arg-type]
-    found = images.batch(rows, np.array([[0, 0, 16, 16]]), np.array([False]), 16)
-    assert found.shape == (1, 1, 16, 16)
+    batch = images.batch(rows, np.array([[0, 0, 16, 16]]), np.array([False]), 16)
+    assert batch.shape == (1, 1, 16, 16)
     assert sum(LUMINANCE) == pytest.approx(1)
     theirs = np.asarray(Image.fromarray(picture).convert("L"), np.float32)
-    assert np.abs(found[0, 0].numpy() - theirs).max() <= 1
+    assert np.abs(batch[0, 0].numpy() - theirs).max() <= 1
 
 
 def test_a_batch_follows_its_positions() -> None:
@@ -154,6 +154,6 @@ def test_a_batch_follows_its_positions() -> None:
     images = Images(Pictures(pictures), rows, np.arange(4), torch.device("cpu"))  # type: ignore[arg-type]
     positions = np.array([3, 0, 2])
     boxes = np.tile([0, 0, 20, 20], (3, 1))
-    found = images.batch(positions, boxes, np.zeros(3, dtype=bool), 8)
-    assert found[:, 0, 0, 0].tolist() == [50, 70, 30]
+    batch = images.batch(positions, boxes, np.zeros(3, dtype=bool), 8)
+    assert batch[:, 0, 0, 0].tolist() == [50, 70, 30]
     assert images.labels[torch.from_numpy(positions)].tolist() == [3, 0, 2]

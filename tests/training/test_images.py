@@ -13,6 +13,8 @@ from PIL import Image
 from sota_bench.data.build import build_cache
 from sota_bench.data.files import FolderSource
 from sota_bench.data.subset import choose
+from sota_bench.stages.context import ImageChoice, StageContext
+from sota_bench.stages.params import ImageSelection
 from sota_bench.training import images as module
 from sota_bench.training.crop import crop_resize_products, random_resized_boxes
 from sota_bench.training.images import Images
@@ -47,7 +49,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> Images:
 def test_what_a_gpu_keeps_is_what_it_would_be_sent(
     images: Images, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
-    monkeypatch.setattr(module, "LOADED", together)
+    monkeypatch.setattr(module, "LOADED_AT_ONCE", together)
     positions = [np.array([6, 0, 0]), np.array([3]), np.arange(7)]
     sent = [images._on_device(some) for some in positions]
     images._resident = images._loaded()
@@ -75,11 +77,11 @@ def test_crops_of_padded_batches_are_those_of_the_images_alone(images: Images) -
     boxes = random_resized_boxes(images.heights[positions], images.widths[positions], 0.35, rng)
     flip = np.array([True, False, False, True])
     images._resident = images._loaded()
-    found = crop_resize_products(
+    together = crop_resize_products(
         images._on_device(positions), torch.from_numpy(boxes).float(), torch.from_numpy(flip), 16
     )
     alone = images.batch(positions, boxes, flip, 16)  # one by one, with torch's own kernel
-    assert (found - alone).abs().max() < 1.01  # it rounds to whole grey levels after each axis
+    assert (together - alone).abs().max() < 1.01  # it rounds to whole grey levels after each axis
 
 
 @pytest.mark.gpu
@@ -92,8 +94,8 @@ def test_a_gpu_makes_the_batches_of_a_cpu(images: Images, monkeypatch: pytest.Mo
     positions = np.arange(7)
     boxes = random_resized_boxes(images.heights, images.widths, 0.35, np.random.default_rng(1))
     flip = positions % 2 == 0
-    found = there.batch(positions, boxes, flip, 16).cpu()
-    assert (found - images.batch(positions, boxes, flip, 16)).abs().max() < 1.01
+    theirs = there.batch(positions, boxes, flip, 16).cpu()
+    assert (theirs - images.batch(positions, boxes, flip, 16)).abs().max() < 1.01
 
 
 def test_pixels_that_were_made_again_at_the_same_place_are_opened_anew(tmp_path: Path) -> None:
@@ -111,8 +113,8 @@ def test_pixels_that_were_made_again_at_the_same_place_are_opened_anew(tmp_path:
     pixels.write_bytes(bytes(pixels.stat().st_size))
 
     def first_pixel() -> list[int]:
-        data = {"split": "train", "digest": digest, "choice": {}}
-        return prepared(folder, data).cache.image(0)[0, 0].tolist()  # type: ignore[no-any-return]
+        context = StageContext(ImageChoice(), folder / "manifest.csv")
+        return prepared(folder, context, ImageSelection("train", digest, 8)).cache.image(0)[0, 0].tolist()
 
     digest = choose(manifest).split_digest("train")
     assert first_pixel() == [0, 0, 0]

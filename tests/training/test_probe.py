@@ -25,8 +25,8 @@ def test_it_finds_the_optimum_that_scipy_finds() -> None:
 
     best = minimize(objective, np.zeros(24), method="BFGS", options={"gtol": 1e-9})
     weight, offset = fit_linear(torch.from_numpy(x), torch.from_numpy(labels), 3)
-    found = np.concatenate([weight.numpy().ravel(), offset.numpy()])
-    assert objective(found) <= best.fun + 1e-9
+    fitted = np.concatenate([weight.numpy().ravel(), offset.numpy()])
+    assert objective(fitted) <= best.fun + 1e-9
     np.testing.assert_allclose(weight.numpy(), best.x[:21].reshape(3, 7), atol=1e-4)
 
 
@@ -56,9 +56,10 @@ def test_it_reads_the_features_that_the_head_gets(lab: Lab, backbone: str) -> No
     assert len(stages) == 2
     for stage in stages:
         values = ran.outcomes[stage.key].values
+        judged = ran.plan.images.subset(stage.choice).rows[stage.params.split]
         head = {"test_resnet": 96, "test_vit": 64, "test_convnext": 64, "test_efficientnet": 256}[backbone]
         assert values["features"] == head
         assert values["probed"] == 24  # training images of the base's two classes
-        assert values["images"] == 8
+        assert values["images"] == len(judged)
         again = lab.run_apart(stage)[1].values
         assert again["nll"] == values["nll"]

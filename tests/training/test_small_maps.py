@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sota_bench.training.small_maps import FEWEST_CHANNEL_PAIRS, as_convolutions, axis_of, ease_small_maps
+from sota_bench.training.small_maps import FEWEST_CHANNEL_PAIRS, as_convolutions, axis_of, patch_small_maps
 
 AXES = [(1, 3, 1, 1, 1), (1, 3, 2, 1, 1), (2, 3, 2, 1, 1), (2, 3, 1, 1, 1), (4, 3, 2, 1, 1), (3, 7, 1, 3, 1),
         (7, 7, 1, 3, 1), (4, 3, 1, 4, 4), (1, 3, 1, 3, 3), (2, 5, 1, 2, 1),
@@ -39,14 +39,14 @@ def test_one_place_is_the_convolution_and_so_are_its_gradients(axis: tuple[int, 
     layer = nn.Conv2d(3, 4, kernel, stride, padding, dilation, bias=bias).double()
     images = torch.randn(2, 3, pixels, pixels, dtype=torch.float64, requires_grad=True)
     expected = layer(images)
-    ease_small_maps(layer)
-    found = layer(images)
-    assert computed_as_products(found)
-    torch.testing.assert_close(found, expected)
+    patch_small_maps(layer)
+    out = layer(images)
+    assert computed_as_products(out)
+    torch.testing.assert_close(out, expected)
     assert torch.autograd.gradcheck(layer, (images,))
-    wanted = torch.autograd.grad(expected.square().sum(), tuple(layer.parameters()))
-    for one, other in zip(torch.autograd.grad(found.square().sum(), tuple(layer.parameters())), wanted, strict=True):
-        torch.testing.assert_close(one, other)
+    theirs, ours = (torch.autograd.grad(value.square().sum(), tuple(layer.parameters())) for value in (expected, out))
+    for gradient, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(gradient, reference)
 
 
 @pytest.mark.parametrize(("height", "width", "stride"), [(2, 2, 1), (4, 4, 2), (3, 4, 2), (1, 2, 1), (2, 1, 1)])
@@ -67,7 +67,7 @@ def test_several_places_in_bf16_are_as_near_to_fp32_as_the_convolution(
         return [out.float(), *back]
 
     exact, theirs = gradients(False), gradients(True)
-    ease_small_maps(layer)
+    patch_small_maps(layer)
     for ours, rounded, value in zip(gradients(True), theirs, exact, strict=True):
         assert (ours - value).norm() <= 1.1 * (rounded - value).norm() + 1e-6
 
@@ -77,9 +77,9 @@ def test_several_places_in_bf16_are_as_near_to_fp32_as_the_convolution(
 def test_gradients_are_written_whatever_lay_in_memory(pixels: int, groups: int) -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(16, 32, 3, stride=2, padding=1, groups=groups)
-    ease_small_maps(layer)
+    patch_small_maps(layer)
     images = torch.randn(8, 16, pixels, pixels)
-    found = []
+    gradients = []
     for bf16 in (False, True):
         for _ in range(20):
             layer.zero_grad()
@@ -91,9 +91,9 @@ def test_gradients_are_written_whatever_lay_in_memory(pixels: int, groups: int) 
             assert out.dtype == (torch.bfloat16 if bf16 and not left_out else torch.float32)
             out.float().square().mean().backward()
             assert layer.weight.grad is not None
-            found.append(layer.weight.grad.clone())
-    for gradient in found:
-        torch.testing.assert_close(gradient, found[0], rtol=0.05, atol=0.01)
+            gradients.append(layer.weight.grad.clone())
+    for gradient in gradients:
+        torch.testing.assert_close(gradient, gradients[0], rtol=0.05, atol=0.01)
 
 
 @pytest.mark.parametrize("size", [32, 64])
@@ -103,17 +103,17 @@ def test_a_resnet_learns_the_same(size: int) -> None:
     plain = timm.create_model("resnet10t", num_classes=10)
     other = timm.create_model("resnet10t", num_classes=10)
     other.load_state_dict(plain.state_dict())
-    ease_small_maps(other)
+    patch_small_maps(other)
     images, labels = torch.randn(8, 3, size, size), torch.arange(8)
     for model in (plain, other):
         F.cross_entropy(model(images), labels).backward()
-    for (name, one), two in zip(plain.named_parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(two.grad, one.grad, rtol=1e-3, atol=1e-5, msg=name)
+    for (name, first), second in zip(plain.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(second.grad, first.grad, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_frozen_weights_get_no_gradient() -> None:
     layer = nn.Conv2d(8, 8, 3, padding=1).requires_grad_(False)
-    ease_small_maps(layer)
+    patch_small_maps(layer)
     images = torch.randn(2, 8, 1, 1, requires_grad=True)
     layer(images).sum().backward()
     assert images.grad is not None
@@ -129,7 +129,7 @@ def test_counted_operations_are_those_of_the_convolution() -> None:
         return int(counter.get_total_flops())
 
     plain = flops()
-    ease_small_maps(layer)
+    patch_small_maps(layer)
     assert flops() < plain
     with as_convolutions():
         assert flops() == plain

@@ -17,35 +17,53 @@ ROOT = Path(__file__).parents[1]
 CORE, TECHNIQUES = ROOT / "sota_bench", ROOT / "ablations"
 HEAVY = {"torch", "torchvision", "timm", "safetensors", "fastai", "lightning", "composer"}
 
-TORCH_FREE = [
-    "cli",
-    "errors",
-    "technique",
-    "registry",
-    "randomness",
-    "grid",
-    "plan",
-    "stats",
-    "report",
-    "store",
-    "forecast",
-    "regression",
-    "commands",
-    "data",
-]
-"""Modules and packages that never import torch when they are imported, not even through others."""
+LAYERS = (
+    ("errors", "files", "metrics", "preload", "processes", "randomness", "streams"),
+    ("interrupts", "units"),
+    ("technique",),
+    ("registry",),
+    ("grid",),
+    ("stages",),
+    ("data", "store"),
+    ("plan", "stats"),
+    ("engine", "regression", "training"),
+    ("fidelity", "forecast"),
+    ("report",),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
+)
+"""Every part of sota_bench, the lowest first: a part imports itself and parts of lower layers, anywhere in a file."""
 
-LAYERS = {
-    "errors": set(),
-    "randomness": set(),
-    "technique": {"grid.backbones", "grid.resize_schedule"},
-    "registry": {"errors", "technique"},
-    "files": set(),
-    "processes": set(),
-    "grid": {"errors", "files", "processes", "technique", "registry", "grid"},
-    "stats": {"errors", "stats", "grid.nearest"},
+ONLY = {
+    "stages": set(),
+    "store": {"errors", "files", "stages", "units"},
+    "stats": {"errors", "grid.nearest", "units"},
+    "training": {
+        "data",
+        "errors",
+        "files",
+        "grid",
+        "metrics",
+        "randomness",
+        "registry",
+        "stages",
+        "technique",
+        "units",
+    },
+    "engine": {"errors", "files", "plan", "preload", "processes", "stages", "store", "units"},
 }
-"""What the lowest layers may import of sota_bench at all, at any place in a file."""
+"""Parts that may import less than all that lies below them: ``training`` knows no plan, and the engine knows stages and
+keys but not what a training is."""
+
+UPWARDS = {"technique": {"grid.backbones", "grid.resize_schedule"}}
+"""Helpers of a higher package that import nothing of it: names of backbones, and schedules of resolution."""
+
+WITH_TORCH = {"training"}
+"""Parts that may import torch when they are imported."""
+
+PARTS = [part for layer in LAYERS for part in layer]
+TORCH_FREE = [part for part in PARTS if part not in WITH_TORCH]
 
 
 def module_name(path: Path) -> str:
@@ -56,6 +74,18 @@ def module_name(path: Path) -> str:
 @lru_cache
 def sources() -> dict[str, Path]:
     return {module_name(path): path for path in sorted(CORE.rglob("*.py"))}
+
+
+def part_of(module: str) -> str:
+    """The part of sota_bench that a module belongs to."""
+    return [*module.split("."), ""][1]
+
+
+def modules_of(part: str) -> list[str]:
+    """The modules of a part, of which there is one at least."""
+    modules = [module for module in sources() if part_of(module) == part]
+    assert modules, f"there is no sota_bench.{part}"
+    return modules
 
 
 @lru_cache(maxsize=1024)
@@ -112,13 +142,10 @@ def chain(seen: dict[str, str], module: str) -> str:
 
 @pytest.mark.parametrize("part", TORCH_FREE)
 def test_no_path_of_imports_leads_to_torch(part: str) -> None:
-    modules = [name for name in sources() if name == f"sota_bench.{part}" or name.startswith(f"sota_bench.{part}.")]
-    if not modules:
-        pytest.skip(f"there is no sota_bench.{part} yet")
-    for module in modules:
+    for module in modules_of(part):
         seen = reachable(module)
         for name in seen:
-            heavy = {found for found in imports(sources()[name], at_import=True) if found.split(".")[0] in HEAVY}
+            heavy = {heavy for heavy in imports(sources()[name], at_import=True) if heavy.split(".")[0] in HEAVY}
             assert not heavy, f"{chain(seen, name)} imports {sorted(heavy)}"
 
 
@@ -138,17 +165,47 @@ def test_loading_them_does_not_load_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("part", LAYERS)
-def test_layers_import_downwards_only(part: str) -> None:
-    allowed = {f"sota_bench.{name}" for name in LAYERS[part]}
-    for module, path in sources().items():
-        if module != f"sota_bench.{part}" and not module.startswith(f"sota_bench.{part}."):
-            continue
-        for name in imports(path, at_import=False):
-            if not name.startswith("sota_bench."):
-                continue
-            fits = any(name == one or name.startswith(f"{one}.") for one in allowed)
-            assert fits, f"{module} imports {name}; {part} may import {sorted(allowed)}"
+def test_every_part_has_its_layer() -> None:
+    assert {part_of(module) for module in sources()} - {""} == set(PARTS)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_imports_go_downwards_only(part: str) -> None:
+    level = next(number for number, layer in enumerate(LAYERS) if part in layer)
+    below = {other for layer in LAYERS[:level] for other in layer}
+    allowed = {f"sota_bench.{name}" for name in ONLY.get(part, below) | UPWARDS.get(part, set()) | {part}}
+    for module in modules_of(part):
+        for name in imports(sources()[module], at_import=False):
+            if name in sources() and name != "sota_bench":
+                fits = any(name == one or name.startswith(f"{one}.") for one in allowed)
+                assert fits, f"{module} imports {name}; {part} may import {sorted(allowed)}"
+
+
+def test_what_a_part_may_import_lies_below_it() -> None:
+    for part, names in ONLY.items():
+        assert all(PARTS.index(name.split(".")[0]) < PARTS.index(part) for name in names)
+
+
+def uses(module: str) -> set[str]:
+    """The modules whose content a module imports anywhere; of a package whose module it names, that module alone."""
+    names = {name for name in imports(sources()[module], at_import=False) if name in sources()}
+    packages = {name.rpartition(".")[0] for name in names}
+    return names - packages - {module}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = {module: uses(module) for module in sources()}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, "a circle: " + " -> ".join((*path[path.index(module) :], module))
+        if module not in done:
+            for name in sorted(graph[module]):
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, ())
 
 
 def technique_files() -> list[Path]:

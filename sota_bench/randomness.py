@@ -31,16 +31,18 @@ def uniform_by_id(seed: int, stream: str, ids: np.ndarray, count: int) -> np.nda
         float64 [N, count], uniform in 0 to 1 (1 excluded).
     """
     start = splitmix64(ids.astype(np.uint64) ^ np.uint64(derive(seed, stream)), 1)[:, 0]
-    return (splitmix64(start, count) >> np.uint64(11)) * 2.0**-53
+    numbers: np.ndarray = (splitmix64(start, count) >> np.uint64(11)) * 2.0**-53
+    return numbers
 
 
 def splitmix64(states: np.ndarray, count: int) -> np.ndarray:
     """Returns the first ``count`` numbers of SplitMix64 for each state, uint64 [N] to [N, count]."""
     steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = states[:, None] + steps
+    mixed: np.ndarray = states[:, None] + steps
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
 
 
 def generator(seed: int, stream: str, epoch: int = 0, step: int = 0) -> np.random.Generator:

@@ -169,9 +169,7 @@ def _decode_all(files: list[_File]) -> list[np.ndarray | str]:
     return [_decode(_source, path, sha, _size, scale) for path, sha, scale in files]
 
 
-def _decode(
-    source: Source, path: str, sha: str, size: int, scale: Scale
-) -> np.ndarray | str:
+def _decode(source: Source, path: str, sha: str, size: int, scale: Scale) -> np.ndarray | str:
     try:
         return source.decode(path, size, sha, scale)
     except BadImage as error:

@@ -52,9 +52,7 @@ class FileSource(Source):
 
     kind: str
 
-    def __init__(
-        self, name: str, root: Path, cache: Path | None = None, options: ReadingOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, root: Path, cache: Path | None = None, options: ReadingOptions | None = None) -> None:
         self.name, self.root, self.cache = name, root.absolute(), cache
         self.options = options or ReadingOptions()
 
@@ -267,9 +265,7 @@ class TarSource(FileSource):
 
     kind = "tar"
 
-    def __init__(
-        self, name: str, root: Path, cache: Path | None = None, options: ReadingOptions | None = None
-    ) -> None:
+    def __init__(self, name: str, root: Path, cache: Path | None = None, options: ReadingOptions | None = None) -> None:
         super().__init__(name, root, cache, options)
         self._index: tarindex.TarIndex | None = None
 

@@ -101,7 +101,7 @@ def read_folders(paths: Iterable[str], options: ReadingOptions, origin: str) -> 
     reader = _Reader(options, origin, layout)
     reader.read(root)
     if not layout.members:
-        raise reader.refuse("there are no images in class folders", 'use train/<class>/*.jpg, or name data.labels')
+        raise reader.refuse("there are no images in class folders", "use train/<class>/*.jpg, or name data.labels")
     return layout
 
 
@@ -230,7 +230,7 @@ class _Reader:
         while len(root.folders) == 1 and not root.files:
             [root] = root.folders.values()
         if not root.folders:
-            remedy = 'name their table with data.labels, or put them into class folders'
+            remedy = "name their table with data.labels, or put them into class folders"
             raise self.refuse(f"{len(root.files):,} images lie in one folder, so their labels are unknown", remedy)
         folds = {name: number for name in root.folders if (number := fold_number(name)) is not None}
         if len(folds) > 1 and len(folds) == len(root.folders) and all(f.folders for f in root.folders.values()):
@@ -274,7 +274,7 @@ class _Reader:
         problem = f"{_listed(names)} {verbs} images without class folders"
         if others:
             problem += f", beside {_listed(others)}"
-        remedy = 'name the table of labels with data.labels, or say what the folders are: data.folders = {' + (
+        remedy = "name the table of labels with data.labels, or say what the folders are: data.folders = {" + (
             ", ".join(f'"{name}" = "{"skip" if others else "class"}"' for name in sorted(names)[:2]) + "}"
         )
         raise self.refuse(problem, remedy)

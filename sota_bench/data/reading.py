@@ -166,9 +166,7 @@ def _read_within(
     return _by_folders_or_tables(inside, images, tables, options, within, origin)
 
 
-def _by_tables(
-    tables: Sequence[LabelTable], images: Sequence[str], options: ReadingOptions, origin: str
-) -> _Read:
+def _by_tables(tables: Sequence[LabelTable], images: Sequence[str], options: ReadingOptions, origin: str) -> _Read:
     layout = read_tables(tables, images, options, origin)
     used = {table.name for table in tables}
     return _Read(layout.members, layout.left_out, layout.notes, layout.alarms, used)
@@ -271,6 +269,4 @@ def _name_classes(layout: Layout, options: ReadingOptions, origin: str) -> None:
             )
             raise UserError(origin, "", problem, remedy)
     shown = readable(set(names.values()))
-    layout.members = {
-        path: Member(member.split, shown[names[member.label]]) for path, member in layout.members.items()
-    }
+    layout.members = {path: Member(member.split, shown[names[member.label]]) for path, member in layout.members.items()}

@@ -17,9 +17,7 @@ def is_sample_file(path: str) -> bool:
     return path.lower().endswith(_ENDINGS)
 
 
-def sample_table(
-    images: Sequence[str], others: Mapping[str, int], read: Callable[[str], bytes]
-) -> LabelTable | None:
+def sample_table(images: Sequence[str], others: Mapping[str, int], read: Callable[[str], bytes]) -> LabelTable | None:
     """The labels beside the images as a table, or None where most images have none beside them.
 
     Args:

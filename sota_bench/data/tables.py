@@ -239,9 +239,7 @@ def _split_of_path(path: str) -> str:
     return ""
 
 
-def read_tables(
-    tables: Sequence[LabelTable], images: Sequence[str], options: ReadingOptions, origin: str
-) -> Layout:
+def read_tables(tables: Sequence[LabelTable], images: Sequence[str], options: ReadingOptions, origin: str) -> Layout:
     """Splits and classes of images by tables.
 
     Args:

@@ -139,7 +139,8 @@ def _keys(trial: TrialPlan) -> tuple[str, ...]:
     return (*trial.computed, *trial.training, trial.final.key)
 
 
-def _status(plan: Plan, trial: TrialPlan, results: Results, ledger: Mapping[str, Any], asked: bool
+def _status(
+    plan: Plan, trial: TrialPlan, results: Results, ledger: Mapping[str, Any], asked: bool
 ) -> tuple[TrialStatus, str]:
     if trial.inapplicable is not None:
         return "not_applicable", trial.inapplicable

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -19,6 +19,9 @@ from sota_bench.technique import Technique
 from sota_bench.training.architecture import build
 from sota_bench.training.initialization import drawn_by_name
 
+if TYPE_CHECKING:
+    from sota_bench.grid.recipe import CoreRecipe
+
 
 def family_of(name: str) -> str:
     """Returns timm's module of a model (``resnet``, ``vision_transformer``), which decides what its width is called."""
@@ -26,7 +29,7 @@ def family_of(name: str) -> str:
 
 
 def create(
-    recipe: Any, techniques: Sequence[Technique], classes: int, size: int, seed: int, weights: str = ""
+    recipe: CoreRecipe, techniques: Sequence[Technique], classes: int, size: int, seed: int, weights: str = ""
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Creates a network for ``size`` x ``size`` images, its weights drawn by name (see ``initialization``) or loaded.
 

@@ -13,7 +13,7 @@ from torch import nn
 from sota_bench import registry
 from sota_bench.errors import UserError
 from sota_bench.grid.apart import serve
-from sota_bench.grid.recipe import recipe_type
+from sota_bench.grid.recipe import CoreRecipe, recipe_type
 from sota_bench.technique import Technique
 from sota_bench.training import backbone
 from sota_bench.training.blocks import blocks_of
@@ -53,7 +53,9 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     return problem
 
 
-def _count_blocks(recipe: Any, techniques: Sequence[Technique], sizes: Sequence[tuple[str, int]], weights: str) -> int:
+def _count_blocks(
+    recipe: CoreRecipe, techniques: Sequence[Technique], sizes: Sequence[tuple[str, int]], weights: str
+) -> int:
     """Creates the network at each size and returns the number of its blocks.
 
     Raises:
@@ -72,7 +74,7 @@ def _count_blocks(recipe: Any, techniques: Sequence[Technique], sizes: Sequence[
     return blocks
 
 
-def _run_once(model: nn.Module, recipe: Any, field: str, size: int) -> None:
+def _run_once(model: nn.Module, recipe: CoreRecipe, field: str, size: int) -> None:
     """Runs the network on two images, the smallest batch of a training."""
     try:
         with torch.no_grad():

@@ -322,13 +322,13 @@ def _note_blocks(
     words = [text for text in labels if not NUMBER.fullmatch(text)]
     if words and (len(words) < len(labels) or "seed" in block.lower()):
         notes.append(sentences.word_blocks(block, words, all_words=len(words) == len(labels)))
-    occurs = np.isfinite(y).any(axis=0)
+    occurs = np.asarray(np.isfinite(y).any(axis=0))
     expected, present = int(occurs.sum()) * len(y), int(np.isfinite(y).sum())
     if present == expected:
         return
     explained = 0
     between = [factor for factor in factors if not factor.within]
-    has_run = np.isfinite(y).any(axis=2)
+    has_run = np.asarray(np.isfinite(y).any(axis=2))
     for position, factor in enumerate(between):
         level_of = np.array([cell[position] for cell in cells])
         for number, level in enumerate(factor.levels):

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sota_bench.stats import kernels, split_plot
+from sota_bench.stats import kernels, moderation, split_plot
 from sota_bench.stats.contrasts import Contrast
 from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array, Estimate
-from sota_bench.stats.result import PAIRED, POOLED
+from sota_bench.stats.result import MODERATED, PAIRED, POOLED
 
 
 class Estimates(NamedTuple):
@@ -40,16 +40,17 @@ def run_values(design: Design, contrast: Contrast) -> Array:
 
 
 def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
-    """Every contrast under the pooled error and, with blocks, under its own paired error.
+    """Every contrast under the pooled error, with blocks under its own paired error, and under the moderated one.
 
-    The pooled error speaks where its model is safe. Gains inside a run may differ from seed to seed, and so may those
-    of trainings with a common first stage, which a residual pooled over cells does not see: there the paired one does.
+    The moderated error speaks where noise is compared between runs. Gains inside a run may differ from seed to seed,
+    and so may those of trainings with a common first stage, which other cells do not show: there the paired one does.
     """
     count = len(contrasts)
-    pooled = Estimate(np.full(count, np.nan), np.full(count, np.nan), np.zeros(count))
-    own = Estimate(np.full(count, np.nan), np.full(count, np.nan), np.zeros(count))
+    errors = (POOLED, PAIRED, MODERATED) if design.block else (POOLED, MODERATED)
+    by_error = {error: Estimate(np.full(count, np.nan), np.full(count, np.nan), np.zeros(count)) for error in errors}
     differences = np.full((len(design.y), count), np.nan)
     where = [""] * count
+    speaks = [PAIRED if design.block else POOLED] * count
     alike: dict[tuple[bytes, bytes, bool], list[int]] = defaultdict(list)
     for number, contrast in enumerate(contrasts):
         if len(contrast.contexts):
@@ -58,33 +59,55 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
         first = contrasts[members[0]]
         y = run_values(design, first)[:, first.own]
         weights = np.array([contrasts[number].weights[first.own] for number in members])
-        if design.plots is None or first.within:
-            _put(pooled, members, _pooled(design, y, weights, first.within))
-        else:
-            groups = design.plots[first.own]
-            for number, row in zip(members, weights, strict=True):
-                where[number] = split_plot.placed(row, groups)
-                _put(pooled, [number], split_plot.pooled(y, row, groups))
         if design.block:
             contexts = [contrasts[number].contexts[:, first.own] for number in members]
             complete = np.isfinite(y).all()
-            found = y @ weights.T if complete else np.array([kernels.seed_differences(y, c) for c in contexts]).T
-            differences[:, members] = found
-            for column, number in zip(found.T, members, strict=True):
-                known = column[np.isfinite(column)]
-                if len(known):
-                    _put(own, [number], kernels.from_differences(known[:, None], float(np.nanmax(np.abs(y)))))
-    if not design.block:
-        return Estimates({POOLED: pooled}, differences, where, [POOLED] * count)
-    speaks = [
-        PAIRED if contrast.within or place not in ("", split_plot.BETWEEN) else POOLED
-        for contrast, place in zip(contrasts, where, strict=True)
-    ]
-    return Estimates({POOLED: pooled, PAIRED: own}, differences, where, speaks)
+            own = y @ weights.T if complete else np.array([kernels.seed_differences(y, c) for c in contexts]).T
+            differences[:, members] = own
+            _put(by_error[PAIRED], members, _paired(own, y))
+        if design.plots is None or first.within:
+            pooled = _pooled(design, y, weights, first.within)
+            _put(by_error[POOLED], members, pooled)
+            if not first.within and len(y) > 1:
+                paired = Estimate(*(part[members] for part in by_error[PAIRED])) if design.block else None
+                _put(by_error[MODERATED], members, _moderated(y, weights, pooled, paired))
+            continue
+        groups = design.plots[first.own]
+        for number, row in zip(members, weights, strict=True):
+            where[number] = split_plot.placed(row, groups)
+            pooled = split_plot.pooled(y, row, groups)
+            _put(by_error[POOLED], [number], pooled)
+            if where[number] == split_plot.BETWEEN and len(y) > 1:
+                means, sums = split_plot.plot_means(y, row, groups)
+                paired = Estimate(*(part[[number]] for part in by_error[PAIRED]))
+                _put(by_error[MODERATED], [number], _moderated(means, sums[None], pooled, paired))
+    usable = np.isfinite(by_error[MODERATED].se)
+    speaks = [MODERATED if moderated else error for moderated, error in zip(usable, speaks, strict=True)]
+    return Estimates(by_error, differences, where, speaks)
 
 
-def _put(target: Estimate, members: list[int], found: Estimate) -> None:
-    for whole, part in zip(target, found, strict=True):
+def _paired(differences: Array, y: Array) -> Estimate:
+    """Paired errors of the contrasts, each over the seeds that it has."""
+    parts = [column[np.isfinite(column)] for column in differences.T]
+    size = float(np.nanmax(np.abs(y))) if np.isfinite(y).any() else 0.0
+    nothing = Estimate(np.full(1, np.nan), np.full(1, np.nan), np.zeros(1))
+    each = [kernels.from_differences(part[:, None], size) if len(part) else nothing for part in parts]
+    return Estimate(*(np.concatenate(columns) for columns in zip(*each, strict=True)))
+
+
+def _moderated(y: Array, weights: Array, pooled: Estimate, paired: Estimate | None) -> Estimate:
+    """The moderated error; none for two cells with blocks, where it is the paired one."""
+    if paired is None:
+        return moderation.moderated_unpaired(y, weights)
+    if y.shape[1] < 3:
+        return Estimate(pooled.value, np.full(len(weights), np.nan), np.zeros(len(weights)))
+    if np.isfinite(y).all():
+        return moderation.moderated(y, weights)
+    return moderation.moderated_incomplete(y, weights, pooled, paired)
+
+
+def _put(target: Estimate, members: list[int], part_of: Estimate) -> None:
+    for whole, part in zip(target, part_of, strict=True):
         whole[members] = part
 
 

@@ -152,6 +152,7 @@ class Fit(NamedTuple):
         inverse: pseudo-inverse of the blocks' information once cells are known [B, B].
         square: mean square of the residual, 0 without degrees of freedom.
         df: of the residual.
+        residual: of each row [N].
     """
 
     means: Array
@@ -160,6 +161,7 @@ class Fit(NamedTuple):
     inverse: Array
     square: float
     df: int
+    residual: Array
 
 
 def fit_cells(values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | None) -> Fit:
@@ -190,7 +192,7 @@ def fit_cells(values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | N
     rank = int(np.linalg.matrix_rank(inverse, hermitian=True)) if inverse.size else 0
     df = len(values) - len(count) - rank
     square = float(residual @ residual) / df if df > 0 else 0.0
-    return Fit(raw - moved @ effects, count, moved, np.asarray(inverse, dtype=np.float64), square, df)
+    return Fit(raw - moved @ effects, count, moved, np.asarray(inverse, dtype=np.float64), square, df, residual)
 
 
 def pooled_least_squares(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sota_bench.errors import UserError
-from sota_bench.stats.kernels import Array, fit_cells, pairwise_least_squares, pooled_least_squares
+from sota_bench.stats.kernels import Array, Estimate, pairwise_least_squares, pooled_least_squares
+from sota_bench.stats.moderation import moderated_pairs, moderated_pairs_incomplete, moderated_pairs_unpaired
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,9 @@ def best_set(
     """Cells that cannot be told from the best: a set that holds the truly best cell with probability 1 - alpha.
 
     Hsu's multiple comparisons with the best (Journal of the American Statistical Association 79, 1984): a cell leaves
-    the set when some other cell beats it by more than the one-sided critical value, with the pooled error of
-    ``y = cell + block`` and Bonferroni's bound for Dunnett's quantile over the C - 1 comparisons.
+    the set when some other cell beats it by more than the one-sided critical value, with the moderated error of their
+    difference (see `sota_bench.stats.moderation`) and Bonferroni's bound for Dunnett's quantile over the C - 1
+    comparisons.
 
     Args:
         table: one row per trial; rows whose ``status`` is not "done" or whose response is empty are left out.
@@ -38,19 +39,17 @@ def best_set(
         cell: the column, or columns, that name a cell.
         block: column of the blocks, or None.
         within: columns of the factors whose levels are evaluations of one run (test-time augmentation). Cells that
-            differ in these alone are one training: the error and its degrees of freedom are those of trainings, from
-            one evaluation of each.
+            differ in these alone are one training: the pooled error and its degrees of freedom are those of trainings.
         alpha: 1 - confidence.
         higher_is_better: direction of the response.
 
     Returns:
         One row per cell, best first: the cell columns, ``mean`` (adjusted for missing blocks), ``n``,
         ``behind`` (difference to the best, in the response's direction, >= 0), ``p`` (one-sided, Bonferroni, against
-        the cell that beats it most clearly; None for the best) and ``in_best_set``. Where nothing is left for an error
+        the cell that beats it most clearly; 1 for the best) and ``in_best_set``. Where nothing is left for an error
         (one block), every cell is in the set.
     """
     import pandas as pd
-    from scipy.stats import t
 
     columns = [cell] if isinstance(cell, str) else list(cell)
     for name in [response, *columns, *within, *([block] if block else [])]:
@@ -64,49 +63,58 @@ def best_set(
     codes = grouped.ngroup().to_numpy()
     cells, direction = int(codes.max()) + 1, 1.0 if higher_is_better else -1.0
     values = direction * rows[response].to_numpy(dtype=float)
-    blocks = pd.factorize(rows[block])[0] if block else None
-    found = pooled_least_squares(values, codes, blocks, np.eye(cells))
-    scale, most = 1.0, math.inf
+    run = pd.factorize(rows[block])[0] if block else grouped.cumcount().to_numpy()
+    y = np.full((int(run.max()) + 1, cells), np.nan)
+    cell_means = pd.Series(values).groupby([run, codes]).mean()
+    y[cell_means.index.get_level_values(0), cell_means.index.get_level_values(1)] = cell_means
+    blocks = run if block else None
+    means = pooled_least_squares(values, codes, blocks, np.eye(cells)).value
+    setting = np.zeros(cells, dtype=np.intp)
     if within:
-        setting = rows.groupby(list(within), sort=False, dropna=False).ngroup().to_numpy()
-        scale, most = _of_trainings(values, codes, blocks, setting)
+        setting[codes] = rows.groupby(list(within), sort=False, dropna=False).ngroup().to_numpy()
+    worst = _p_beaten(_pairs(y, values, codes, blocks, setting))
     result = rows[columns].drop_duplicates().reset_index(drop=True)
-    ahead, se, df = pairwise_least_squares(values, codes, blocks)
-    se, df = se * scale, min(df, most)
-    usable = np.isfinite(ahead) & np.isfinite(se) & (df >= 1)
-    p = np.where(usable, t.cdf(np.where(usable, ahead / np.where(usable, se, 1), 0), max(df, 1)), 1.0)
-    np.fill_diagonal(p, 1.0)  # p[i, j]: cell j beats cell i
-    worst = np.minimum(p.min(axis=1) * max(cells - 1, 1), 1.0)
-    result["mean"], result["n"] = direction * found.value, np.bincount(codes)
-    result["behind"] = np.nanmax(found.value) - found.value
+    result["mean"], result["n"] = direction * means, np.bincount(codes)
+    result["behind"] = np.nanmax(means) - means
     result["p"], result["in_best_set"] = worst, worst >= alpha
     return pd.DataFrame(result.sort_values("behind", kind="stable", ignore_index=True))
 
 
-def _of_trainings(
-    values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | None, setting: NDArray[np.intp]
-) -> tuple[float, float]:
-    """By how much evaluations of one run understate the standard error, at least 1, and the df of trainings alone.
+def best_cells(y: Array, alpha: float = 0.05) -> NDArray[np.bool_]:
+    """Which cells of complete tables are in the set of the best, [..., C]: `best_set` on arrays, higher is better.
 
-    Over all rows, those of one run count as repetitions, which they are not. Within each evaluation setting every
-    run occurs once: the mean square over settings is that of trainings, and so are the degrees of freedom of one.
+    Args:
+        y: complete response [..., S, C], seeds paired over cells.
+        alpha: 1 - confidence.
     """
-    naive, _ = _residual(values, cell, block)
-    parts = [
-        _residual(values[at], cell[at], None if block is None else block[at])
-        for at in (setting == number for number in range(int(setting.max()) + 1))
-    ]
-    total = sum(df for _, df in parts)
-    if not total or not naive:
-        return 1.0, float(max(df for _, df in parts))
-    square = sum(square * df for square, df in parts) / total
-    return max(1.0, math.sqrt(square / naive)), float(max(df for _, df in parts))
+    return np.asarray(_p_beaten(moderated_pairs(y)) >= alpha)
 
 
-def _residual(values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | None) -> tuple[float, int]:
-    """Mean square of the residual of ``y = cell + block`` (0 without degrees of freedom), and its df."""
-    fit = fit_cells(values, np.unique(cell, return_inverse=True)[1], block)
-    return fit.square, fit.df
+def _pairs(
+    y: Array, values: Array, codes: NDArray[np.intp], blocks: NDArray[np.intp] | None, setting: NDArray[np.intp]
+) -> Estimate:
+    """Differences of every two cells with the error that fits the table."""
+    if len(y) < 2:
+        nothing = np.full((y.shape[1], y.shape[1]), np.nan)
+        return Estimate(nothing, nothing, np.zeros(nothing.shape))
+    if blocks is None:
+        return moderated_pairs_unpaired(y)
+    if np.isfinite(y).all() and not setting.any():
+        return moderated_pairs(y)
+    ahead, se, _ = pairwise_least_squares(values, codes, blocks)
+    return moderated_pairs_incomplete(y, ahead, se, setting)
+
+
+def _p_beaten(pairs: Estimate) -> Array:
+    """For each cell, the p-value that no other beats it: one-sided, times the number of other cells."""
+    from scipy.special import stdtr
+
+    usable = np.isfinite(pairs.value) & np.isfinite(pairs.se) & (pairs.df >= 1)
+    t = np.where(usable, pairs.value / np.where(usable, pairs.se, 1.0), 0.0)
+    p = np.where(usable, stdtr(np.where(usable, pairs.df, 1.0), t), 1.0)
+    cells = p.shape[-1]
+    p[..., np.arange(cells), np.arange(cells)] = 1.0  # p[i, j]: cell j beats cell i
+    return np.asarray(np.minimum(p.min(axis=-1) * max(cells - 1, 1), 1.0))
 
 
 def pareto(minutes: ArrayLike, accuracy: ArrayLike) -> NDArray[np.bool_]:

@@ -22,7 +22,17 @@ from sota_bench.stats.contrasts import (
 from sota_bench.stats.design import Design
 from sota_bench.stats.estimation import Estimates, estimate
 from sota_bench.stats.kernels import Array, Estimate
-from sota_bench.stats.result import INTERACTION, LINEAR, MAIN, POOLED, QUADRATIC, SIMPLE, ContrastRow, Overview
+from sota_bench.stats.result import (
+    INTERACTION,
+    LINEAR,
+    MAIN,
+    MODERATED,
+    POOLED,
+    QUADRATIC,
+    SIMPLE,
+    ContrastRow,
+    Overview,
+)
 
 FAMILY_OF_KIND = {LINEAR: "trends", QUADRATIC: "trends", INTERACTION: "interactions"}
 
@@ -109,11 +119,18 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
             repeats = np.array([_replicates(design, contrasts[n], estimates.differences[:, n]) for n in members])
             prospects = _prospects(part, overview, repeats, sizes)
             for place, number in enumerate(members):
+                if error == MODERATED and not headline[place]:
+                    continue  # it exists only where the verdict is read from it
                 rows[number, error] = _row(
                     design, contrasts[number], estimates, number, error, family, part, judged, prospects, place,
                     n=float(repeats[place]), family_size=int(sizes[place]), headline=bool(headline[place]),
                 )  # fmt: skip
-    return [rows[number, error] for number in range(len(contrasts)) for error in estimates.by_error]
+    return [
+        rows[number, error]
+        for number in range(len(contrasts))
+        for error in estimates.by_error
+        if (number, error) in rows
+    ]
 
 
 def _judge(part: Estimate, overview: Overview, curvature: NDArray[np.bool_]) -> verdicts.Judged:

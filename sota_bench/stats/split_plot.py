@@ -82,24 +82,38 @@ def pooled(y: Array, weights: Array, plots: Plots) -> Estimate:
         seed, cell = present.nonzero()
         blocks = np.unique(seed * (plots.max() + 1) + plots[cell], return_inverse=True)[1]
         return kernels.pooled_least_squares(y[seed, cell], cell, blocks, weights[None])
-    shares = _shares(weights, plots)
-    used = np.bincount(plots, np.abs(weights)) > 0
-    spread = (shares**2).sum(axis=0)
-    # Plots that the contrast leaves alone inform its error too, where their means are of as many cells.
-    kept = used | np.isclose(spread, spread[used][0]) if np.allclose(spread[used], spread[used][0]) else used
-    shares, sums = shares[:, kept], np.asarray(np.bincount(plots, weights)[kept], dtype=float)
-    means = np.nan_to_num(y) @ shares
-    means[(~present).astype(float) @ (shares > 0) > 0] = np.nan
     if where == MIXED:
         value = np.nanmean(y, axis=0) @ weights if present.any(axis=0).all() else np.nan
         return Estimate(np.array([value]), np.array([np.nan]), np.zeros(1))
-    known = np.isfinite(means)
-    if known.all():
+    means, sums = plot_means(y, weights, plots)
+    complete = np.isfinite(means)
+    if complete.all():
         return kernels.pooled_blocks(means, sums[None])
-    if not known.any():
+    if not complete.any():
         return Estimate(np.full(1, np.nan), np.full(1, np.nan), np.zeros(1))
-    seed, plot = known.nonzero()
+    seed, plot = complete.nonzero()
     return kernels.pooled_least_squares(means[seed, plot], plot, np.unique(seed, return_inverse=True)[1], sums[None])
+
+
+def plot_means(y: Array, weights: Array, plots: Plots) -> tuple[Array, Array]:
+    """The plots that inform a contrast between plots: their means [S, G], NaN where incomplete, and its weights [G].
+
+    Plots that the contrast leaves alone are among them where their means are of as many cells.
+
+    Args:
+        y: response [S, C], NaN where missing.
+        weights: the contrast [C].
+        plots: plot of each cell [C].
+    """
+    plots = np.unique(plots, return_inverse=True)[1].astype(np.intp)
+    shares = _shares(weights, plots)
+    used = np.bincount(plots, np.abs(weights)) > 0
+    spread = (shares**2).sum(axis=0)
+    kept = used | np.isclose(spread, spread[used][0]) if np.allclose(spread[used], spread[used][0]) else used
+    shares = shares[:, kept]
+    means = np.nan_to_num(y) @ shares
+    means[(~np.isfinite(y)).astype(float) @ (shares > 0) > 0] = np.nan
+    return means, np.asarray(np.bincount(plots, weights)[kept], dtype=float)
 
 
 def _shares(weights: Array, plots: Plots) -> Array:

@@ -74,7 +74,7 @@ def test_text_has_verdicts_and_warnings(csv: Path) -> None:
 
 def test_without_a_block_it_is_the_plain_factorial(csv: Path) -> None:
     found = json.loads(run(csv, "--response", "accuracy", "--factors", "mixup,tta", "--json"))
-    assert {row["error"] for row in found["contrasts"]} == {"pooled"}
+    assert {row["error"] for row in found["contrasts"]} == {"pooled", "moderated"}
     assert found["anova"][0]["df_error"] == 11 - 4
 
 

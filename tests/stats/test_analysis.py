@@ -51,7 +51,8 @@ def pick(found: Analysis, error: str, kind: str = "main", **wanted: object) -> d
 def test_json_follows_the_contract() -> None:
     found = json.loads(analyze(grid(), response="accuracy", factors=["mixup", "resize"], delta=0.5).to_json())
     assert {"anova", "contrasts", "interactions", "warnings"} <= set(found)
-    assert {row["error"] for row in found["contrasts"]} == {"pooled", "paired"}
+    assert {row["error"] for row in found["contrasts"]} == {"pooled", "paired", "moderated"}
+    assert all(row["headline"] for row in found["contrasts"] if row["error"] == "moderated")
     for row in [*found["contrasts"], *found["interactions"]]:
         assert set(row) >= CONTRACT
         assert row["verdict"] in (INTERACTION_VERDICTS if row["kind"] == "interaction" else VERDICTS)
@@ -228,6 +229,8 @@ def test_disagreeing_errors_are_a_warning() -> None:
     found = analyze(pd.DataFrame(rows), response="y", factors=["a", "b"])
     assert pick(found, "pooled", factor="a")["verdict"] == "helps"
     assert pick(found, "paired", factor="a")["verdict"] == "no detectable effect"
+    read = pick(found, "moderated", factor="a")
+    assert read["headline"] and read["verdict"] == "no detectable effect"
     assert any("a 1 vs 0: the errors disagree" in note for note in found.notes)
 
 
@@ -277,7 +280,8 @@ def test_trainings_that_share_a_stage_are_a_split_plot() -> None:
     means = table.groupby(["seed", "mixup"], as_index=False)["y"].mean()
     whole = smf.ols("y ~ C(seed) + C(mixup)", means).fit()
     row = pick(found, "pooled", factor="mixup", level="0.2")
-    assert row["headline"] and row["df"] == whole.df_resid == 6
+    assert row["df"] == whole.df_resid == 6
+    assert pick(found, "moderated", factor="mixup", level="0.2")["headline"]
     assert row["se"] == pytest.approx(whole.bse["C(mixup)[T.0.2]"])
     assert row["estimate"] == pytest.approx(whole.params["C(mixup)[T.0.2]"])
     stages = pd.get_dummies(table["stage"], dtype=float)

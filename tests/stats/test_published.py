@@ -54,12 +54,17 @@ def test_sleep_is_the_paired_t_test_of_r(error: str) -> None:
     assert row["verdict"] == "helps"
 
 
-def test_unpaired_sleep_is_students_t_test_of_r() -> None:
-    """R: t.test(extra ~ group, var.equal = TRUE): t = -1.8608, df = 18, p = 0.07919."""
-    (row,) = analyze(sleep(), response="extra", factors=["group"], block=None).contrasts
-    assert row["estimate"] / row["se"] == pytest.approx(1.8608, abs=5e-5)
-    assert (row["df"], row["error"]) == (18, "pooled")
-    assert row["p"] == pytest.approx(0.07919, abs=5e-6)
+def test_unpaired_sleep_is_students_and_welchs_t_test_of_r() -> None:
+    """R: t.test(extra ~ group, var.equal = TRUE): t = -1.8608, df = 18, p = 0.07919; var.equal = FALSE: the same t,
+    df = 17.776, p = 0.07939."""
+    pooled, moderated = analyze(sleep(), response="extra", factors=["group"], block=None).contrasts
+    for row in (pooled, moderated):
+        assert row["estimate"] / row["se"] == pytest.approx(1.8608, abs=5e-5)
+    assert (pooled["df"], pooled["error"], pooled["headline"]) == (18, "pooled", False)
+    assert pooled["p"] == pytest.approx(0.07919, abs=5e-6)
+    assert (moderated["error"], moderated["headline"]) == ("moderated", True)
+    assert moderated["df"] == pytest.approx(17.776, abs=5e-4)
+    assert moderated["p"] == pytest.approx(0.07939, abs=5e-6)
 
 
 @pytest.mark.parametrize("delta", [0.5, 1.0, 2.0, 3.0])
@@ -145,12 +150,12 @@ def test_plain_factorial_matches_least_squares_by_formula() -> None:
     found = analyze(table, response="y", factors=["x", "z"], block=None)
     fit = smf.ols("y ~ x * z", table).fit()
     effect = fit.t_test("x + 0.5 * x:z = 0")
-    (row,) = [row for row in found.contrasts if row["factor"] == "x"]
+    (row,) = [row for row in found.contrasts if row["factor"] == "x" and row["error"] == "pooled"]
     assert row["estimate"] == pytest.approx(effect.effect.item())
     assert row["se"] == pytest.approx(effect.sd.item())
     assert row["df"] == fit.df_resid
     assert row["p"] == pytest.approx(effect.pvalue.item())
-    (row,) = found.interactions
+    (row,) = [row for row in found.interactions if row["error"] == "pooled"]
     assert row["estimate"] == pytest.approx(fit.params["x:z"])
     assert row["p"] == pytest.approx(fit.pvalues["x:z"])
 

@@ -172,7 +172,7 @@ def report(folder: Path, count: int, _: int) -> dict[str, Any]:
     from sota_bench.report.collect import Collector
     from sota_bench.report.output import write
 
-    write(folder / "out", Collector(plan, store).tables({}))
+    write(folder / "out", Collector(plan, store).tables())
     page = (folder / "out" / "report.html").stat().st_size
     return {
         "seconds": time.perf_counter() - began,

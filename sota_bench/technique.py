@@ -47,6 +47,9 @@ class Card(BaseModel):
 
     name: str
     claim: str = Field(description="what it promises, on what, and how much")
+    response: Literal["accuracy", "nll", "ece", "stability", "minutes"] = Field(
+        "accuracy", description="the column of the results that the claim is about"
+    )
     why: str = Field(description="the mechanism: when and why it helps")
     paper: str = Field(description="authors, year, title and link")
     defaults: str = Field(description="the default settings and where they come from")
@@ -187,6 +190,7 @@ class Technique:
     Attributes:
         name: unique, as written in a grid (``"mixup"``, ``"ewc"``).
         field: the recipe field whose level switches it on.
+        is_mitigation: whether it is a mitigation of forgetting.
         level: for techniques that share a field (the mitigations), the level that means this one; None where the
             technique owns its field.
         off: the value of ``field`` at which it does nothing.
@@ -205,6 +209,7 @@ class Technique:
 
     name: ClassVar[str]
     field: ClassVar[str]
+    is_mitigation: ClassVar[bool] = False
     level: ClassVar[str | None] = None
     off: ClassVar[Any] = None
     with_weights: ClassVar[Any] = None

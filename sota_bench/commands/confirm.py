@@ -40,7 +40,7 @@ def command(
         raise UserError("--fresh-seeds", "", problem, f"write for example {','.join(map(str, _fresh(question.seeds)))}")
     machine = machine_of(store, device, workers, grid=question)
     shelf = Store(store)
-    stored, about = stored_run(question, grid, machine)
+    stored = stored_run(question, grid, machine)
     question = stored.plan.grid  # with the schedules of cells that were compared at equal cost
     selected = stored.trial_table()
     if only:
@@ -63,10 +63,11 @@ def command(
         collector = Collector(plan, shelf)
         tested = collector.trial_table()
         answer = _answer(question, selected, tested, baseline, winner, before)
-        answer["test"]["over_images"] = _over_images(collector.predictions(), baseline, winner, fresh)
+        answer["test"]["over_images"] = _over_images(collector.correct_images(), baseline, winner, fresh)
         shelf.end_run(done.run, {**done.about, "confirmation": answer})
         _write(question.out, tested, answer)
-        write(question.out, stored.tables({**about, "confirmation": answer}))
+        stored.entry = {**stored.entry, "confirmation": answer}
+        write(question.out, stored.tables())
     click.echo(json.dumps(answer) if as_json else "\n".join(answer["words"]))
     return 1 if (tested["status"] != "done").any() else 0
 
@@ -178,7 +179,7 @@ def _said(row: dict[str, Any]) -> str:
 
 
 def _write(out: Path, tested: Any, answer: dict[str, Any]) -> None:
-    from sota_bench.report.output import write_files
+    from sota_bench.report.files import write_files
 
     table = tested.to_csv(index=False, lineterminator="\n")
     write_files(out, {"confirmation.csv": table, "confirmation.json": json.dumps(answer, indent=1) + "\n"})

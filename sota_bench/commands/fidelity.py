@@ -104,7 +104,7 @@ def _write(question: Any, answer: Any) -> None:
     import pandas as pd
 
     from sota_bench.report.fidelity import page
-    from sota_bench.report.output import write_files
+    from sota_bench.report.files import write_files
 
     left_out = ", ".join(answer.left_out)
     notes = [f"Left out, since they have no result at every setting: {left_out}."] if left_out else []

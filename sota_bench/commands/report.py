@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+
+if TYPE_CHECKING:
+    from sota_bench.grid.grid import Grid
+    from sota_bench.plan.machine import Machine
+    from sota_bench.report.collect import Collector
+    from sota_bench.report.tables import RunTables
 
 
 @click.command()
@@ -18,31 +24,34 @@ def command(
     workers: int, seeds: str | None, only: str | None,
 ) -> int:  # fmt: skip
     """Render a grid's report again from the store; with OTHERS, put several runs side by side."""
-    from sota_bench.report.output import analysis_of, write, write_files
-    from sota_bench.report.page import render_side_by_side, summary_lines
+    from sota_bench.report.files import write_files
+    from sota_bench.report.output import analysis_of, write
+    from sota_bench.report.side_by_side import render_side_by_side
+    from sota_bench.report.summary import summary_lines
 
     if not others:
-        question = load_grid(grid, overrides, seeds, out)
-        tables = stored_tables(question, grid, machine_of(store, device, workers, writes=False, grid=question), only)
-        analysis = write(question.out, tables)
+        resolved = load_grid(grid, overrides, seeds, out)
+        machine = machine_of(store, device, workers, writes=False, grid=resolved)
+        tables = stored_tables(resolved, grid, machine, only)
+        analysis = write(resolved.out, tables)
         for line in summary_lines(tables, analysis):
             click.echo(line)
-        click.echo(f"report: {question.out / 'report.html'}")
+        click.echo(f"report: {resolved.out / 'report.html'}")
         return 1 if tables.trials["status"].isin(["failed", "blocked"]).any() else 0
     runs = []
     for file in (grid, *others):
-        question = load_grid(file, overrides, seeds, None, writes=False)
-        tables = stored_tables(question, file, machine_of(store, device, workers, writes=False, grid=question), only)
-        runs.append((question.name, tables, analysis_of(tables)))
+        resolved = load_grid(file, overrides, seeds, None, writes=False)
+        machine = machine_of(store, device, workers, writes=False, grid=resolved)
+        tables = stored_tables(resolved, file, machine, only)
+        runs.append((resolved.name, tables, analysis_of(tables)))
     folder = out or Path("reports") / "-vs-".join(name for name, _, _ in runs)
     write_files(folder, {"report.html": render_side_by_side(runs)})
     click.echo(f"report: {folder / 'report.html'}")
     return 0
 
 
-def stored_run(question: Any, file: Path, machine: Any) -> tuple[Any, dict[str, Any]]:
-    """A collector of what the store holds of a grid, as its last run made it (else as this machine would), and what
-    that run recorded about itself.
+def stored_run(grid: Grid, file: Path, machine: Machine) -> Collector:
+    """A collector of what the store holds of a grid, as its last run made it (else as this machine would).
 
     Raises:
         UserError: the store holds nothing of it.
@@ -54,29 +63,29 @@ def stored_run(question: Any, file: Path, machine: Any) -> tuple[Any, dict[str, 
     from sota_bench.report.collect import Collector
     from sota_bench.store import Store
 
-    shelf = Store(machine.store)
-    for about in recorded_runs(shelf, question.name):
-        if "keys" in about:
-            plan = remake_plan(question, machine.store, about)
-            if set(plan.stages).intersection(about["keys"].values()):  # not another grid of the same name
+    stored = Store(machine.store)
+    for entry in recorded_runs(stored, grid.name):
+        if "keys" in entry:
+            plan = remake_plan(grid, machine.store, entry)
+            if set(plan.stages).intersection(entry["keys"].values()):  # not another grid of the same name
                 break
     else:
-        plan, about = make_plan(matched(question, machine, may_measure=False), machine)[0], {}
-    for line in shelf.take_notes():
+        plan, entry = make_plan(matched(grid, machine, may_measure=False), machine)[0], {}
+    for line in stored.take_notes():
         click.echo(line, err=True)
-    collector = Collector(plan, shelf, reused=frozenset(about.get("reused", ())), why=about.get("why", {}))
+    collector = Collector(plan, stored, with_confirmation(stored, grid.name, entry))
     if not collector.results:
         raise UserError(str(file), "", f"{machine.store} holds no result of it", "start with run")
-    return collector, with_confirmation(shelf, question.name, about)
+    return collector
 
 
-def stored_tables(question: Any, file: Path, machine: Any, only: str | None = None) -> Any:
+def stored_tables(grid: Grid, file: Path, machine: Machine, only: str | None = None) -> RunTables:
     """The tables of a stored run, of the trials that ``only`` selects; raises like :func:`stored_run`."""
     from dataclasses import replace
 
-    collector, about = stored_run(question, file, machine)
+    collector = stored_run(grid, file, machine)
     if only:
-        wanted = {trial.id for trial in question.only(only)}
-        kept = tuple(trial for trial in collector.plan.trials if trial.trial.id in wanted)
-        collector.plan = replace(collector.plan, trials=kept)
-    return collector.tables(about)
+        chosen = {trial.id for trial in grid.only(only)}
+        trials = tuple(trial for trial in collector.plan.trials if trial.trial.id in chosen)
+        collector.plan = replace(collector.plan, trials=trials)
+    return collector.tables()

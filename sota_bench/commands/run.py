@@ -69,9 +69,9 @@ def command(
     from sota_bench.plan.make import make_plan
     from sota_bench.preload import preload
     from sota_bench.report.collect import Collector
-    from sota_bench.report.drawn import figures_file
+    from sota_bench.report.figure_cache import figures_file
     from sota_bench.report.output import write
-    from sota_bench.report.page import summary_lines
+    from sota_bench.report.summary import summary_lines
     from sota_bench.store import Store
     from sota_bench.units import parse_bytes
 
@@ -105,8 +105,8 @@ def command(
             click.echo(f"interrupted; go on with: {command_line()}", err=True)
             return 130
         ran = time.monotonic()
-        collector = Collector(plan, shelf, reused=frozenset(done.about["reused"]), why=done.about["why"])
-        tables = collector.tables(with_confirmation(shelf, question.name, done.about))
+        entry = with_confirmation(shelf, question.name, done.about)
+        tables = Collector(plan, shelf, entry).tables()
         analysis = write(question.out, tables, figures_file(store, question.name))
     lines = summary_lines(tables, analysis)
     asked = tables.trials if selected is None else tables.trials[tables.trials["trial"].isin(selected)]
@@ -118,7 +118,7 @@ def command(
         lines.append(f"the goal of {goal:g} minutes is missed: the slowest cell takes {spent:.2f}")
     spans = {"calibrate": calibrated - planned, "run the stages": ran - calibrated}
     lines.append(_took(time.monotonic() - started, {**spans, "render the report": time.monotonic() - ran}))
-    _tell(question.out, lines, tables.run, as_json)
+    _tell(question.out, lines, tables.run.to_json(), as_json)
     wrong = asked["status"].isin(["failed", "blocked"]).any() or done.failed > 0
     return 1 if wrong else 3 if missed else 0
 
@@ -151,9 +151,7 @@ def _tell(out: Path, lines: list[str], run: dict[str, Any], as_json: bool) -> No
     if as_json:
         import json
 
-        from sota_bench.report.output import plain
-
-        click.echo(json.dumps({"out": str(out), "summary": lines, "run": plain(run)}, allow_nan=False))
+        click.echo(json.dumps({"out": str(out), "summary": lines, "run": run}, allow_nan=False))
         return
     for line in lines:
         click.echo(line)

@@ -230,7 +230,7 @@ def compare(history: Path, only: str, out: Path | None, as_json: bool) -> int:
     """Show the history, with the records at which a time changed for good, and write it as a page."""
     from sota_bench.regression.history import read
     from sota_bench.regression.recording import series_of
-    from sota_bench.report.output import write_files
+    from sota_bench.report.files import write_files
     from sota_bench.report.timing_history import page
 
     records, unreadable = read(history)

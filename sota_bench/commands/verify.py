@@ -99,7 +99,7 @@ def _stored(shelf: Any, stage: Any, record: Any) -> list[str]:
     from safetensors.numpy import load_file
 
     from sota_bench import metrics
-    from sota_bench.report.trial_rows import METRICS
+    from sota_bench.report.rows import SCORES
     from sota_bench.store import DamagedArtifact
 
     folder, problems = shelf.folder(stage.key), []
@@ -117,7 +117,7 @@ def _stored(shelf: Any, stage: Any, record: Any) -> list[str]:
     values = record.result.values
     return [
         f"{stage.title}: {name} is stored as {values[name]}, its predictions give {found[name]}"
-        for name in METRICS
+        for name in SCORES
         if not math.isclose(values[name], found[name], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     ]
 
@@ -128,11 +128,11 @@ def _written(file: Path, trials: Any) -> list[str]:
 
     import pandas as pd
 
-    from sota_bench.report.trial_rows import METRICS
+    from sota_bench.report.rows import SCORES
 
     if not file.exists():
         return []
-    columns = ["trial", "status", *METRICS]
+    columns = ["trial", "status", *SCORES]
     try:
         written, stored = (
             pd.read_csv(text, usecols=columns, dtype=str, keep_default_na=False)
@@ -144,7 +144,7 @@ def _written(file: Path, trials: Any) -> list[str]:
     return [
         f"{file}: {name} of {row['trial']} is {row[name]}, the store has {row[f'{name} in the store']}"
         for row in both.to_dict("records")
-        for name in METRICS
+        for name in SCORES
         if row[name] != row[f"{name} in the store"]
     ]
 

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from sota_bench.grid.recipe import scope_of
 from sota_bench.plan.plan import Plan
 from sota_bench.registry import techniques
 from sota_bench.report import stage_rows
-from sota_bench.report.run_record import run_record
+from sota_bench.report.rows import ConfidenceBinRow, EpochRow, EvaluationRow, StageReportRow, TrialRow, to_frame
+from sota_bench.report.run_notes import cpu_wait, run_notes
+from sota_bench.report.run_record import (
+    GridRecord,
+    ImageCounts,
+    MeasuredMinutes,
+    PredictedMinutes,
+    RunRecord,
+    Sharing,
+    TrialCounts,
+)
 from sota_bench.report.samples import samples_of
-from sota_bench.report.tables import RunTables
-from sota_bench.report.trial_rows import shared_with, trial_row
-from sota_bench.stages.results import StageResult
+from sota_bench.report.tables import RunTables, UsedTechnique
+from sota_bench.report.trial_rows import ITERATION_PARTS, Results, trial_rows
 from sota_bench.store import Store
+
+LedgerEntry = Mapping[str, Any]
+"""What a run recorded about itself in the ledger (JSON)."""
 
 
 class Collector:
@@ -26,72 +41,124 @@ class Collector:
     Args:
         plan: what was asked for.
         store: what there is.
-        reused: keys that the last run found done.
-        why: key -> why it ran or was reused.
+        entry: what the run recorded about itself: minutes, command, reused keys, why each stage ran, and the trials
+            that ``--only`` selected.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        store: Store,
-        reused: frozenset[str] = frozenset(),
-        why: Mapping[str, str] | None = None,
-    ) -> None:
-        self.plan, self.store = plan, store
-        self.reused, self.why = reused, why or {}
-        self.rows = store.rows()
+    def __init__(self, plan: Plan, store: Store, entry: LedgerEntry | None = None) -> None:
+        self.plan, self.store, self.entry = plan, store, entry or {}
 
     @cached_property
-    def results(self) -> dict[str, StageResult]:
+    def results(self) -> Results:
         """Results of the stages that are done, damaged ones left out."""
         return {key: self.store.result(key) for key in self.plan.stages if self.store.is_done(key)}
 
-    def trial_table(self, about: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """One row per trial; see ``RunTables.trials``.
+    def trial_table(self) -> pd.DataFrame:
+        """One row per trial; see ``rows.TrialRow``."""
+        predicted, alone = (self.entry.get(name) or {} for name in ("predicted_minutes", "minutes_alone"))
+        selected = self.entry.get("selected")  # by --only; None for all
+        rows = trial_rows(self.plan, self.store, self.results, predicted, alone, selected)
+        return to_frame(rows, TrialRow)
 
-        Args:
-            about: what the ledger has of the run, with the minutes that were predicted.
-        """
-        about = about or {}
-        minutes = {name: about.get(name) or {} for name in ("predicted_minutes", "minutes_alone")}
-        selected = about.get("selected")  # by --only; None for all
-        frame = pd.DataFrame(
-            [
-                trial_row(
-                    self.plan, trial, self.results, self.rows, minutes,
-                    asked=selected is None or trial.trial.id in selected,
-                )
-                for trial in self.plan.trials
-            ]
-        )  # fmt: skip
-        shared = shared_with(self.plan.trials)
-        after = list(frame.columns).index("shared_epochs") + 1
-        frame.insert(after, "shared_with", [shared.get(trial, "") for trial in frame["trial"]])
-        return frame
-
-    def predictions(self) -> dict[str, np.ndarray]:
+    def correct_images(self) -> dict[str, NDArray[np.bool_]]:
         """Which images each trial has right, in one order for all trials with the same images."""
-        return stage_rows.predictions(self.plan, self.results, self.store)
+        return stage_rows.correct_images(self.plan, self.results, self.store)
 
-    def tables(self, about: Mapping[str, Any]) -> RunTables:
-        """Everything that the report shows.
-
-        Args:
-            about: what the ledger has of the run itself (started, command, workers ...).
-        """
-        plan, results = self.plan, self.results
-        trials = self.trial_table(about)
-        known = techniques(plan.grid.techniques).values()
-        used = [one for one in known if any(one.active(cell.recipe) for cell in plan.grid.cells())]
+    def tables(self) -> RunTables:
+        """Everything that the report shows."""
+        plan, results, entry = self.plan, self.results, self.entry
+        trials = self.trial_table()
+        reused, why = frozenset(entry.get("reused", ())), entry.get("why", {})
+        stages = stage_rows.stage_rows(plan, results, self.store.rows(), reused, why)
         return RunTables(
-            run=run_record(plan, results, trials, about),
+            run=self._run_record(trials),
             trials=trials,
-            evaluations=stage_rows.evaluations(plan, results),
-            stages=stage_rows.stages(plan, results, self.rows, self.reused, self.why),
-            curves=stage_rows.curves(plan, results),
-            reliability=stage_rows.reliability(plan, results),
-            predictions=self.predictions(),
+            evaluations=to_frame(stage_rows.evaluation_rows(plan, results), EvaluationRow),
+            stages=to_frame(stages, StageReportRow),
+            curves=to_frame(stage_rows.epoch_rows(plan, results), EpochRow),
+            reliability=to_frame(stage_rows.confidence_bin_rows(plan, results), ConfidenceBinRow),
+            predictions=self.correct_images(),
             samples=samples_of(plan, self.store, results),
-            cards={technique.field: technique.card.model_dump() for technique in used},
+            techniques=self._used_techniques(),
             grid_text=plan.grid.text,
         )
+
+    def _used_techniques(self) -> list[UsedTechnique]:
+        grid = self.plan.grid
+        return [
+            UsedTechnique(technique.field, technique.card, technique.is_mitigation)
+            for technique in techniques(grid.techniques).values()
+            if any(technique.active(cell.recipe) for cell in grid.cells())
+        ]
+
+    def _run_record(self, trials: pd.DataFrame) -> RunRecord:
+        plan, entry, grid = self.plan, self.entry, self.plan.grid
+        alone = entry.get("minutes_alone") or {}
+        results = list(self.results.values())
+        data = {**grid.data.model_dump(mode="json"), "stored_size": plan.images.size}
+        return RunRecord(
+            name=grid.name,
+            question=grid.question,
+            source=plan.images.source.name,
+            control=plan.images.source.control,
+            grid=GridRecord(**{**grid.resolved(), "data": data}),
+            within=[name for name in grid.factors if scope_of(type(grid.recipe), name) == "evaluate"],
+            versions=dict(plan.environment.versions),
+            device=dict(plan.environment.identity),
+            precision=plan.environment.precision,
+            data_digest=plan.images.manifest.digest,
+            counts=TrialCounts(len(grid.cells()), len(trials), **Counter(map(str, trials["status"]))),
+            goal_minutes=grid.minutes_per_iteration,
+            predicted=_predicted_minutes(trials, entry.get("predicted_run_minutes")),
+            measured=_measured_minutes(trials, entry.get("run_minutes")),
+            sharing=_sharing(plan, self.results, trials),
+            images=ImageCounts(**_split_sizes(plan), left_out=len(plan.images.manifest.left_out)),
+            started=entry.get("started", ""),
+            git_commit=entry.get("git_commit", ""),
+            command=entry.get("command", ""),
+            workers=entry.get("workers", 1),
+            concurrent=any(result.concurrent > 1 for result in results),
+            cpu_wait=cpu_wait(results),
+            minutes_alone=float(np.median(list(alone.values()))) if alone else None,
+            cpu_wait_alone=entry.get("cpu_wait_alone"),
+            notes=run_notes(plan, results, trials),
+            accumulated={
+                str(trial): int(images)
+                for trial, images in zip(trials["trial"], trials["micro_batch"], strict=True)
+                if np.isfinite(images)
+            },
+            added_seeds=list(grid.added_seeds),
+            confirmation=entry.get("confirmation"),
+        )
+
+
+def _predicted_minutes(trials: pd.DataFrame, run_minutes: float | None) -> PredictedMinutes:
+    predicted = trials["predicted_minutes"].dropna()
+    both = trials[(trials["status"] == "done") & trials["predicted_minutes"].notna()]
+    errors = (both["predicted_minutes"] - both["minutes"]).abs() / both["minutes"]
+    return PredictedMinutes(_median(predicted), run_minutes, _median(errors))
+
+
+def _measured_minutes(trials: pd.DataFrame, run_minutes: float | None) -> MeasuredMinutes:
+    minutes = trials.loc[trials["status"] == "done", "minutes"]
+    return MeasuredMinutes(_median(minutes), float(minutes.max()) if len(minutes) else None, run_minutes)
+
+
+def _median(values: pd.Series) -> float | None:
+    return float(values.median()) if len(values) else None
+
+
+def _sharing(plan: Plan, results: Results, trials: pd.DataFrame) -> Sharing:
+    stage_s = sum(result.seconds.get(part, 0.0) for result in results.values() for part in ITERATION_PARTS)
+    return Sharing(
+        epochs_asked=plan.epochs_asked,
+        epochs_run=plan.epochs_planned,
+        factor=plan.epochs_asked / max(1, plan.epochs_planned),
+        minutes_alone=float(trials.loc[trials["status"] == "done", "minutes"].sum()),
+        minutes_shared=stage_s / 60,
+    )
+
+
+def _split_sizes(plan: Plan) -> dict[str, int]:
+    recipe = plan.grid.cells()[0].recipe
+    return plan.images.subset(plan.images.choice(recipe, "main")).sizes()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,11 +107,33 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """The verdict sentences of a run; ``below`` has more lines for some of them, by their place."""
+class VerdictLine:
+    """One verdict.
 
-    rows: Sequence[Any]
-    below: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    Attributes:
+        tone: how it is coloured: ``good``, ``bad``, ``flat``, ``unknown`` or ``none``.
+        mark: a sign that stands for it, so that colour is not alone.
+        comparison: what is compared: ``mixup 0.2 vs 0.0``.
+        head: the verdict in a few words: ``Helps``.
+        details: what follows it in the sentence.
+        size: the estimate for the eye: ``+4.0 pp``.
+        below: more sentences that belong to it, such as the effects at single levels of another factor.
+    """
+
+    tone: str
+    mark: str
+    comparison: str
+    head: str
+    details: str
+    size: str
+    below: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdicts of a run."""
+
+    rows: Sequence[VerdictLine]
     kind: ClassVar[str] = "verdicts"
 
 
@@ -163,3 +185,24 @@ class Section:
     title: str
     lead: str
     blocks: Sequence[Block] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The top of a page.
+
+    Attributes:
+        over: which command made it.
+        title: of the page.
+        facts: the line under the title.
+        question: what the run is to answer, in the user's words.
+        remarks: paragraphs that the user wrote for the report.
+        notes: sentences that must be read before anything else.
+    """
+
+    over: str
+    title: str
+    facts: Sequence[str]
+    question: str = ""
+    remarks: Sequence[str] = ()
+    notes: Sequence[str] = ()

@@ -1,154 +1,187 @@
-"""The content of ``run.json``: what was asked, what made it, what it took, and what must be known to read it."""
+"""What is known of a run as a whole, the content of ``run.json``: what was asked, what made it, what it took."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from sota_bench.grid.pretrained import sentences
-from sota_bench.plan.plan import Plan
-from sota_bench.report import accumulated
-from sota_bench.report.trial_rows import Results
-from sota_bench.stages.results import StageResult
-
-CONTENDED = 0.1
-"""Share of the time waiting for a processor above which a run's minutes are marked."""
+Settings = Mapping[str, Any]
+"""Fields of a recipe or of a grid's table, as JSON values."""
 
 
-def run_record(plan: Plan, results: Results, trials: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Provenance and totals of a run.
+@dataclass(frozen=True)
+class GridRecord:
+    """The grid as it was resolved; see ``sota_bench.grid.Grid`` for the fields."""
 
-    Args:
-        plan: what was asked for.
-        results: stages that are done.
-        trials: the table of trials.
-        about: what the ledger has of the run: ``started``, ``command``, ``workers``, minutes.
+    name: str
+    seeds: Sequence[int]
+    factors: Mapping[str, Sequence[str]]
+    design: str = "full"
+    match: str = "epochs"
+    question: str = ""
+    notes: str = ""
+    added_seeds: Sequence[int] = ()
+    minutes_per_iteration: float | None = None
+    smallest_effect: float | None = None
+    techniques: Sequence[str] = ()
+    data: Settings = field(default_factory=dict)
+    recipe: Settings = field(default_factory=dict)
+    overrides: Sequence[str] = ()
+    matched: Mapping[str, Settings] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """How many cells and trials the grid has, and what became of the trials; see ``rows.TrialStatus``."""
+
+    cells: int
+    trials: int
+    done: int = 0
+    failed: int = 0
+    blocked: int = 0
+    not_applicable: int = 0
+    not_asked: int = 0
+
+    @property
+    def asked(self) -> int:
+        """Trials that were to be run."""
+        return self.trials - self.not_applicable - self.not_asked
+
+
+@dataclass(frozen=True)
+class PredictedMinutes:
+    """What was predicted before the run.
+
+    Attributes:
+        iteration_minutes: median over trials.
+        run_minutes: the whole run, on the clock.
+        median_error: median over trials of \\|predicted - measured\\| / measured.
     """
-    from sota_bench.grid.recipe import scope_of
 
-    grid = plan.grid
-    counts = trials["status"].value_counts()
-    within = [name for name in grid.factors if scope_of(type(grid.recipe), name) == "evaluate"]
-    alone = about.get("minutes_alone") or {}
-    return {
-        "name": grid.name,
-        "question": grid.question,
-        "source": plan.images.source.name,
-        "control": plan.images.source.control,
-        "grid": {
-            **grid.resolved(),
-            "recipe": grid.recipe.model_dump(mode="json"),
-            "data": {**grid.data.model_dump(mode="json"), "stored_size": plan.images.size},
-        },
-        "within": within,
-        "versions": dict(plan.environment.versions),
-        "device": dict(plan.environment.identity),
-        "precision": plan.environment.precision,
-        "data_digest": plan.images.manifest.digest,
-        "counts": {
-            "cells": len(grid.cells()),
-            "trials": len(trials),
-            **{name: int(counts.get(name, 0)) for name in ("done", "failed", "blocked", "not_applicable")},
-        },
-        "goal_minutes": grid.minutes_per_iteration,
-        **_minutes(plan, results, trials, about),
-        "images": {**_split_sizes(plan), "left_out": len(plan.images.manifest.left_out)},
-        "started": about.get("started", ""),
-        "git_commit": about.get("git_commit", ""),
-        "command": about.get("command", ""),
-        "workers": about.get("workers", 1),
-        "concurrent": any(result.concurrent > 1 for result in results.values()),
-        "cpu_wait": _waited(results.values()),
-        "minutes_alone": float(np.median(list(alone.values()))) if alone else None,
-        "cpu_wait_alone": about.get("cpu_wait_alone"),
-        "notes": [*accumulated.notes(trials), *_notes(plan, results)],
-        "accumulated": trials.set_index("trial")["micro_batch"].dropna().astype(int).to_dict(),
-        "added_seeds": list(grid.added_seeds),
-        "confirmation": about.get("confirmation"),
-    }
+    iteration_minutes: float | None = None
+    run_minutes: float | None = None
+    median_error: float | None = None
 
 
-def _minutes(plan: Plan, results: Results, trials: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What was predicted, what was measured, and what sharing saved."""
-    minutes = trials.loc[trials["status"] == "done", "minutes"]
-    predicted = trials["predicted_minutes"].dropna()
-    parts = ("compile", "train", "evaluate")
-    stage_s = sum(result.seconds.get(part, 0.0) for result in results.values() for part in parts)
-    return {
-        "predicted": {
-            "iteration_minutes": float(np.median(predicted)) if len(predicted) else None,
-            "run_minutes": about.get("predicted_run_minutes"),
-            "median_error": _prediction_error(trials),
-        },
-        "measured": {
-            "iteration_minutes_median": float(minutes.median()) if len(minutes) else None,
-            "iteration_minutes_max": float(minutes.max()) if len(minutes) else None,
-            "run_minutes": about.get("run_minutes"),
-        },
-        "sharing": {
-            "epochs_asked": plan.epochs_asked,
-            "epochs_run": plan.epochs_planned,
-            "factor": plan.epochs_asked / max(1, plan.epochs_planned),
-            "minutes_alone": float(minutes.sum()),
-            "minutes_shared": stage_s / 60,
-        },
-    }
+@dataclass(frozen=True)
+class MeasuredMinutes:
+    """What the run took: median and maximum over trials, and the whole run on the clock."""
+
+    iteration_minutes_median: float | None = None
+    iteration_minutes_max: float | None = None
+    run_minutes: float | None = None
 
 
-def _split_sizes(plan: Plan) -> dict[str, int]:
-    recipe = plan.grid.cells()[0].recipe
-    return plan.images.subset(plan.images.choice(recipe, "main")).sizes()
+@dataclass(frozen=True)
+class Sharing:
+    """What shared stages saved.
+
+    Attributes:
+        epochs_asked, epochs_run: training epochs if every trial ran alone, and with shared stages counted once.
+        factor: of the two.
+        minutes_alone, minutes_shared: the same in minutes of computing over all workers.
+    """
+
+    epochs_asked: int
+    epochs_run: int
+    factor: float
+    minutes_alone: float
+    minutes_shared: float
+
+    @property
+    def saved_minutes(self) -> float:
+        """Minutes of computing that shared stages saved; not below 0."""
+        return max(0.0, self.minutes_alone - self.minutes_shared)
 
 
-def _notes(plan: Plan, results: Results) -> list[str]:
-    """What must be read before the numbers."""
-    notes = []
-    recipe = plan.grid.recipe
-    waited = _waited(results.values())
-    if waited is not None and waited > CONTENDED:
-        notes.append(
-            f"Other work kept the trainings waiting for a processor {100 * waited:.0f}% of the time: their "
-            "minutes are longer than on an idle machine."
-        )
-    if any((result.values.get("gpu_processes") or 1) > 1 for result in results.values()):
-        notes.append("Another process computed on the same GPU: minutes are longer than with the GPU alone.")
-    if plan.grid.matched:
-        from sota_bench.forecast.matched import sentence
+@dataclass(frozen=True)
+class ImageCounts:
+    """Images of each split, and those that were left out."""
 
-        notes.append(sentence(plan.grid.match, plan.grid.matched))
-    if plan.images.upsampled:
-        sizes = ", ".join(f"{size} px" for size in plan.images.upsampled)
-        notes.append(f"Trained or evaluated above the stored resolution: {sizes}. This adds pixels and no detail.")
-    notes += sentences((cell.recipe for cell in plan.grid.cells()), plan.grid.file)
-    if any(cell.recipe.weights for cell in plan.grid.cells()):
-        notes.append(
-            "Pretrained weights: images that the weights were trained on are no test of them. Most photographs of "
-            "Imagenette's and Imagewoof's validation splits are ImageNet training photographs."
-        )
-    if not recipe.eval_size and "eval_size" not in plan.grid.factors:
-        judged = sorted({trial.final.size for trial in plan.trials if trial.inapplicable is None})
-        shown = " or ".join(f"{size} px" for size in judged)
-        notes.append(f"Evaluated at {shown}: the last phase's size, since the grid does not set eval_size.")
-    return notes
+    train: int
+    select: int
+    test: int
+    left_out: int = 0
 
 
-def _waited(results: Iterable[StageResult]) -> float | None:
-    """Share of the training time in which no processor was free, None where the system does not say."""
-    shares = [
-        (result.values["cpu_wait"], result.seconds.get("train", 0.0))
-        for result in results
-        if result.values.get("cpu_wait") is not None
-    ]
-    seconds = sum(spent for _, spent in shares)
-    return sum(share * spent for share, spent in shares) / seconds if seconds else None
+@dataclass(frozen=True)
+class RunRecord:
+    """All of it.
+
+    Attributes:
+        name: of the grid.
+        question: of the grid, for the top of the page.
+        source: of the images.
+        control: whether its effects are known by construction, so that it says nothing about photographs.
+        grid: as resolved.
+        within: factors whose levels are evaluations of one training.
+        versions: package -> version.
+        device: ``kind``, ``name`` and what else identifies it.
+        precision: what ``auto`` was, ``bf16`` or ``fp32``.
+        data_digest: of the manifest of all images.
+        counts: of trials.
+        goal_minutes: the goal for an iteration.
+        predicted, measured: minutes.
+        sharing: what shared stages saved.
+        images: how many in each split.
+        started, command, git_commit, workers: of the last run.
+        concurrent: whether stages ran at the same time as others.
+        cpu_wait: share of the training time in which threads had work and no processor; None where it is not known.
+        minutes_alone: median minutes of an iteration, measured with nothing else running.
+        cpu_wait_alone: as ``cpu_wait``, during that measurement.
+        notes: sentences that must be read before the numbers.
+        accumulated: trial -> images of a part, where memory ran out.
+        added_seeds: seeds that were added after a look at the results.
+        confirmation: outcome of ``confirm`` for this grid; ``words`` are its sentences.
+    """
+
+    name: str
+    source: str
+    control: bool
+    grid: GridRecord
+    counts: TrialCounts
+    images: ImageCounts
+    sharing: Sharing
+    question: str = ""
+    within: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    device: Mapping[str, str | int] = field(default_factory=dict)
+    precision: str = ""
+    data_digest: str = ""
+    goal_minutes: float | None = None
+    predicted: PredictedMinutes = PredictedMinutes()
+    measured: MeasuredMinutes = MeasuredMinutes()
+    started: str = ""
+    git_commit: str = ""
+    command: str = ""
+    workers: int = 1
+    concurrent: bool = False
+    cpu_wait: float | None = None
+    minutes_alone: float | None = None
+    cpu_wait_alone: float | None = None
+    notes: Sequence[str] = ()
+    accumulated: Mapping[str, int] = field(default_factory=dict)
+    added_seeds: Sequence[int] = ()
+    confirmation: Mapping[str, Any] | None = None
+
+    @property
+    def device_name(self) -> str:
+        """The device for people."""
+        return str(self.device.get("name", self.device.get("kind", "")))
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``run.json``; numbers that do not exist are null."""
+        return {name: json_value(value) for name, value in asdict(self).items()}
 
 
-def _prediction_error(trials: pd.DataFrame) -> float | None:
-    """Median over the trials of |predicted - measured| / measured minutes."""
-    both = trials[(trials["status"] == "done") & trials["predicted_minutes"].notna()]
-    return (
-        float(((both["predicted_minutes"] - both["minutes"]).abs() / both["minutes"]).median()) if len(both) else None
-    )
+def json_value(value: Any) -> Any:
+    """JSON values: tuples become lists, NaN and infinities become null."""
+    if isinstance(value, Mapping):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

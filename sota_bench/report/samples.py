@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sota_bench.grid.levels import level_text
 from sota_bench.plan.plan import Plan, TrialPlan
 from sota_bench.report.tables import Sample
 from sota_bench.report.text import number
-from sota_bench.stages.results import StageResult
+from sota_bench.stages.results import ChannelMoments, StageResult
 from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
 SHOWN = 4
@@ -21,6 +23,31 @@ SHOWN_HEIGHT = 96
 
 COLOURS = 96
 """Colours of a strip's palette: small files, and no visible loss at this size."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Images of the first batch of one training phase, as the network saw them.
+
+    Attributes:
+        size: pixels of both sides.
+        images: uint8 [N, C, size, size].
+        targets: class probabilities [N, K].
+        classes: names of the K classes.
+        moments: mean and standard deviation of the batch's channels; None where they were not kept.
+    """
+
+    size: int
+    images: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    classes: Sequence[str]
+    moments: ChannelMoments | None
+
+    @property
+    def digest(self) -> str:
+        """Equal for strips that look alike."""
+        content = self.images.tobytes() + self.targets.tobytes() + repr(self.moments).encode()
+        return hashlib.sha256(content).hexdigest()
 
 
 def samples_of(plan: Plan, store: Store, results: Mapping[str, StageResult]) -> list[Sample]:
@@ -32,80 +59,75 @@ def samples_of(plan: Plan, store: Store, results: Mapping[str, StageResult]) -> 
         store: where the samples lie.
         results: stages that are done.
     """
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for factor in plan.grid.factors:
         group: list[Sample] = []
         seen: set[str] = set()
-        for level, trial in _context(plan, results, factor).items():
-            for size, strip in _strips(plan, trial, store, results):
-                if strip["digest"] not in seen:
-                    seen.add(strip["digest"])
-                    group.append(_sample(factor, level, size, strip))
+        for level, trial in _one_trial_per_level(plan, results, factor).items():
+            for strip in _strips(plan, trial, store, results):
+                if strip.digest not in seen:
+                    seen.add(strip.digest)
+                    group.append(_sample(factor, level, strip))
         if len({sample.level for sample in group}) > 1:
-            found += group
-    return found
+            samples += group
+    return samples
 
 
-def _context(plan: Plan, results: Mapping[str, StageResult], factor: str) -> dict[str, TrialPlan]:
+Setting = tuple[int, tuple[tuple[str, str], ...]]
+"""Seed, and the levels of the other factors."""
+
+
+def _one_trial_per_level(plan: Plan, results: Mapping[str, StageResult], factor: str) -> dict[str, TrialPlan]:
     """Finished trials by level of a factor, all else equal: where most levels exist, nearest to the baseline."""
     baseline = {name: level_text(levels[0]) for name, levels in plan.grid.factors.items()}
-    contexts: dict[tuple[Any, ...], dict[str, TrialPlan]] = {}
+    settings: dict[Setting, dict[str, TrialPlan]] = {}
     for trial in plan.trials:
         text = trial.trial.cell.text
         if trial.inapplicable is None and all(key in results for key in trial.training):
             others = tuple((name, value) for name, value in text.items() if name != factor)
-            contexts.setdefault((trial.trial.seed, others), {})[text[factor]] = trial
+            settings.setdefault((trial.trial.seed, others), {})[text[factor]] = trial
 
-    def rank(context: tuple[Any, ...]) -> tuple[int, int]:
-        away = sum(baseline[name] != value for name, value in context[1])
-        return -len(contexts[context]), away
+    def rank(setting: Setting) -> tuple[int, int]:
+        away = sum(baseline[name] != value for name, value in setting[1])
+        return -len(settings[setting]), away
 
-    return contexts[min(contexts, key=rank)] if contexts else {}
+    return settings[min(settings, key=rank)] if settings else {}
 
 
-def _strips(
-    plan: Plan, trial: TrialPlan, store: Store, results: Mapping[str, StageResult]
-) -> list[tuple[int, dict[str, Any]]]:
-    import hashlib
-
+def _strips(plan: Plan, trial: TrialPlan, store: Store, results: Mapping[str, StageResult]) -> list[Strip]:
     from safetensors.numpy import load_file
 
-    found = []
+    strips = []
     for phase, key in zip(trial.phases, trial.training, strict=True):
         try:
             stored = load_file(store.checked_file(key, "samples.safetensors"))
         except (MissingArtifact, DamagedArtifact, KeyError):
             continue
         images, targets = stored["images"][:SHOWN], stored["targets"][:SHOWN]
-        seen = results[key].values.get("input", {})
-        digest = hashlib.sha256(images.tobytes() + targets.tobytes() + repr(seen).encode()).hexdigest()
         classes = plan.images.subset(plan.images.choice(trial.trial.cell.recipe, phase.task)).classes
-        strip = {"images": images, "targets": targets, "classes": classes, "digest": digest, "input": seen}
-        found.append((phase.size, strip))
-    return found
+        strips.append(Strip(phase.size, images, targets, classes, results[key].trained.input))
+    return strips
 
 
-def _sample(factor: str, level: str, size: int, strip: dict[str, Any]) -> Sample:
+def _sample(factor: str, level: str, strip: Strip) -> Sample:
     from PIL import Image
 
-    images = strip["images"]
-    rows = images.transpose(0, 2, 3, 1)
-    larger = max(1, round(SHOWN_HEIGHT / size))
+    rows = strip.images.transpose(0, 2, 3, 1)
+    larger = max(1, round(SHOWN_HEIGHT / strip.size))
     joined = np.concatenate(list(rows), axis=1).repeat(larger, axis=0).repeat(larger, axis=1)
     picture = Image.fromarray(joined[..., 0] if joined.shape[2] == 1 else joined)
     buffer = io.BytesIO()
     picture.convert("RGB").quantize(COLOURS).save(buffer, "PNG", optimize=True)
-    classes = strip["classes"]
     targets = [
-        {classes[k]: round(float(row[k]), 3) for k in np.argsort(-row) if row[k] > 0.005} for row in strip["targets"]
+        {strip.classes[k]: round(float(row[k]), 3) for k in np.argsort(-row) if row[k] > 0.005} for row in strip.targets
     ]
-    soft = any(len(row) > 1 for row in targets)
-    mean, std = strip["input"].get("mean", []), strip["input"].get("std", [])
-    caption = f"{size} px"
-    if mean:
-        caption += f"; after normalization the batch has mean {_list(mean)} and deviation {_list(std)}"
-    return Sample(factor, level, caption, buffer.getvalue(), targets if soft else [])
+    mixed = any(len(row) > 1 for row in targets)
+    caption = f"{strip.size} px"
+    if strip.moments is not None:
+        mean, std = _list(strip.moments.mean), _list(strip.moments.std)
+        caption += f"; the first batch has mean {mean} and standard deviation {std} as the network sees it"
+    return Sample(factor, level, caption, buffer.getvalue(), targets if mixed else [])
 
 
-def _list(values: list[float]) -> str:
+def _list(values: Sequence[float]) -> str:
     return ", ".join(number(value, 2) for value in values)

@@ -3,49 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sota_bench.report.parts import Block, Cell, Chart, Facts, Listing, Prose, Section, Table
+from sota_bench.report.effects import Effect, effects
+from sota_bench.report.page import fill
+from sota_bench.report.parts import Block, Cell, Chart, Facts, Head, Listing, Prose, Section, Table
+from sota_bench.report.run_record import RunRecord
 from sota_bench.report.sections.order import CONTROL
-from sota_bench.report.text import MISSING, finite, join, minutes, number, plural, signed
+from sota_bench.report.tables import RunTables
+from sota_bench.report.text import MISSING, duration, finite, first_of, interval, join, number, signed
 from sota_bench.report.theme import Ink, legend_above, sheet, short, styles
-from sota_bench.report.verdicts import Effect, effects
 from sota_bench.report.view import View
+from sota_bench.stats import Analysis
+from sota_bench.units import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Runs = Sequence[tuple[str, View]]
-ELSEWHERE = ("source", "data_digest", "git_commit", "goal_minutes", "workers")
 
 
-def compare(runs: Runs) -> tuple[dict[str, Any], list[Section]]:
-    """Head and sections of the page for several runs."""
-    runs = [(name, view) for name, (_, view) in zip(distinct([name for name, _ in runs]), runs, strict=True)]
-    names = [name for name, _ in runs]
-    controls = [name for name, view in runs if view.run["control"]]
-    notes = [f"{join(controls)}: {CONTROL}"] if controls else []
-    head = {
-        "over": "sota_bench report, side by side",
-        "title": " and ".join(names) if len(names) < 3 else join(names),
-        "facts": [plural(len(runs), "run"), *dict.fromkeys(str(view.run["source"]) for _, view in runs)],
-        "notes": notes,
-    }
-    return head, [_differences(runs), _verdicts(runs), _totals(runs), _provenance(runs)]
+def render_side_by_side(runs: Sequence[tuple[str, RunTables, Analysis]]) -> str:
+    """Several runs on one page: what differs between their grids, then the verdicts beside each other.
+
+    Args:
+        runs: name, tables and analysis of each run; names that occur again get a number.
+    """
+    names = distinct([name for name, _, _ in runs])
+    views = [(name, View(tables, analysis)) for name, (_, tables, analysis) in zip(names, runs, strict=True)]
+    controls = [name for name, view in views if view.run.control]
+    head = Head(
+        over="sota_bench report, side by side",
+        title=" and ".join(names) if len(names) < 3 else join(names),
+        facts=[counted(len(views), "run"), *dict.fromkeys(view.run.source for _, view in views)],
+        notes=[f"{join(controls)}: {CONTROL}"] if controls else [],
+    )
+    return fill(head, [_differences(views), _verdicts(views), _totals(views), _provenance(views)])
 
 
 def distinct(names: Sequence[str]) -> list[str]:
     """The names, with a number behind those that occur again."""
     seen: dict[str, int] = {}
-    out = []
+    numbered = []
     for name in names:
         seen[name] = seen.get(name, 0) + 1
-        out.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return out
+        numbered.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return numbered
 
 
-def flatten(value: Any, key: str = "") -> dict[str, str]:
+def flatten(value: object, key: str = "") -> dict[str, str]:
     """Nested settings as ``recipe.lr: 0.01``; lists as text."""
     if isinstance(value, Mapping):
         return {
@@ -57,24 +65,17 @@ def flatten(value: Any, key: str = "") -> dict[str, str]:
 
 
 def _differences(runs: Runs) -> Section:
-    settings = []
-    for _, view in runs:
-        run = view.run
-        more = {name: run.get(name) for name in ELSEWHERE} | {
-            "versions": run["versions"],
-            "device": run["device"].get("name"),
-        }
-        settings.append(flatten(run["grid"]) | flatten(more))
-    keys = dict.fromkeys(key for one in settings for key in one)
+    settings = [_settings(view.run) for _, view in runs]
+    keys = list(dict.fromkeys(key for run in settings for key in run))
     rows = [
-        [key, *(one.get(key, MISSING) for one in settings)]
+        [key, *(run.get(key, MISSING) for run in settings)]
         for key in keys
-        if len({one.get(key) for one in settings}) > 1
+        if len({run.get(key) for run in settings}) > 1
     ]
     lead = (
-        f"{plural(len(rows), 'setting')} of {len(keys)} {'differs' if len(rows) == 1 else 'differ'} between the runs."
+        f"{len(rows)} of {len(keys)} settings {'differs' if len(rows) == 1 else 'differ'} between the runs."
         if rows
-        else "The grids, data, code and software are the same."
+        else "Grid, data, code and software are the same in all runs."
     )
     blocks: list[Block] = (
         [Table("Settings that differ", ["Setting", *(name for name, _ in runs)], rows)] if rows else []
@@ -82,17 +83,30 @@ def _differences(runs: Runs) -> Section:
     return Section("differences", "What differs", lead, blocks)
 
 
+def _settings(run: RunRecord) -> dict[str, str]:
+    """All that may differ between runs, as text."""
+    values = asdict(run)
+    names = ("source", "data_digest", "git_commit", "goal_minutes", "workers", "versions")
+    return flatten(values["grid"]) | flatten({name: values[name] for name in names}) | {"device": run.device_name}
+
+
 def _verdicts(runs: Runs) -> Section:
-    found = [{effect.name: effect for effect in effects(view)} for _, view in runs]
-    contrasts = list(dict.fromkeys(name for one in found for name in one))
+    by_run = [{effect.name: effect for effect in effects(view)} for _, view in runs]
+    contrasts = list(dict.fromkeys(name for shown in by_run for name in shown))
     names = [name for name, _ in runs]
-    rows: list[list[Cell | str]] = [[contrast, *(_cell(one.get(contrast)) for one in found)] for contrast in contrasts]
+    rows: list[list[Cell | str]] = [
+        [contrast, *(_cell(shown.get(contrast)) for shown in by_run)] for contrast in contrasts
+    ]
     table = Table("Effect in percentage points with its 95% interval, by run", ["Contrast", *names], rows)
-    shared = [c for c in contrasts if sum(c in one and finite(one[c].low) for one in found) > 1]
-    agree = [c for c in shared if len({one[c].verdict for one in found if c in one}) == 1]
+    estimated = {
+        contrast: [shown[contrast] for shown in by_run if contrast in shown and finite(shown[contrast].row.low)]
+        for contrast in contrasts
+    }
+    shared = [contrast for contrast in contrasts if len(estimated[contrast]) > 1]
+    agree = [contrast for contrast in shared if len({effect.row.verdict for effect in estimated[contrast]}) == 1]
     blocks: list[Block] = [table]
     if shared:
-        data = [(c, [one.get(c) for one in found]) for c in shared]
+        data = [(contrast, [shown.get(contrast) for shown in by_run]) for contrast in shared]
         blocks.insert(
             0,
             Chart(
@@ -101,87 +115,79 @@ def _verdicts(runs: Runs) -> Section:
                 _finding(shared, agree),
                 partial(_draw, data, names),
                 None,
-                "Each mark is one run with its own 95% interval. The runs are separate experiments: nothing "
-                "here tests one against the other.",
+                "Each mark is one run with its own 95% interval. The runs are separate experiments; nothing here tests "
+                "one against another.",
             ),
         )
     blocks += [
-        Listing(f"Warnings of {name}", [str(warning) for warning in view.analysis.warnings], "warning")
+        Listing(f"Warnings of {name}", list(view.analysis.warnings), "warning")
         for name, view in runs
         if view.analysis.warnings
     ]
     if not contrasts:
         blocks = [Prose(["None of these runs compares anything."])]
     return Section(
-        "verdicts", "Verdicts", "Each verdict belongs to its own run, with that run's noise and seeds.", blocks
+        "verdicts", "Verdicts", "Each verdict is that of its own run, with the seeds and the noise of that run.", blocks
     )
 
 
 def _finding(shared: list[str], agree: list[str]) -> str:
     if len(agree) == len(shared):
-        return f"The runs reach the same verdict on {'it' if len(shared) == 1 else f'all {len(shared)}'}."
+        which = "this contrast" if len(shared) == 1 else f"all {len(shared)} contrasts"
+        return f"The runs reach the same verdict on {which}."
     return (
-        f"The runs reach the same verdict on {len(agree)} of {len(shared)}; they differ on "
-        + join([contrast for contrast in shared if contrast not in agree])
-        + "."
+        f"The runs reach the same verdict on {len(agree)} of {len(shared)} contrasts; they differ on "
+        f"{first_of([contrast for contrast in shared if contrast not in agree], 5)}."
     )
 
 
 def _cell(effect: Effect | None) -> Cell:
     if effect is None:
-        return Cell("not asked")
-    if not finite(effect.low):
+        return Cell("not in this grid")
+    row = effect.row
+    if not finite(row.low):
         return Cell(effect.head)
-    return Cell(
-        f"{effect.head}: {signed(effect.estimate)} ({number(effect.low)} to {number(effect.high)})", tone=effect.tone
-    )
+    return Cell(f"{effect.head}: {signed(row.estimate)} ({interval(row.low, row.high)})", tone=effect.tone)
 
 
 def _totals(runs: Runs) -> Section:
     rows: list[list[Cell | str]] = []
     for name, view in runs:
-        counts, measured = view.run["counts"], view.run["measured"]
+        counts, measured = view.run.counts, view.run.measured
         best = None if view.cells.empty else view.cells.iloc[0]
         rows.append(
             [
                 name,
-                f"{counts['done']} of {counts['trials'] - counts['not_applicable']}",
-                str(counts["failed"]),
+                f"{counts.done} of {counts.asked}",
+                str(counts.failed),
                 str(view.seeds),
                 MISSING if best is None else str(best["label"]),
                 MISSING if best is None else number(best["accuracy"], 2),
-                minutes(measured.get("iteration_minutes_median")),
-                minutes(measured.get("run_minutes")),
+                duration(measured.iteration_minutes_median),
+                duration(measured.run_minutes),
             ]
         )
-    table = Table(
-        "Runs",
-        [
-            "Run",
-            "Trials done#",
-            "Failed#",
-            "Seeds#",
-            "Most accurate cell",
-            "Accuracy, %#",
-            "Minutes per iteration#",
-            "Whole run#",
-        ],
-        rows,
-    )
+    columns = [
+        "Run",
+        "Trials done#",
+        "Failed#",
+        "Seeds#",
+        "Most accurate cell",
+        "Accuracy, %#",
+        "Time per iteration#",
+        "Whole run#",
+    ]
     return Section(
         "totals",
         "Totals",
-        "The most accurate cell of each run, on its own select split, and what the run took.",
-        [table],
+        "The most accurate cell of each run, on its own select split, and how long the run took.",
+        [Table("Runs", columns, rows)],
     )
 
 
 def _provenance(runs: Runs) -> Section:
-    pairs = [
-        (name, str(view.run["command"]), f"{view.run['started']}, {view.run['device'].get('name')}")
-        for name, view in runs
-    ]
-    return Section("provenance", "Provenance", "Each run has its own page with everything else.", [Facts(pairs)])
+    pairs = [(name, view.run.command, f"{view.run.started}, {view.run.device_name}") for name, view in runs]
+    return Section("provenance", "Provenance", "The page of each run has everything else.", [Facts(pairs)])
 
 
 def _draw(data: list[tuple[str, list[Effect | None]]], names: list[str], width: int) -> Figure:
@@ -190,17 +196,16 @@ def _draw(data: list[tuple[str, list[Effect | None]]], names: list[str], width: 
     axes.axvline(0, color=str(Ink.SOFT), linewidth=1.2)
     for run, (name, (colour, marker, _)) in enumerate(zip(names, styles(lines), strict=True)):
         label: str | None = name
-        for y, (_, found) in enumerate(data):
-            effect = found[run]
-            if effect is None or not finite(effect.low):
+        for y, (_, shown) in enumerate(data):
+            effect = shown[run]
+            if effect is None or not finite(effect.row.low):
                 continue
-            place = y + (run - (lines - 1) / 2) * 0.5 / lines + (0.16 if narrow else 0)
+            at = y + (run - (lines - 1) / 2) * 0.5 / lines + (0.16 if narrow else 0)
+            limits = [effect.row.low, effect.row.high]
+            axes.plot(limits, [at, at], color=str(colour), linewidth=2.4, solid_capstyle="butt")
             axes.plot(
-                [effect.low, effect.high], [place, place], color=str(colour), linewidth=2.4, solid_capstyle="butt"
-            )
-            axes.plot(
-                effect.estimate,
-                place,
+                effect.row.estimate,
+                at,
                 marker=marker,
                 color=str(colour),
                 markeredgecolor=str(Ink.PAPER),

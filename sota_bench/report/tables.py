@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from sota_bench.report.run_record import RunRecord
+from sota_bench.technique import Card
 
 
 @dataclass(frozen=True)
@@ -13,7 +18,7 @@ class Sample:
     """One picture of what the network saw.
 
     Attributes:
-        group: which question it answers: ``"normalize"``, ``"mixup"``, ``"resize"``, ...
+        group: the factor whose levels the pictures compare.
         level: the level that made it, as text (``"0.2"``).
         caption: one sentence: what to look for.
         png: the encoded image.
@@ -28,49 +33,44 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class UsedTechnique:
+    """A technique that some cell of the grid uses.
+
+    Attributes:
+        field: the recipe field whose level switches it on; several techniques may share one.
+        card: what its author says of it, and which response its claim is about.
+        is_mitigation: whether it is a mitigation of forgetting.
+    """
+
+    field: str
+    card: Card
+    is_mitigation: bool = False
+
+
+@dataclass(frozen=True)
 class RunTables:
     """All that ``collect`` reads from the ledger for one grid. Every frame may be empty, no column may be missing.
 
     Attributes:
-        run: the content of ``run.json`` (see ``REPORT_RUN_KEYS`` for the keys that are always there).
-        trials: one row per trial. Columns: ``trial`` (``c03-s1``), ``cell`` (``c03``), one column per factor (the level
-            as text), ``seed``, ``status`` (done, failed, blocked, not_applicable), ``accuracy`` (percent, 0 to 100, on
-            the select split), ``nll`` (nats), ``ece`` (0 to 1, 15 equal-width bins), ``brier``, ``confidence`` (mean of
-            the largest probability), ``train_loss`` (last epoch), ``minutes`` (the iteration as if run alone),
-            ``predicted_minutes``, ``minutes_alone`` (measured with nothing else running, where asked for), ``train_s``,
-            ``evaluate_s``, ``compile_s``, ``images_per_s``, ``params``, ``layers``, ``flops`` (one image, forward, at
-            the evaluation size), ``peak_memory_mb``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99`` (of the last
-            phase), ``energy_j``, ``average_accuracy`` (over all tasks or resolutions at the end), ``stability`` and
-            ``plasticity`` (percent; NaN without a rise), ``forgetting`` (percentage points), ``shared_epochs``,
-            ``epochs``, ``micro_batch`` (images of a part, where memory ran out and batches were computed in parts; else
-            NaN), ``judged_on`` (digest of the images that judge it; accuracies
-            on different ones do not compare), ``error``.
-        evaluations: one row per trial x phase x evaluation size x TTA. Columns: ``trial``, ``phase`` (0-based),
-            ``train_size``, ``size``, ``task``, ``tta``, ``final`` (bool: the evaluation that ``trials.accuracy`` is),
-            ``accuracy``, ``nll``, ``ece``, ``brier``, ``confidence``, ``latency_ms`` (per image).
-        stages: one row per stage: ``key``, ``kind``, ``title``, ``status``, ``trials`` (how many share it),
-            ``reused`` (bool), ``why``, ``prepare_s``, ``compile_s``, ``train_s``, ``evaluate_s``, ``peak_memory_mb``,
-            ``images_per_s``, ``first_step_ms``, ``step_ms_median``, ``step_ms_p90``, ``step_ms_p99``, ``concurrent``
-            (stages at once), ``cpu_wait`` (share of the time without a free processor), ``gpu_processes``,
-            ``energy_j``, ``started``, ``notes`` (JSON of a training: what each technique did, such as the statistics
-            used; ``input``, the moments of what the network saw; ``steps_at_size``), ``error``.
-        curves: one row per trial x epoch: ``trial``, ``phase``, ``epoch`` (over the whole trial), ``size``, ``loss``,
-            ``lr``, ``images_per_s``, ``seconds``.
-        reliability: one row per trial x confidence bin: ``trial``, ``low``, ``high``, ``count``, ``confidence``,
-            ``accuracy`` (both 0 to 1).
-        predictions: for each trial, correctness per image of the select split (bool), in one order for all trials.
+        run: what is known of the run as a whole.
+        trials: one ``rows.TrialRow`` per trial, with a column for each factor.
+        evaluations: one ``rows.EvaluationRow`` per trial x phase x evaluation size x test-time augmentation.
+        stages: one ``rows.StageReportRow`` per stage.
+        curves: one ``rows.EpochRow`` per trial x epoch.
+        reliability: one ``rows.ConfidenceBinRow`` per trial x bin.
+        predictions: for each trial, correctness per image of the select split, in one order for all trials.
         samples: pictures of what the network saw.
-        cards: technique field -> its card as a dict (``name, claim, paper, defaults, cost, fails, why``).
+        techniques: those in use.
         grid_text: the grid file as the user wrote it.
     """
 
-    run: dict[str, Any]
+    run: RunRecord
     trials: pd.DataFrame
     evaluations: pd.DataFrame
     stages: pd.DataFrame
     curves: pd.DataFrame
     reliability: pd.DataFrame
-    predictions: dict[str, Any]
-    samples: list[Sample]
-    cards: dict[str, dict[str, str]]
+    predictions: Mapping[str, NDArray[np.bool_]]
+    samples: Sequence[Sample]
+    techniques: Sequence[UsedTechnique]
     grid_text: str

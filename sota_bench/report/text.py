@@ -1,20 +1,22 @@
-"""Numbers and levels as people read them: true minus signs, fixed decimals, units."""
+"""Numbers, durations and levels as people read them: true minus signs, sensible digits, units."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+
+from sota_bench.units import duration_text
 
 MINUS = "\u2212"
 MISSING = "\u2013"
 
 
-def finite(value: Any) -> bool:
+def finite(value: object) -> bool:
     """Whether ``value`` is a number that can be shown."""
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def number(value: Any, digits: int = 1) -> str:
+def number(value: float | None, digits: int = 1) -> str:
     """``-0.42`` as ``−0.4``; a dash where there is no number."""
     if value is None or not math.isfinite(float(value)):
         return MISSING
@@ -24,32 +26,48 @@ def number(value: Any, digits: int = 1) -> str:
     return shown.replace("-", MINUS)
 
 
-def signed(value: Any, digits: int = 1) -> str:
+def signed(value: float | None, digits: int = 1) -> str:
     """Like ``number``, with a plus sign before what is above zero."""
     shown = number(value, digits)
     return f"+{shown}" if shown[0].isdigit() and float(shown.replace(",", "")) > 0 else shown
 
 
-def minutes(value: Any) -> str:
-    """A duration given in minutes: ``0.42 min``, ``38 min``, ``3.1 h``, ``5.2 days``."""
-    if value is None or not math.isfinite(float(value)):
-        return MISSING
-    value = float(value)
-    if value >= 48 * 60:
-        return f"{number(value / 1440)} days"
-    if value >= 120:
-        return f"{number(value / 60)} h"
-    return f"{number(value, 2 if value < 10 else 0)} min"
+def interval(low: float | None, high: float | None, digits: int = 1) -> str:
+    """``3.6 to 4.4``; a dash where there is no interval."""
+    return f"{number(low, digits)} to {number(high, digits)}" if finite(low) and finite(high) else MISSING
 
 
-def p_value(value: Any) -> str:
+def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
+    """``71.20 ± 0.35``; the mean alone where there is no interval."""
+    return f"{number(mean, digits)} \u00b1 {number(half_width, digits)}" if finite(half_width) else number(mean, digits)
+
+
+def duration(minutes: float | None) -> str:
+    """A duration given in minutes, in the unit that suits it: ``0.3 s``, ``38 s``, ``1.7 min``, ``3.1 h``."""
+    return duration_text(60 * minutes) if minutes is not None and math.isfinite(minutes) else MISSING
+
+
+def duration_range(low: float, high: float) -> str:
+    """``4 s to 6 s``, or one duration where both read alike; a dash where there is none."""
+    first, last = duration(low), duration(high)
+    return first if first == last else f"{first} to {last}"
+
+
+def time_unit(minutes: float) -> tuple[float, str]:
+    """The unit for an axis that reaches ``minutes``: (units in a minute, name)."""
+    if minutes < 2:
+        return 60.0, "seconds"
+    return (1.0, "minutes") if minutes < 120 else (1 / 60, "hours")
+
+
+def p_value(value: float | None) -> str:
     """``0.0004`` as ``< 0.001``; three decimals otherwise."""
     if value is None or not math.isfinite(float(value)):
         return MISSING
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def compact(value: Any) -> str:
+def compact(value: float | None) -> str:
     """Large counts: ``11181642`` as ``11.2 M``."""
     if value is None or not math.isfinite(float(value)):
         return MISSING
@@ -59,16 +77,23 @@ def compact(value: Any) -> str:
     return number(value, 0)
 
 
-def level_text(level: Any) -> str:
+def level_text(level: object) -> str:
     """A level as people say it: ``true`` is on, ``false`` is off."""
     return {"true": "on", "false": "off"}.get(str(level).lower(), str(level))
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """``1 seed``, ``3 seeds``, ``1,200 trials``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def join(words: list[str]) -> str:
+def join(words: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """``a, b and c``; beyond ``most`` names ``a, b and 4 more``."""
+    if len(names) <= most:
+        return join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most:,} more"
+
+
+def lower_first(sentence: str) -> str:
+    """The sentence with a small first letter, to follow a colon."""
+    return sentence[:1].lower() + sentence[1:]

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from sota_bench.regression.changes import LastingChange
 from sota_bench.regression.recording import Series
-from sota_bench.report.parts import Block, Cell, Chart, Prose, Section, Table
-from sota_bench.report.text import MISSING, number, plural, signed
+from sota_bench.report.page import fill
+from sota_bench.report.parts import Block, Cell, Chart, Head, Prose, Section, Table
+from sota_bench.report.text import MISSING, number, signed
 from sota_bench.report.theme import Ink, name_y, sheet
+from sota_bench.units import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,21 +35,19 @@ def page(histories: Mapping[str, Sequence[Series]], notes: Sequence[str]) -> str
         histories: name of the hardware -> the series of its workloads.
         notes: sentences for the head.
     """
-    from sota_bench.report.page import fill
-
     records = max((len(series.titles) for workloads in histories.values() for series in workloads), default=0)
-    head = {
-        "over": "sota_bench timing",
-        "title": "Times over the project's history",
-        "facts": [plural(len(histories), "machine"), f"up to {plural(records, 'record')}"],
-        "notes": list(notes),
-    }
+    head = Head(
+        over="sota_bench timing",
+        title="Times over the project's history",
+        facts=[counted(len(histories), "machine"), f"up to {counted(records, 'record')}"],
+        notes=list(notes),
+    )
     return fill(head, [_section(index, name, workloads) for index, (name, workloads) in enumerate(histories.items())])
 
 
 def _section(index: int, name: str, workloads: Sequence[Series]) -> Section:
     changed = sum(bool(series.changes) for series in workloads)
-    lead = f"{changed} of {plural(len(workloads), 'workload')} changed for good." if changed else "No lasting change."
+    lead = f"{changed} of {counted(len(workloads), 'workload')} changed for good." if changed else "No lasting change."
     blocks: list[Block] = [_summary(workloads)]
     blocks += [_chart(f"h{index}-{number}", series) for number, series in enumerate(workloads)]
     return Section(f"hardware-{index}", name, lead, [*blocks, Prose(METHOD)])
@@ -75,7 +75,7 @@ def _change_text(series: Series, change: LastingChange) -> str:
 
 def _chart(key: str, series: Series) -> Chart:
     changes = [_change_text(series, change) for change in series.changes]
-    finding = f"{plural(len(changes), 'lasting change')}: {'; '.join(changes)}." if changes else "No lasting change."
+    finding = f"{counted(len(changes), 'lasting change')}: {'; '.join(changes)}." if changes else "No lasting change."
     rows = [
         [title, number(1000 * seconds, 3), number(1000 * low, 3), number(1000 * high, 3)]
         for title, seconds, low, high in zip(series.titles, series.seconds, series.low, series.high, strict=True)

@@ -4,84 +4,99 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
-from typing import Any
 
 import numpy as np
 
 from sota_bench.plan.plan import Plan, TrialPlan, TrialStatus
-from sota_bench.report.accumulated import micro_batch
+from sota_bench.report.rows import NAN, SCORES, TrialRow
 from sota_bench.stages.params import EvaluateParams
-from sota_bench.stages.results import StageResult
-from sota_bench.stages.stage import Stage
+from sota_bench.stages.results import StageResult, StepTimes, TrainResult
 from sota_bench.stats.forgetting import forgetting
-
-METRICS = ("accuracy", "nll", "ece", "brier", "confidence")
-PARTS = ("prepare", "compile", "train", "evaluate")
+from sota_bench.store import Store
+from sota_bench.store.ledger import StageRow
 
 Results = Mapping[str, StageResult]
+ITERATION_PARTS = ("compile", "train", "evaluate")
+"""Parts of a stage's seconds that the minutes of an iteration count."""
+
+RETENTION = ("average_accuracy", "stability", "plasticity", "forgetting", "backward_transfer")
 
 
-def trial_row(
+def trial_rows(
     plan: Plan,
-    trial: TrialPlan,
+    store: Store,
     results: Results,
-    ledger: Mapping[str, Any],
-    minutes: Mapping[str, Mapping[str, float]],
-    asked: bool = True,
-) -> dict[str, Any]:
-    """The row of one trial, but for what it shares; see ``RunTables.trials`` for the columns.
+    predicted: Mapping[str, float],
+    alone: Mapping[str, float],
+    selected: Collection[str] | None = None,
+) -> list[TrialRow]:
+    """The rows of all trials of a plan, in its order.
 
     Args:
-        plan: that it belongs to.
-        trial: the trial.
+        plan: what was asked for.
+        store: what became of its stages.
         results: stages that are done.
-        ledger: what the store knows of each stage, by key.
-        minutes: by column (``predicted_minutes``, ``minutes_alone``), known minutes by trial.
-        asked: whether the run was to train it (``--only`` may leave it out).
+        predicted: minutes by trial, as predicted before the run.
+        alone: minutes by trial, as measured with nothing else running.
+        selected: trials that the run was asked for; None for all.
     """
-    status, error = _status(plan, trial, results, ledger, asked)
-    row: dict[str, Any] = {"trial": trial.trial.id, "cell": trial.trial.cell.id}
-    row |= trial.trial.cell.text | {"seed": trial.trial.seed, "status": status}
-    done = status == "done"
-    keys = [key for key in _keys(trial) if key in results] if trial.inapplicable is None else []
-    final = results[trial.final.key].values if done else {}
-    seconds = {part: sum(results[key].seconds.get(part, 0.0) for key in keys) for part in PARTS}
-    trained = [results[key] for key in trial.training if key in results]
-    iteration_s = seconds["train"] + seconds["compile"] + seconds["evaluate"]
-    curve = trained[-1].values["curve"] if trained else []
-    return row | {
-        **{name: final.get(name, math.nan) for name in METRICS},
-        "train_loss": curve[-1]["loss"] if curve else math.nan,
-        "minutes": iteration_s / 60 if done else math.nan,
-        **{name: known.get(trial.trial.id, math.nan) for name, known in minutes.items()},
-        "train_s": seconds["train"] if keys else math.nan,
-        "evaluate_s": seconds["evaluate"] if keys else math.nan,
-        "compile_s": seconds["compile"] if keys else math.nan,
-        "images_per_s": _rate(trained),
-        "params": final.get("params", math.nan),
-        "layers": final.get("layers", math.nan),
-        "flops": final.get("flops", math.nan),
-        "peak_memory_mb": max((results[key].peak_memory_mb for key in keys), default=math.nan),
-        **step_times(trained[-1].values if trained else {}),
-        "energy_j": _energy_j(trial, results) if done else math.nan,
-        **retention(trial, results),
-        "shared_epochs": sum(plan.stages[key].epochs for key in trial.training if len(plan.stages[key].trials) > 1),
-        "epochs": trial.epochs,
-        "micro_batch": micro_batch(trained),
-        "judged_on": _judged_on(plan, trial),
-        "error": error,
-    }
+    ledger, shared = store.rows(), shared_with(plan.trials)
+    rows = []
+    for trial in plan.trials:
+        name = trial.trial.id
+        status, error = _status(plan, trial, results, store, ledger, selected)
+        done = status == "done"
+        keys = [key for key in _iteration_keys(trial) if key in results] if trial.inapplicable is None else []
+        seconds = {part: sum(results[key].seconds.get(part, 0.0) for key in keys) for part in ITERATION_PARTS}
+        trained = [results[key].trained for key in trial.training if key in results]
+        measured = {part: spent if keys else NAN for part, spent in seconds.items()}
+        rows.append(
+            TrialRow(
+                trial=name,
+                cell=trial.trial.cell.id,
+                levels=trial.trial.cell.text,
+                seed=trial.trial.seed,
+                status=status,
+                error=error,
+                minutes=sum(seconds.values()) / 60 if done else NAN,
+                predicted_minutes=predicted.get(name, NAN),
+                minutes_alone=alone.get(name, NAN),
+                train_s=measured["train"],
+                evaluate_s=measured["evaluate"],
+                compile_s=measured["compile"],
+                train_loss=trained[-1].curve[-1].loss if trained and trained[-1].curve else NAN,
+                images_per_s=_images_per_s(trained),
+                peak_memory_mb=max((results[key].peak_memory_mb for key in keys), default=NAN),
+                energy_j=_energy_j(trial, results) if done else NAN,
+                shared_epochs=sum(
+                    plan.stages[key].epochs for key in trial.training if len(plan.stages[key].trials) > 1
+                ),
+                shared_with=shared.get(name, ""),
+                epochs=trial.epochs,
+                micro_batch=micro_batch(trained),
+                judged_on=_judged_on(plan, trial),
+                **(_final_scores(results[trial.final.key]) if done else {}),
+                **step_times(trained[-1].step_ms if trained else None),
+                **retention(trial, results),
+            )
+        )
+    return rows
+
+
+def _final_scores(result: StageResult) -> dict[str, float]:
+    """The columns of the evaluation that a trial's accuracy is from."""
+    evaluated = result.evaluated
+    return {name: float(getattr(evaluated, name)) for name in (*SCORES, "params", "layers", "flops")}
 
 
 def _judged_on(plan: Plan, trial: TrialPlan) -> str:
     """The first digits of the digest of the images that judge a trial, and of their labels."""
-    return "" if trial.inapplicable is not None else _digest(plan.stages[trial.final.key])[:12]
-
-
-def _digest(stage: Stage) -> str:
-    return stage.params.data.digest if isinstance(stage.params, EvaluateParams) else ""
+    if trial.inapplicable is not None:
+        return ""
+    params = plan.stages[trial.final.key].params
+    return params.data.digest[:12] if isinstance(params, EvaluateParams) else ""
 
 
 def shared_with(trials: Sequence[TrialPlan]) -> dict[str, str]:
@@ -94,75 +109,87 @@ def shared_with(trials: Sequence[TrialPlan]) -> dict[str, str]:
     for trial in trials:
         if trial.inapplicable is None:
             by_seed.setdefault(trial.trial.seed, []).append(trial)
-    found = {}
+    first_cells = {}
     for members in by_seed.values():
         side_by_side = zip(*(trial.training for trial in members), strict=False)
         common = sum(1 for _ in takewhile(lambda stages: len(set(stages)) == 1, side_by_side))
         first: dict[tuple[str, ...], str] = {}
         for trial in members:
             stage = trial.training[common : common + 1]
-            found[trial.trial.id] = first.setdefault(stage, trial.trial.cell.id)
-    return found
+            first_cells[trial.trial.id] = first.setdefault(stage, trial.trial.cell.id)
+    return first_cells
 
 
 def retention(trial: TrialPlan, results: Results) -> dict[str, float]:
     """Stability, plasticity and forgetting from R[phase, what was learned], NaN without a rise."""
-    names = ("average_accuracy", "stability", "plasticity", "forgetting", "backward_transfer")
-    nothing = dict.fromkeys(names, math.nan)
+    missing = dict.fromkeys(RETENTION, math.nan)
     if not any(phase.rise for phase in trial.phases):
-        return nothing
+        return missing
     learned = dict[tuple[str, int], int]()
     for phase in trial.phases:
         learned.setdefault((phase.task, phase.size), phase.index)
     matrix = np.full((len(trial.phases), len(learned)), np.nan)
-    places = list(learned)
+    columns = {tested: column for column, tested in enumerate(learned)}
     for evaluation in trial.evaluations:
-        place = (evaluation.task, evaluation.size)
-        if evaluation.views == "off" and place in learned and evaluation.key in results:
-            matrix[evaluation.phase, places.index(place)] = results[evaluation.key].values["accuracy"]
+        column = columns.get((evaluation.task, evaluation.size))
+        if evaluation.views == "off" and column is not None and evaluation.key in results:
+            matrix[evaluation.phase, column] = results[evaluation.key].scores.accuracy
     try:
-        found = forgetting(matrix, list(learned.values()))
+        measures = forgetting(matrix, list(learned.values()))
     except ValueError:  # an evaluation is missing
-        return nothing
-    values = {name: getattr(found, name.removesuffix("_accuracy")) for name in names}
+        return missing
+    values = {name: getattr(measures, name.removesuffix("_accuracy")) for name in RETENTION}
     return {name: math.nan if value is None else float(value) for name, value in values.items()}
 
 
-def step_times(values: Mapping[str, Any]) -> dict[str, float]:
+def step_times(times: StepTimes | None) -> dict[str, float]:
     """Milliseconds of a training step: median and tails, NaN where a stage has none."""
-    tail = values.get("step_ms", {})
-    return {f"step_ms_{name}": tail.get(name, math.nan) for name in ("median", "p90", "p99")}
+    names = ("median", "p90", "p99")
+    return {f"step_ms_{name}": NAN if times is None else float(getattr(times, name)) for name in names}
 
 
-def _keys(trial: TrialPlan) -> tuple[str, ...]:
+def micro_batch(trained: Iterable[TrainResult]) -> float:
+    """Images of the smallest part that the phases of a trial were computed in; NaN where each batch was one."""
+    return min((float(phase.accumulated.micro_batch) for phase in trained if phase.accumulated), default=math.nan)
+
+
+def _iteration_keys(trial: TrialPlan) -> tuple[str, ...]:
     """The stages that the iteration consists of: its training and its own evaluation."""
     return (*trial.computed, *trial.training, trial.final.key)
 
 
 def _status(
-    plan: Plan, trial: TrialPlan, results: Results, ledger: Mapping[str, Any], asked: bool
+    plan: Plan,
+    trial: TrialPlan,
+    results: Results,
+    store: Store,
+    ledger: Mapping[str, StageRow],
+    selected: Collection[str] | None,
 ) -> tuple[TrialStatus, str]:
+    """What became of a trial, and why there is no result."""
     if trial.inapplicable is not None:
         return "not_applicable", trial.inapplicable
     if trial.final.key in results:
         return "done", ""
     prepare = plan.stages[trial.final.key].parents["data"]
-    for key in (prepare, *_keys(trial)):
+    for key in (prepare, *_iteration_keys(trial)):
         row = ledger.get(key)
         if key not in results and row is not None and row.status == "failed":
             own = plan.stages[key].kind in ("train", "evaluate")
-            log = f" (log: {row.log})" if row.log else ""
+            log = f" (log: {store.log_path(key)})" if row.log else ""
             return ("failed" if own else "blocked"), f"{row.failure}: {row.reason}{log}"
-    return ("blocked", "not run yet") if asked else ("not_asked", "")
+    if selected is not None and trial.trial.id not in selected:
+        return "not_asked", "left out by --only"
+    return "blocked", "not run yet"
 
 
 def _energy_j(trial: TrialPlan, results: Results) -> float:
     """Joules of the training and its evaluation, NaN where a part of them is not known."""
     keys = (*trial.training, trial.final.key)
-    known = [results[key].values.get("energy_j") if key in results else None for key in keys]
-    return math.nan if None in known else float(sum(value or 0.0 for value in known))
+    joules = [results[key].use.energy_j if key in results else None for key in keys]
+    return math.nan if None in joules else float(sum(value or 0.0 for value in joules))
 
 
-def _rate(trained: Sequence[StageResult]) -> float:
-    rates = [result.values["images_per_s"] for result in trained]
+def _images_per_s(trained: Sequence[TrainResult]) -> float:
+    rates = [phase.images_per_s for phase in trained]
     return float(statistics.harmonic_mean(rates)) if rates and min(rates) > 0 else math.nan

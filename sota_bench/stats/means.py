@@ -7,7 +7,7 @@ nothing: intervals start at ``MIN_DF``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,29 @@ MIN_DF = 2
 
 PERCENT = (0.0, 100.0)
 """The limits of an accuracy."""
+
+
+class Mean(NamedTuple):
+    """One row of a table of means; without an interval ``low`` and ``high`` are NaN."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def half_width(self) -> float:
+        """Of the interval, to its wider side."""
+        return max(self.high - self.mean, self.mean - self.low)
+
+
+def means_by_group(table: pd.DataFrame) -> dict[str, Mean]:
+    """The rows of a table of means with one grouping column, by group."""
+    columns = (table[name] for name in ("mean", "low", "high", "n"))
+    return {
+        str(group): Mean(float(mean), float(low), float(high), int(n))
+        for group, mean, low, high, n in zip(table.index.get_level_values(0), *columns, strict=True)
+    }
 
 
 def pooled_means(
@@ -42,8 +65,10 @@ def pooled_means(
         Columns ``mean``, ``low``, ``high`` and ``n``, one row per group in order of appearance; ``low`` and ``high``
         are NaN where fewer than ``MIN_DF`` degrees of freedom are left.
     """
+    import pandas as pd
+
     groups = frame.groupby(by, sort=False)[value]
-    table = groups.agg(mean="mean", n="count")
+    table = pd.DataFrame({"mean": groups.mean(), "n": groups.count()})
     free = (table["n"] - 1).clip(lower=0)
     total = int(free.sum())
     df = total
@@ -75,13 +100,15 @@ def block_means(
         Columns ``mean``, ``low``, ``high`` and ``n`` (blocks), one row per group in order of appearance; ``low`` and
         ``high`` are NaN for groups with fewer than ``MIN_DF`` + 1 blocks.
     """
+    import pandas as pd
+
     within = frame.groupby([*by, block], sort=False)[value].mean()
     groups = within.groupby(level=list(range(len(by))), sort=False)
-    table = groups.agg(mean="mean", n="count")
+    table = pd.DataFrame({"mean": groups.mean(), "n": groups.count()})
     return _with_interval(table, groups.std(ddof=1) / np.sqrt(table["n"]), table["n"] - 1, limits)
 
 
-def block_differences(frame: pd.DataFrame, by: str, value: str, baseline: object, block: str = "seed") -> pd.DataFrame:
+def block_differences(frame: pd.DataFrame, by: str, value: str, baseline: str, block: str = "seed") -> pd.DataFrame:
     """Mean difference of each group to ``baseline``, paired by block, with a 95% t interval over blocks.
 
     Args:
@@ -94,10 +121,12 @@ def block_differences(frame: pd.DataFrame, by: str, value: str, baseline: object
     Returns:
         As :func:`block_means`.
     """
+    import pandas as pd
+
     means = frame.groupby([by, block], sort=False)[value].mean().unstack(block)
     differences = means.drop(index=baseline) - means.loc[baseline]
     # stack keeps NaN in some versions of pandas and drops it in others
-    long = differences.stack().dropna().rename("difference").reset_index()
+    long = pd.DataFrame({"difference": differences.stack().dropna()}).reset_index()
     return block_means(long, [by], "difference", block)
 
 

@@ -128,9 +128,14 @@ def sentence(row: ContrastRow, overview: Overview) -> str:
         row: the row.
         overview: what was analysed: unit, delta, alpha, block and images.
     """
+    return f"{comparison(row)}: {head(row, overview)}{details(row, overview)}"
+
+
+def details(row: ContrastRow, overview: Overview) -> str:
+    """What follows the head in a row's sentence: ``(+4.0 pp, 95% CI 3.6 to 4.4).`` with a space before it, and more."""
     if row.verdict == verdicts.NOT_ESTIMABLE:
-        return f"{comparison(row)}: not estimable, because {row.reason}."
-    text = f"{comparison(row)}: {head(row, overview)} ({effect(row, overview)})"
+        return f", because {row.reason}."
+    text = f" ({effect(row, overview)})"
     if row.verdict == verdicts.NEGLIGIBLE and row.kind != INTERACTION:
         text += f", smaller than {amount(overview.delta, overview.unit)}"
     return " ".join([f"{text}.", *prospects(row, overview), *caveats(row, overview)])

@@ -8,8 +8,8 @@ from typing import Any
 from synthetic import FACTORS, synthetic
 
 from sota_bench.report.output import analysis_of
-from sota_bench.report.page import render_side_by_side
-from sota_bench.report.side_by_side import distinct, flatten
+from sota_bench.report.sections.order import CONTROL
+from sota_bench.report.side_by_side import distinct, flatten, render_side_by_side
 from sota_bench.report.tables import RunTables
 
 
@@ -23,8 +23,8 @@ def test_two_runs(tables: RunTables, analysis: Any, hostile: RunTables) -> None:
     assert '<th scope="row">factors.tta</th><td>false, true</td><td>\u2013</td><td>\u2013</td>' in page
     assert '<th scope="row">recipe.lr</th>' not in page, "what is the same is left out"
     row = re.search(r'<th scope="row">tta on vs off</th>(.*?)</tr>', page)
-    assert row is not None and row[1].count("not asked") == 2
-    assert "This run is a control" in page
+    assert row is not None and row[1].count("not in this grid") == 2
+    assert CONTROL in page
     assert page == render_side_by_side(runs)
 
 

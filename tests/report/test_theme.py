@@ -7,7 +7,8 @@ from importlib import resources
 
 import pytest
 
-from sota_bench.report.theme import Ink, drawing, sheet, styles, to_svg
+from sota_bench.report.svg import to_svg
+from sota_bench.report.theme import Ink, drawing, sheet, styles
 
 CSS = resources.files("sota_bench.report").joinpath("templates/style.css").read_text("utf-8")
 TEXT = [("ink", "page"), ("ink", "paper"), ("ink", "band"), ("soft", "page"), ("soft", "paper"), ("accent", "page")]

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from sota_bench.report.parts import Block, Cell, Prose, Section, Table
-from sota_bench.report.text import compact, join, level_text, number, plural
+from sota_bench.report.text import compact, duration, interval, join, level_text, number
 from sota_bench.report.view import View
+from sota_bench.units import counted
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
 MOST_ROWS = 250
@@ -21,28 +22,30 @@ def section(view: View) -> Section | None:
     if cells.empty:
         return None
     best = set(view.best)
-    varied = [name for name, levels in view.factors.items() if len(levels) > 1]
     uneven = cells["n"].nunique() > 1
     costs = {name: title for name, title in COSTS.items() if cells[name].nunique() > 1}
     head = [
         "Cell",
-        *varied,
+        *view.varied,
         "Accuracy, %#",
-        "\u00b1#",
+        "95% interval#",
         "Best",
-        "Minutes#",
+        "Time#",
         "NLL#",
         "ECE#",
         *costs.values(),
         *(["Seeds#"] if uneven else []),
     ]
     rows = [
-        _row(str(cell), row, varied, list(costs), best=str(cell) in best, uneven=uneven)
+        _row(str(cell), row, view.varied, list(costs), best=str(cell) in best, uneven=uneven)
         for cell, row in cells.head(MOST_ROWS).iterrows()
     ]
-    cut = "" if len(cells) <= MOST_ROWS else f" The {MOST_ROWS} most accurate of {len(cells):,} are shown."
-    seeds = "" if uneven else f"; {plural(int(cells['n'].iloc[0]), 'seed')} each"
-    blocks: list[Block] = [Table(f"Cells, the most accurate first{seeds}", head, rows, interactive=True)]
+    cut = ""
+    if len(cells) > MOST_ROWS:
+        cut = f" The {MOST_ROWS} most accurate of {len(cells):,} cells are shown; trials.csv has all."
+    seeds = "" if uneven else f"; {counted(int(cells['n'].iloc[0]), 'seed')} per cell"
+    caption = f"Cells, the most accurate first; time is the mean per iteration{seeds}"
+    blocks: list[Block] = [Table(caption, head, rows, interactive=True)]
     missing = _missing(view)
     if missing is not None:
         blocks.append(missing)
@@ -52,36 +55,29 @@ def section(view: View) -> Section | None:
         if name not in costs and cells[name].notna().any()
     ]
     if same:
-        blocks.append(Prose([f"The same in all cells: {join(same)}."]))
+        blocks.append(Prose([f"All cells have {join(same)}."]))
     return Section("cells", "Cells", _lead(view, len(best)) + cut, blocks)
 
 
 def _lead(view: View, best: int) -> str:
     if view.seeds < 2:
-        return "One seed: nothing says which of these differences are noise."
+        return "With one seed, differences between cells cannot be told from noise. Add at least two seeds."
     return (
-        f"{plural(best, 'cell')} of {len(view.cells)} cannot be told apart from the best (Hsu's comparison with the "
-        "best, seed as block), and carry a \u2713: choose among them by cost."
+        f"{counted(best, 'cell')} of {len(view.cells)}, marked \u2713, cannot be told apart from the best (Hsu's "
+        "multiple comparisons with the best, seeds as blocks). Choose among them by cost."
     )
 
 
 def _row(
-    cell: str,
-    row: pd.Series[Any],
-    varied: list[str],
-    costs: list[str],
-    *,
-    best: bool,
-    uneven: bool,
+    cell: str, row: pd.Series[Any], varied: list[str], costs: list[str], *, best: bool, uneven: bool
 ) -> list[Cell | str]:
-    margin = row["accuracy_high"] - row["accuracy"]
     return [
         cell,
         *(level_text(row[name]) for name in varied),
         Cell(number(row["accuracy"], 2), row["accuracy"]),
-        Cell(number(margin, 2), margin),
+        Cell(interval(row["accuracy_low"], row["accuracy_high"]), row["accuracy_high"] - row["accuracy_low"]),
         Cell("\u2713" if best else "", tone="good" if best else ""),
-        Cell(number(row["minutes"], 3), row["minutes"]),
+        Cell(duration(row["minutes"]), row["minutes"]),
         Cell(number(row["nll"], 3), row["nll"]),
         Cell(number(row["ece"], 3), row["ece"]),
         *(Cell(compact(row[name]), row[name]) for name in costs),
@@ -107,8 +103,8 @@ def _missing(view: View) -> Table | None:
         for cell, row in firsts.head(MOST_ROWS).iterrows()
     ]
     return Table(
-        "Cells that are not data",
-        ["Cell", "Levels", "Status", "Why"],
+        "Cells that have no finished trial",
+        ["Cell", "Levels", "Status", "Reason"],
         rows,
-        folded=f"{plural(len(firsts), 'cell')} without a finished trial",
+        folded=f"{counted(len(firsts), 'cell')} without a finished trial",
     )

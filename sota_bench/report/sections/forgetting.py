@@ -1,4 +1,4 @@
-"""(7) Stability against plasticity: what was kept at the old resolution beside what was gained at the new one."""
+"""(7) Stability against plasticity: what was kept of the old resolution or task beside what the new one gained."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sota_bench.report.balance import Alike, alike
 from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
-from sota_bench.report.text import join, level_text, number, signed
+from sota_bench.report.text import finite, interval, join, level_text, number, plus_minus, signed
 from sota_bench.report.theme import Ink, name_y, sequential, sheet, styles
-from sota_bench.report.view import View, block_means
+from sota_bench.report.view import View
+from sota_bench.stats.balance import BalancedRows
+from sota_bench.stats.means import PERCENT, Mean, block_differences, block_means, means_by_group
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# The recipe's fields that decide what is kept, in the order in which they are asked.
-FIELDS = ("mitigation", "base", "resize")
+SCHEDULE = "resize"
+"""The recipe's schedule of sizes."""
+
 MOST_DOTS = 400
+MOST_MATRICES = 4
 
 
 def section(view: View) -> Section | None:
@@ -27,81 +30,82 @@ def section(view: View) -> Section | None:
     risen = view.done.dropna(subset=["stability", "plasticity"])
     if risen.empty:
         return None
-    factor = next(iter(view.asks(*FIELDS)), None)
-    risen = risen.assign(group=risen[factor] if factor else "all trials")
-    kept = alike(view, risen, ["group"], [factor] if factor else [])
-    risen = kept.rows
-    means = {name: block_means(risen, ["group"], name) for name in ("stability", "plasticity", "forgetting")}
-    levels = list(means["stability"].index)
-    names = [f"{factor} {level_text(level)}" if factor else level for level in levels]
-    rows = [
-        [
-            name,
-            str(int((risen["group"] == level).sum())),
-            *(
-                Cell(
-                    f"{number(m.loc[level, 'mean'], 2)} \u00b1 "
-                    f"{number(m.loc[level, 'high'] - m.loc[level, 'mean'], 2)}",
-                    m.loc[level, "mean"],
-                )
-                for m in means.values()
-            ),
-        ]
-        for level, name in zip(levels, names, strict=True)
-    ]
-    table = Table(
-        f"{kept.words} \u00b1: half-width of the 95% t interval over seeds",
-        ["Level", "Trials#", "Stability, %#", "Plasticity, %#", "Forgetting, pp#"],
-        rows,
+    factor = _factor(view)
+    balanced = view.balanced(
+        risen.assign(group=risen[factor] if factor else "all trials"), ["group"], [factor] if factor else []
     )
-    dots = risen.groupby(["group", "seed"], sort=False)[["stability", "plasticity"]].mean().reset_index()
+    rows = balanced.rows
+    limits = {"stability": PERCENT, "plasticity": PERCENT, "forgetting": None}
+    means = {name: means_by_group(block_means(rows, ["group"], name, limits=limit)) for name, limit in limits.items()}
+    levels = list(means["stability"])
+    names = {level: f"{factor} {level_text(level)}" if factor else level for level in levels}
+    over = view.averaged_over(balanced)
+    table = Table(
+        f"{over} \u00b1: half-width of the 95% interval over seeds, from three seeds on",
+        ["Level", "Trials#", "Stability, %#", "Plasticity, %#", "Forgetting, pp#"],
+        [
+            [
+                names[level],
+                str(int((rows["group"] == level).sum())),
+                *(_cell(by_level[level]) for by_level in means.values()),
+            ]
+            for level in levels
+        ],
+    )
+    dots = rows.groupby(["group", "seed"], sort=False)[["stability", "plasticity"]].mean().reset_index()
     blocks: list[Block] = [
         Chart(
             "stability",
             "Stability against plasticity",
-            _finding(means, _changes(risen, levels), levels, names),
-            partial(_draw, dots, levels, names),
+            _finding(rows, means, names),
+            partial(_draw, dots, list(names), list(names.values())),
             table,
-            f"Each mark is one seed, the large mark their mean. {kept.words} Up keeps more of the old resolution, "
-            "right learns more of the new one.",
+            f"Small marks: one seed each; large marks: their mean. {over} Higher keeps more of what was learned first, "
+            "further right learns more of what came last.",
             width=640,
         ),
+        *_matrices(view, factor, balanced, names),
     ]
-    blocks += _matrices(view, factor, kept, levels, names)
     return Section(
         "forgetting",
         "Stability and plasticity",
-        "Forgetting is measured where it happens: at the old resolution, after the new one was learned.",
+        "Forgetting is measured where it happens: on the old resolution or task, after the new one was learned.",
         blocks,
     )
 
 
-def _changes(risen: pd.DataFrame, levels: list[str]) -> dict[tuple[str, str], str]:
-    """Each measure's difference to the first level, paired by seed, in words with its 95% t interval."""
-    by_seed = risen.groupby(["group", "seed"], sort=False)[["stability", "plasticity"]].mean()
-    found = {}
-    for level in levels[1:]:
-        change = (by_seed.loc[level] - by_seed.loc[levels[0]]).dropna().reset_index().assign(group=level)
-        for name in ("stability", "plasticity"):
-            mean = block_means(change, ["group"], name).iloc[0]
-            limits = f" ({number(mean['low'])} to {number(mean['high'])})" if np.isfinite(mean["low"]) else ""
-            found[level, name] = f"{signed(mean['mean'])} pp{limits}"
-    return found
+def _factor(view: View) -> str | None:
+    """The factor that is compared: of mitigations, else of techniques that claim stability, else the schedule."""
+    mitigations = [technique.field for technique in view.tables.techniques if technique.is_mitigation]
+    claims = [t.field for t in view.tables.techniques if t.card.response == "stability"]
+    return next((name for name in [*mitigations, *claims, SCHEDULE] if name in view.varied), None)
 
 
-def _finding(
-    means: dict[str, pd.DataFrame], changes: dict[tuple[str, str], str], levels: list[str], names: list[str]
-) -> str:
-    kept, new = means["stability"]["mean"], means["plasticity"]["mean"]
-    first = levels[0]
-    text = f"{number(kept[first])}% right at the old resolution after the rise, {number(new[first])}% at the new one"
-    if len(levels) == 1:
+def _cell(mean: Mean) -> Cell:
+    return Cell(plus_minus(mean.mean, mean.half_width), mean.mean)
+
+
+def _finding(rows: pd.DataFrame, means: dict[str, dict[str, Mean]], names: dict[str, str]) -> str:
+    first, *others = names
+    kept, new = (number(means[name][first].mean) for name in ("stability", "plasticity"))
+    text = f"accuracy after training is {kept}% on what was learned first and {new}% on what was learned last"
+    if not others:
         return f"{text[0].upper()}{text[1:]}."
+    kept_changes, new_changes = (
+        means_by_group(block_differences(rows, "group", name, first)) for name in ("stability", "plasticity")
+    )
     parts = [
-        f"{name} {changes[level, 'stability']} at the old, {changes[level, 'plasticity']} at the new"
-        for level, name in zip(levels[1:], names[1:], strict=True)
+        f"{names[level]} {_change(kept_changes.get(level))} and {_change(new_changes.get(level))}" for level in others
     ]
-    return f"With {names[0]} {text}. Against it, with 95% intervals over seeds: {'; '.join(parts)}."
+    return f"With {names[first]}, {text}. Changes from that (95% intervals over seeds): {'; '.join(parts)}."
+
+
+def _change(mean: Mean | None) -> str:
+    """A difference with its interval: ``+1.2 pp (0.4 to 2.0)``."""
+    if mean is None:
+        return "not comparable"
+    limits = f" ({interval(mean.low, mean.high)})" if finite(mean.low) else ""
+    return f"{signed(mean.mean)} pp{limits}"
 
 
 def _draw(dots: pd.DataFrame, levels: list[str], names: list[str], width: int) -> Figure:
@@ -137,82 +141,82 @@ def _draw(dots: pd.DataFrame, levels: list[str], names: list[str], width: int) -
     return figure
 
 
-def _matrices(view: View, factor: str | None, kept: Alike, levels: list[str], names: list[str]) -> list[Block]:
+def _matrices(view: View, factor: str | None, balanced: BalancedRows, names: dict[str, str]) -> list[Block]:
     """Accuracy after each phase (rows) at each resolution or task (columns), one matrix per level."""
     frame = view.tables.evaluations
     if frame.empty:
         return []
-    plain = frame[frame["tta"] == "off"]
-    frame = frame if plain.empty else plain
+    single_view = frame[frame["tta"] == "off"]
+    frame = frame if single_view.empty else single_view
     columns = ["trial", "seed", *([factor] if factor else [])]
-    frame = frame.merge(kept.rows[columns], on="trial", how="inner")
+    frame = frame.merge(balanced.rows[columns], on="trial", how="inner")
     if frame.empty:
         return []
     frame["after"] = "phase " + (frame["phase"] + 1).astype(str) + ", " + frame["train_size"].astype(str) + " px"
     tasks = frame["task"].nunique() > 1
     frame["at"] = (frame["task"].astype(str) + " " if tasks else "") + frame["size"].astype(str) + " px"
     frame = frame.sort_values(["phase", "task", "size"], kind="stable")
-    columns_order = list(dict.fromkeys(frame.sort_values(["task", "size"], kind="stable")["at"]))
-    grids, rows = [], []
-    for level, name in list(zip(levels, names, strict=True))[:4]:
+    tested = list(dict.fromkeys(frame.sort_values(["task", "size"], kind="stable")["at"]))
+    matrices: list[tuple[str, pd.DataFrame]] = []
+    rows = []
+    for level, name in list(names.items())[:MOST_MATRICES]:
         part = frame[frame[factor] == level] if factor else frame
-        grid = part.groupby(["after", "at"], sort=False)["accuracy"].mean().unstack("at").reindex(columns=columns_order)
-        grids.append((name, grid))
+        matrix = part.groupby(["after", "at"], sort=False)["accuracy"].mean().unstack("at").reindex(columns=tested)
+        matrices.append((name, matrix))
         rows += [
             [name, str(after), *(number(value, 1) for value in values)]
-            for after, values in zip(grid.index, grid.to_numpy(), strict=True)
+            for after, values in zip(matrix.index, matrix.to_numpy(), strict=True)
         ]
-    table = Table(
-        f"Accuracy in percent. {kept.words}", ["Level", "After", *(f"At {at}#" for at in columns_order)], rows
-    )
+    over = view.averaged_over(balanced)
+    table = Table(f"Accuracy in percent. {over}", ["Level", "After", *(f"At {at}#" for at in tested)], rows)
     return [
         Chart(
             "phases",
             "Accuracy after each phase, at each resolution",
-            _matrix_finding(grids),
-            partial(_heat, grids),
+            matrix_finding(matrices),
+            partial(_heat, matrices),
             table,
-            "A row is a moment (after a phase), a column a resolution at which the network was evaluated. "
-            f"{kept.words}",
-            width=min(WIDE, 240 + 240 * len(grids)),
+            f"Rows: after which phase; columns: the resolution at which the network was evaluated. {over}",
+            width=min(WIDE, 240 + 240 * len(matrices)),
         )
     ]
 
 
-def _matrix_finding(grids: list[tuple[str, pd.DataFrame]]) -> str:
+def matrix_finding(matrices: list[tuple[str, pd.DataFrame]]) -> str:
+    """What was lost between the best earlier phase and the last one, by level."""
     changes = []
-    for name, grid in grids:
-        change = (grid.iloc[-1] - grid.iloc[:-1].max()).dropna()
+    for name, matrix in matrices:
+        change = (matrix.iloc[-1] - matrix.iloc[:-1].max()).dropna()
         if not change.empty:
             changes.append((name, str(change.idxmin()), float(change.min())))
     if not changes:
-        return "One phase only, so there is nothing to forget."
+        return "There is only one phase, so nothing could be forgotten."
     lost = [f"{name} {signed(value)} pp at {at}" for name, at, value in changes if value < 0]
     if lost:
-        gained = [name for name, _, value in changes if value >= 0]
-        rest = f"; nothing was lost with {join(gained)}" if gained else ""
-        return f"From the best earlier phase to the last, the largest loss: {'; '.join(lost)}{rest}."
-    name, at, value = min(changes, key=lambda found: found[2])
+        kept = [name for name, _, value in changes if value >= 0]
+        nothing = f"; nothing with {join(kept)}" if kept else ""
+        return f"Largest loss from the best earlier phase to the last: {'; '.join(lost)}{nothing}."
+    name, at, value = min(changes, key=lambda change: change[2])
     where = at if name == "all trials" else f"{at} with {name}"
     return (
-        f"From the best earlier phase to the last, no resolution lost accuracy; the smallest gain was "
+        "No resolution lost accuracy from the best earlier phase to the last; the smallest gain was "
         f"{signed(value)} pp at {where}."
     )
 
 
-def _heat(grids: list[tuple[str, pd.DataFrame]], width: int) -> Figure:
+def _heat(matrices: list[tuple[str, pd.DataFrame]], width: int) -> Figure:
     import seaborn
 
     narrow = width < 500
-    rows, columns = (len(grids), 1) if narrow else (1, len(grids))
-    deep = max(len(grid) for _, grid in grids)
-    figure, axes = sheet(width, (len(grids) if narrow else 1) * (42 * deep + 86), rows, columns, squeeze=False)
-    values = np.concatenate([grid.to_numpy(float).ravel() for _, grid in grids])
+    rows, columns = (len(matrices), 1) if narrow else (1, len(matrices))
+    deep = max(len(matrix) for _, matrix in matrices)
+    figure, axes = sheet(width, (len(matrices) if narrow else 1) * (42 * deep + 86), rows, columns, squeeze=False)
+    values = np.concatenate([matrix.to_numpy(float).ravel() for _, matrix in matrices])
     low, high = np.nanmin(values), np.nanmax(values)
-    for index, (name, grid) in enumerate(grids):
+    for index, (name, matrix) in enumerate(matrices):
         ax = axes.flat[index]
         seaborn.heatmap(
-            grid.astype(float),
+            matrix.astype(float),
             ax=ax,
             cmap=sequential(),
             vmin=low,
@@ -228,6 +232,6 @@ def _heat(grids: list[tuple[str, pd.DataFrame]], width: int) -> Figure:
         ax.set(xlabel="evaluated at", ylabel="")
         ax.tick_params(axis="y", rotation=0)
         ax.tick_params(axis="x", rotation=0)
-        ax.set_xticklabels([str(at).removesuffix(" px") for at in grid.columns])
-        ax.set_yticklabels(list(grid.index) if index == 0 or narrow else [])
+        ax.set_xticklabels([str(at).removesuffix(" px") for at in matrix.columns])
+        ax.set_yticklabels(list(matrix.index) if index == 0 or narrow else [])
     return figure

@@ -1,4 +1,4 @@
-"""(5) Interactions: the largest difference of differences of each pair of factors, then lines for the flagged pairs."""
+"""(5) Interactions: the clearest difference of differences of each pair of factors, then lines for the clear pairs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sota_bench.report.balance import alike
+from sota_bench.report.effects import Effect, interactions
 from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
-from sota_bench.report.text import finite, join, level_text, number, p_value, plural, signed
+from sota_bench.report.text import interval, join, level_text, lower_first, number, p_value, signed
 from sota_bench.report.theme import Ink, diverging, name_y, sheet, styles
-from sota_bench.report.verdicts import Effect, interactions
-from sota_bench.report.view import View, block_means, labelled
+from sota_bench.report.view import View
+from sota_bench.stats.means import PERCENT, block_means
 from sota_bench.stats.verdicts import EQUIVALENT, NEGLIGIBLE
 
 if TYPE_CHECKING:
@@ -24,100 +24,109 @@ MOST_PAIRS = 6
 
 def section(view: View) -> Section | None:
     """None where no pair of factors was crossed."""
-    found = interactions(view)
-    if not found:
+    shown = interactions(view)
+    if not shown:
         return None
-    flagged = list(dict.fromkeys((e.factor, e.factor_b) for e in found if e.flagged))
+    clear = list(dict.fromkeys(_pair(effect) for effect in shown if effect.row.flagged))
     rows: list[list[Cell | str]] = [
         [
-            _name(e),
-            Cell(signed(e.estimate, 2), e.estimate),
-            f"{number(e.low, 2)} to {number(e.high, 2)}",
-            p_value(e.p_holm),
-            number(e.mde_family, 2),
-            Cell("flagged" if e.flagged else "not clear", tone="bad" if e.flagged else ""),
+            effect.name,
+            Cell(signed(effect.row.estimate, 2), effect.row.estimate),
+            interval(effect.row.low, effect.row.high, 2),
+            p_value(effect.row.p_holm),
+            number(effect.row.mde_family, 2),
+            Cell("clear" if effect.row.flagged else "not clear", tone="bad" if effect.row.flagged else ""),
         ]
-        for e in found
+        for effect in shown
     ]
     table = Table(
         "Differences of differences, each with the error that it is judged by",
-        ["Interaction", "Size, pp#", "95% interval#", "p (Holm)#", "Detectable, pp#", "Clear"],
+        ["Interaction", "Size, pp#", "95% interval#", "p (Holm)#", "Detectable, pp#", "Result"],
         rows,
     )
     blocks: list[Block] = []
-    names = [name for name in view.factors if any(name in (e.factor, e.factor_b) for e in found)]
+    names = [name for name in view.factors if any(name in _pair(effect) for effect in shown)]
     if len(names) > 2:
         blocks.append(
             Chart(
                 "interactions",
-                "Largest interaction of each pair of factors, in percentage points",
-                _finding(found),
-                partial(_matrix, _largest(found, names)),
+                "Clearest interaction of each pair of factors, in percentage points",
+                _finding(shown),
+                partial(_matrix, _clearest(shown, names)),
                 table,
-                "How much the effect of one factor changes with the other. A frame marks a pair that is clear "
-                "after Holm's "
-                "correction; n/a: the grid has no cells for it.",
+                "How much the effect of one factor changes with the other. Framed: clear after Holm's correction. n/a: "
+                "the grid has no cells to test it.",
                 width=min(WIDE, 200 + 105 * len(names)),
                 narrow=len(names) > 3,
             )
         )
     else:
         blocks.append(table)
-    if flagged:
-        blocks.append(_lines(view, flagged[:MOST_PAIRS]))
-    return Section("interactions", "Interactions", _lead(view, flagged, found), blocks)
+    if clear:
+        blocks.append(_lines(view, clear[:MOST_PAIRS]))
+    return Section("interactions", "Interactions", _lead(view, clear, shown), blocks)
 
 
-def _lead(view: View, flagged: list[tuple[str, str]], found: list[Effect]) -> str:
+def _pair(effect: Effect) -> tuple[str, str]:
+    """The two factors of an interaction."""
+    return effect.row.factor, str(effect.row.factor_b)
+
+
+def _lead(view: View, clear: list[tuple[str, str]], shown: list[Effect]) -> str:
     """What is clear; of what is not, what this run could have seen: not clear is not absent."""
-    if not flagged:
-        small = [e for e in found if e.verdict in (NEGLIGIBLE, EQUIVALENT)]
-        text = f"None of {plural(len(found), 'interaction')} is clear"
-        if small:
-            verb = "is" if len(small) == 1 else "are"
-            text += f", and {len(small)} {verb} shown to be smaller than {number(view.delta)} pp"
-        if len(small) == len(found):
-            return f"{text}: effects add up as far as it matters."
-        reach = [e.mde_family for e in found if e not in small and finite(e.mde_family)]
-        if not reach:
-            return f"{text}."
-        low, high = number(min(reach)), number(max(reach))
-        size = f"{low} pp" if low == high else f"{low} to {high} pp"
-        return (
-            f"{text}. Of the {'others' if small else 'differences'} this run could detect {size}: what is smaller may "
-            "be there unseen, so take each main effect for an average over the other factors."
-        )
-    pairs = join([f"{a} with {b}" for a, b in flagged])
-    return f"Clear: {pairs}. Their main effects are averages of unlike things; read the lines instead."
-
-
-def _name(e: Effect) -> str:
-    return f"{e.name} \u00d7 {e.factor_b} {level_text(e.level_b)} vs {level_text(e.baseline_b)}"
-
-
-def _finding(found: list[Effect]) -> str:
-    top = max(found, key=lambda e: abs(e.estimate) / e.se)
+    if clear:
+        pairs = join([f"{a} with {b}" for a, b in clear])
+        return f"Clear: {pairs}. Their main effects average unlike effects, so read the lines below instead."
+    small = [effect for effect in shown if effect.row.verdict in (NEGLIGIBLE, EQUIVALENT)]
+    if len(small) == len(shown):
+        return f"No interaction is larger than {number(view.delta)} pp: for practical purposes the effects add up."
+    text = "The only interaction is not clear" if len(shown) == 1 else f"None of {len(shown)} interactions is clear"
+    if small:
+        verb = "is" if len(small) == 1 else "are"
+        text += f", and {len(small)} of them {verb} smaller than {number(view.delta)} pp"
+    reach = [e.row.mde_family for e in shown if e not in small and e.row.mde_family is not None]
+    if not reach:
+        return f"{text}."
+    low, high = number(min(reach)), number(max(reach))
+    size = f"{low} pp" if low == high else f"{low} to {high} pp"
     return (
-        f"The clearest is {_name(top)}: {signed(top.estimate)} pp ({number(top.low)} to {number(top.high)}, p "
-        f"{p_value(top.p_holm)} after Holm)."
+        f"{text}. {'For the others, this' if small else 'This'} run could detect interactions of {size}; smaller ones "
+        "may exist, so read each main effect as an average over the other factors."
     )
 
 
-def _largest(found: list[Effect], names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """For each pair the estimate of the clearest interaction, and whether any is flagged; lower triangle."""
+def _finding(shown: list[Effect]) -> str:
+    top = max(shown, key=_clarity)
+    return (
+        f"The clearest is {top.name}: {signed(top.row.estimate)} pp ({interval(top.row.low, top.row.high)}; "
+        f"p {_equals(p_value(top.row.p_holm))} after Holm's correction)."
+    )
+
+
+def _equals(text: str) -> str:
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _clarity(effect: Effect) -> float:
+    """Size in standard errors."""
+    return abs(effect.row.estimate or 0.0) / (effect.row.se or 1.0)
+
+
+def _clearest(shown: list[Effect], names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """For each pair the estimate of the clearest interaction, and whether any is clear; lower triangle."""
     size = pd.DataFrame(np.nan, index=names[1:], columns=names[:-1])
     flag = pd.DataFrame(False, index=names[1:], columns=names[:-1])
-    for e in sorted(found, key=lambda e: abs(e.estimate) / e.se):
-        column, row = sorted((e.factor, e.factor_b), key=names.index)
-        size.loc[row, column] = e.estimate
-        flag.loc[row, column] = bool(flag.loc[row, column]) or bool(e.flagged)
+    for effect in sorted(shown, key=_clarity):
+        column, row = sorted(_pair(effect), key=names.index)
+        size.loc[row, column] = effect.row.estimate
+        flag.loc[row, column] = bool(flag.loc[row, column]) or effect.row.flagged
     return size, flag
 
 
-def _matrix(largest: tuple[pd.DataFrame, pd.DataFrame], width: int) -> Figure:
+def _matrix(clearest: tuple[pd.DataFrame, pd.DataFrame], width: int) -> Figure:
     import seaborn
 
-    size, flag = largest
+    size, flag = clearest
     figure, axes = sheet(width, 50 * len(size) + 60)
     bound = max(float(np.nanmax(np.abs(size.to_numpy()))), 1e-9)
     words = size.map(lambda value: signed(value, 1 if bound >= 1 else 2))
@@ -152,18 +161,18 @@ def _matrix(largest: tuple[pd.DataFrame, pd.DataFrame], width: int) -> Figure:
 def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
     panels, rows, over = [], [], []
     for first, second in pairs:
-        kept = alike(view, view.done, [first, second], [first, second])
-        over.append(kept.words)
-        means = block_means(kept.rows, [first, second], "accuracy")
+        balanced = view.balanced(view.done, [first, second], [first, second])
+        over.append(view.averaged_over(balanced))
+        means = block_means(balanced.rows, [first, second], "accuracy", limits=PERCENT)
         panels.append((first, second, means))
         rows += [
             [
-                f"{first} {level_text(a)}",
-                f"{second} {level_text(b)}",
-                number(r["mean"], 2),
-                f"{number(r['low'], 2)} to {number(r['high'], 2)}",
+                f"{first} {level_text(row[first])}",
+                f"{second} {level_text(row[second])}",
+                number(row["mean"], 2),
+                interval(row["low"], row["high"], 2),
             ]
-            for (a, b), r in labelled(means)
+            for row in means.reset_index().to_dict("records")
         ]
     parts = []
     for first, second, means in panels:
@@ -171,31 +180,29 @@ def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
         gaps = [
             (b, means["mean"].get((levels[-1], b), np.nan) - means["mean"].get((levels[0], b), np.nan)) for b in lines
         ]
-        parts += [
-            f"{first} {level_text(levels[-1])} vs {level_text(levels[0])} is "
-            + join([f"{signed(gap)} pp at {second} {level_text(b)}" for b, gap in gaps if np.isfinite(gap)])
-        ]
+        shown = [f"{signed(gap)} pp at {second} {level_text(b)}" for b, gap in gaps if np.isfinite(gap)]
+        parts.append(f"{first} {level_text(levels[-1])} vs {level_text(levels[0])}: {join(shown)}")
     table = Table(
-        "Mean accuracy of each pair of levels, with 95% t intervals over seeds",
+        "Mean accuracy of each pair of levels, with 95% intervals over seeds",
         ["Level", "At", "Accuracy, %#", "95% interval#"],
         rows,
     )
     return Chart(
         "interaction-lines",
-        "Flagged pairs",
+        "Clear interactions",
         "; ".join(parts) + ".",
         partial(_draw, view.factors, panels),
         table,
-        f"{_over(pairs, over)} Bars are 95% t intervals over seeds. Parallel lines would mean no interaction.",
+        f"{_over(pairs, over)} Bars: 95% intervals over seeds. Parallel lines would mean no interaction.",
         width=WIDE if len(panels) > 1 else 460,
     )
 
 
-def _over(pairs: list[tuple[str, str]], words: list[str]) -> str:
+def _over(pairs: list[tuple[str, str]], sentences: list[str]) -> str:
     """What each panel is a mean over, said once where all say the same."""
-    if len(set(words)) == 1:
-        return words[0]
-    return " ".join(f"{a} with {b}: {said[0].lower()}{said[1:]}" for (a, b), said in zip(pairs, words, strict=True))
+    if len(set(sentences)) == 1:
+        return sentences[0]
+    return " ".join(f"{a} with {b}: {lower_first(sentence)}" for (a, b), sentence in zip(pairs, sentences, strict=True))
 
 
 def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFrame]], width: int) -> Figure:
@@ -205,13 +212,13 @@ def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFra
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     for ax, (first, second, means) in zip(axes.flat, panels, strict=False):
-        places = {level: x for x, level in enumerate(factors[first])}
+        positions = {level: x for x, level in enumerate(factors[first])}
         drawn = [level for level in factors[second] if level in means.index.get_level_values(1)]
         spread = [0.0] if len(drawn) == 1 else list(np.linspace(-0.06, 0.06, len(drawn)))
         for shift, level, (colour, marker, dash) in zip(spread, drawn, styles(len(drawn)), strict=True):
             part = means.xs(level, level=1)
-            part = part.loc[sorted(part.index, key=places.__getitem__)]
-            x = [places[name] + shift for name in part.index]
+            part = part.loc[sorted(part.index, key=positions.__getitem__)]
+            x = [positions[name] + shift for name in part.index]
             ax.vlines(x, part["low"], part["high"], color=str(colour), linewidth=1.4)
             ax.plot(
                 x,
@@ -222,8 +229,8 @@ def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFra
                 markeredgecolor=str(Ink.PAPER),
                 label=f"{second} {level_text(level)}",
             )
-        ax.set_xticks(list(places.values()), [level_text(level) for level in places])
-        ax.set_xlim(-0.35, len(places) - 0.65)
+        ax.set_xticks(list(positions.values()), [level_text(level) for level in positions])
+        ax.set_xlim(-0.35, len(positions) - 0.65)
         ax.set_xlabel(first)
         ax.grid(axis="y")
         name_y(ax, "Accuracy, %")

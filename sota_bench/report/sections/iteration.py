@@ -1,4 +1,4 @@
-"""(3) Minutes per iteration against the goal, predicted and measured, and what sharing saved."""
+"""(3) Time per iteration against the goal, predicted and measured, and what sharing saved."""
 
 from __future__ import annotations
 
@@ -7,49 +7,51 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sota_bench.report.balance import alike
 from sota_bench.report.parts import Block, Chart, Facts, Prose, Section, Table
-from sota_bench.report.text import finite, level_text, minutes, number, plural
+from sota_bench.report.run_record import RunRecord
+from sota_bench.report.text import duration, level_text, lower_first, time_unit
 from sota_bench.report.theme import Ink, legend_above, sheet, short
-from sota_bench.report.view import View, records
+from sota_bench.report.view import View
+from sota_bench.units import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+BUSY = 0.1
+"""Share of the time waiting for a processor above which a prediction error says more about the machine."""
 
 
 def section(view: View) -> Section | None:
     """None before the first trial is done."""
     if view.done.empty:
         return None
-    run = view.run
-    goal = run["goal_minutes"]
+    goal = view.run.goal_minutes
     rows, parts = _by_level(view)
     line = "" if goal is None else " The dashed line is the goal."
-    predicted = " Diamond: what the plan predicted." if rows["predicted"].notna().any() else ""
+    predicted = " Diamond: predicted before the run." if rows["predicted"].notna().any() else ""
     chart = Chart(
         "minutes",
-        "Minutes per iteration, by level",
+        "Time per iteration, by level",
         _finding(view, goal),
         partial(_draw, rows, goal),
         _table(rows),
-        f"Square: mean over trials, with the range from the quickest to the slowest.{predicted}{line}{parts}",
+        f"Square: mean over trials; line: fastest to slowest trial.{predicted}{line}{parts}",
     )
-    blocks: list[Block] = [chart]
-    blocks.append(Facts(_totals(view)))
-    if run.get("concurrent"):
+    blocks: list[Block] = [chart, Facts(totals(view.run))]
+    if view.run.concurrent:
         blocks.append(
             Prose(
                 [
-                    "These times were taken while another worker was computing on the same machine, so they are "
-                    "longer than those of an iteration alone."
+                    "Several stages ran at once on this machine, so these times are longer than those of an iteration "
+                    "alone. Use --exclusive-timing to measure iterations alone."
                 ],
                 "warning",
             )
         )
     return Section(
         "minutes",
-        "Minutes per iteration",
-        "An iteration is one trial as a person would run it alone: its training and its evaluation.",
+        "Time per iteration",
+        "An iteration is one trial as if it ran alone: its training and its evaluation.",
         blocks,
     )
 
@@ -60,90 +62,97 @@ def _by_level(view: View) -> tuple[pd.DataFrame, str]:
     A factor whose levels were never measured all else equal shows those that were.
     """
     rows = []
-    kept = {name: alike(view, view.done, [name], [name]) for name, levels in view.factors.items() if len(levels) > 1}
+    balanced = {name: view.balanced(view.done, [name], [name]) for name in view.varied}
     groups = [
         (f"{name} {level_text(level)}", part.rows[part.rows[name] == level])
-        for name, part in kept.items()
+        for name, part in balanced.items()
         for level in view.factors[name]
     ] or [("all trials", view.done)]
     for name, part in groups:
         if not part.empty:
-            spent = part["minutes"]
+            minutes = part["minutes"]
             rows.append(
                 {
                     "name": name,
-                    "mean": spent.mean(),
-                    "low": spent.min(),
-                    "high": spent.max(),
+                    "mean": minutes.mean(),
+                    "low": minutes.min(),
+                    "high": minutes.max(),
                     "predicted": part["predicted_minutes"].mean(),
                     "n": len(part),
                 }
             )
-    parts = [f" {name}: {found.words[0].lower()}{found.words[1:]}" for name, found in kept.items() if found.partial]
+    parts = [f" {name}: {lower_first(view.averaged_over(part))}" for name, part in balanced.items() if part.lost_levels]
     return pd.DataFrame(rows), "".join(parts)
 
 
 def _finding(view: View, goal: float | None) -> str:
-    spent = view.done["minutes"].dropna()
-    if spent.empty:
+    minutes = view.done["minutes"].dropna()
+    if minutes.empty:
         return "No trial has a measured time."
-    took = f"The median iteration took {minutes(spent.median())}, the slowest {minutes(spent.max())}"
+    text = f"The median iteration took {duration(minutes.median())}, the slowest {duration(minutes.max())}"
     if goal is None:
-        return f"{took}; the grid declares no goal."
-    over = int((spent > goal).sum())
-    where = "all within" if over == 0 else f"{over} of {plural(len(spent), 'trial')} over"
-    return f"{took}: {where} the goal of {minutes(goal)}."
+        return f"{text}. The grid sets no goal."
+    over = int((minutes > goal).sum())
+    if over == 0:
+        return f"{text}. All are within the goal of {duration(goal)}."
+    verb = "is" if over == 1 else "are"
+    return f"{text}. {over} of {counted(len(minutes), 'trial')} {verb} over the goal of {duration(goal)}."
 
 
-def _totals(view: View) -> list[tuple[str, str, str]]:
-    run = view.run
-    predicted, measured, sharing = run["predicted"], run["measured"], run["sharing"]
+def totals(run: RunRecord) -> list[tuple[str, str, str]]:
+    """What was predicted and measured, and what sharing saved: term, value and detail."""
+    predicted, measured, sharing = run.predicted, run.measured, run.sharing
 
-    def both(before: float | None, after: float | None, more: str) -> str:
-        said = f"{minutes(before)} predicted, " if finite(before) else "not predicted, "
-        return f"{said}{minutes(after)} measured{more}"
+    def both(before: float | None, after: float | None, detail: str) -> str:
+        text = f"{duration(after)}{detail}" if after is not None else "not measured"
+        return text if before is None else f"{text}; predicted {duration(before)}"
 
-    iteration = both(predicted.get("iteration_minutes"), measured.get("iteration_minutes_median"), " (median)")
-    workers = f" on the clock, {plural(int(run['workers']), 'worker')}"
-    pairs = [
-        ("Iteration", iteration, ""),
-        ("Whole run", both(predicted.get("run_minutes"), measured.get("run_minutes"), workers), ""),
-    ]
-    if finite(predicted.get("median_error")):
-        pairs.append(("Prediction error", f"{100 * predicted['median_error']:.0f}% (median over trials)", ""))
-    if finite(run.get("minutes_alone")):
-        waited = run.get("cpu_wait_alone") or 0.0
-        busy = f"; other work held the processors for {100 * waited:.0f}% of the time" if waited >= 0.005 else ""
-        pairs.append(("Measured alone", f"{minutes(run['minutes_alone'])} (median){busy}", ""))
-    if finite(sharing.get("factor")) and round(sharing["factor"], 1) > 1.0:
-        pairs.append(
+    iteration = both(predicted.iteration_minutes, measured.iteration_minutes_median, " (median)")
+    pairs = [("Iteration", iteration, "")]
+    if measured.run_minutes is not None:
+        workers = f" with {counted(run.workers, 'worker')}"
+        pairs.append(("Whole run", both(predicted.run_minutes, measured.run_minutes, workers), ""))
+    if predicted.median_error is not None:
+        pairs.append(("Prediction error", _prediction_error(predicted.median_error, run), ""))
+    if run.minutes_alone is not None:
+        waited = run.cpu_wait_alone or 0.0
+        busy = f"; the CPU was busy with other work for {100 * waited:.0f}% of the time" if waited >= 0.005 else ""
+        pairs.append(("Iteration, measured alone", f"{duration(run.minutes_alone)} (median){busy}", ""))
+    if sharing.epochs_run < sharing.epochs_asked:
+        pairs += [
+            ("Training", f"Shared stages cut {sharing.epochs_asked:,} epochs to {sharing.epochs_run:,}.", ""),
             (
-                "Shared training",
-                f"{sharing['epochs_asked']:,} epochs asked, {sharing['epochs_run']:,} run: "
-                f"{number(sharing['factor'])} times fewer",
+                "Compute time",
+                f"{duration(sharing.minutes_shared)} over all workers; {duration(sharing.minutes_alone)} if every "
+                "trial ran alone",
                 "",
-            )
-        )
-        pairs.append(
-            (
-                "Computing time, all workers",
-                f"{minutes(sharing['minutes_alone'])} if every trial ran alone, "
-                f"{minutes(sharing['minutes_shared'])} with shared stages",
-                "",
-            )
-        )
+            ),
+        ]
     return pairs
+
+
+def _prediction_error(error: float, run: RunRecord) -> str:
+    """The error of the predicted minutes; none where other work made the measured ones too long."""
+    if run.cpu_wait is not None and run.cpu_wait > BUSY:
+        return "unknown: the CPU was busy with other work, so the measured times are too long"
+    return f"{100 * error:.0f}% (median over trials)"
 
 
 def _table(rows: pd.DataFrame) -> Table:
     return Table(
-        "Minutes per iteration, by level",
-        ["Level", "Trials#", "Mean#", "Quickest#", "Slowest#", "Predicted#"],
-        [[r.name, str(r.n), *(number(v, 3) for v in (r.mean, r.low, r.high, r.predicted))] for r in records(rows)],
+        "Time per iteration, by level",
+        ["Level", "Trials#", "Mean#", "Fastest#", "Slowest#", "Predicted#"],
+        [
+            [row["name"], str(row["n"]), *(duration(row[name]) for name in ("mean", "low", "high", "predicted"))]
+            for row in rows.to_dict("records")
+        ],
     )
 
 
 def _draw(rows: pd.DataFrame, goal: float | None, width: int) -> Figure:
+    scale, unit = time_unit(max(goal or 0.0, float(rows["high"].max())))
+    rows = rows.assign(**{name: rows[name] * scale for name in ("mean", "low", "high", "predicted")})
+    goal = None if goal is None else goal * scale
     figure, axes = sheet(width, 28 * len(rows) + 76)
     known = rows["predicted"].notna().to_numpy()
     first = int(known.argmax())
@@ -179,6 +188,6 @@ def _draw(rows: pd.DataFrame, goal: float | None, width: int) -> Figure:
     axes.set_xlim(0, max(goal or 0.0, float(rows["high"].max())) * 1.06)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("Minutes")
+    axes.set_xlabel(unit.capitalize())
     legend_above(figure, axes, width)
     return figure

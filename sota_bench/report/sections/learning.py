@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sota_bench.report.parts import Chart, Section, Table
-from sota_bench.report.text import join, number
+from sota_bench.report.text import first_of, number
 from sota_bench.report.theme import Ink, sheet, styles
 from sota_bench.report.view import View
+from sota_bench.stats.curves import last_epoch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_CELLS = 6
 MOST_SEEDS = 8
-LEVEL = 0.01
-"""A loss has levelled off where its last epoch brought at most this share of its whole fall."""
+MOST_ROWS = 400
 
 
 def section(view: View) -> Section | None:
@@ -32,21 +32,20 @@ def section(view: View) -> Section | None:
     panels = [(title, part) for title, part in panels if not part.empty]
     if not panels:
         return None
-    finding = _finding(panels)
     chart = Chart(
         "learning",
         "Training loss by epoch, one line per seed",
-        finding,
+        finding(panels),
         partial(_draw, panels),
         _table(panels),
-        "Vertical lines mark a change of resolution. The training loss of mixed or smoothed targets has a floor "
-        "above zero: compare it within a panel only.",
+        "Vertical lines mark a change of resolution. Mixed or smoothed targets keep the training loss above zero, so "
+        "compare losses within a panel only.",
     )
     shown = "" if len(panels) >= len(view.cells) else f" {len(panels)} of {len(view.cells)} cells are shown."
     return Section(
         "learning",
         "Learning curves",
-        f"A curve that jumps or has not levelled off asks for another learning rate or more epochs.{shown}",
+        f"If a curve jumps or is still falling at the end, try another learning rate or more epochs.{shown}",
         [chart],
     )
 
@@ -55,50 +54,47 @@ def _chosen(view: View, curves: pd.DataFrame) -> list[tuple[str, str]]:
     """The baseline, the most and the least accurate cell, cells with failures, then the next most accurate ones."""
     ranked = [str(cell) for cell in view.cells.index]
     failed = view.tables.trials.loc[view.tables.trials["status"] == "failed", "cell"].astype(str)
-    why = {view.baseline: "baseline", ranked[0]: "most accurate", ranked[-1]: "least accurate"}
+    notes = {view.baseline: "baseline", ranked[0]: "most accurate", ranked[-1]: "least accurate"}
     order = dict.fromkeys([view.baseline, ranked[0], ranked[-1], *failed, *ranked])
     have = set(curves["cell"].astype(str))
-    between = [name for name in view.factors if name not in view.within]
     trained: set[tuple[str, ...]] = set()
-    out: list[tuple[str, str]] = []
+    chosen: list[tuple[str, str]] = []
     for cell in order:
-        if cell is not None and cell in have and cell in view.cells.index and len(out) < MOST_CELLS:
-            training = tuple(str(view.cells.loc[cell, name]) for name in between)
+        if cell is not None and cell in have and cell in view.cells.index and len(chosen) < MOST_CELLS:
+            training = tuple(str(view.cells.loc[cell, name]) for name in view.between)
             if training in trained:  # another evaluation of a training that is shown already
                 continue
             trained.add(training)
             label = view.cells.loc[cell, "label"]
-            note = why.get(cell) or ("a seed failed" if cell in set(failed) else "")
-            out.append((f"{label} ({note})" if note and note != label else str(label), cell))
-    return out
+            note = notes.get(cell) or ("a seed failed" if cell in set(failed) else "")
+            chosen.append((f"{label} ({note})" if note and note != label else str(label), cell))
+    return chosen
 
 
-def _finding(panels: list[tuple[str, pd.DataFrame]]) -> str:
-    """How much of the whole fall of the loss came in the last epoch, mean over seeds."""
-    falls = {}
-    for title, part in panels:
-        mean = part.groupby("epoch")["loss"].mean().sort_index()
-        if len(mean) > 2 and mean.iloc[0] > mean.iloc[-1]:
-            share = (mean.iloc[-2] - mean.iloc[-1]) / (mean.iloc[0] - mean.iloc[-1])
-            falls[title] = (float(share), 100 * float(1 - mean.iloc[-1] / mean.iloc[-2]))
-    if not falls:
-        return "No level can be read: two epochs or fewer, or a loss that did not fall."
-    still = {title: fall for title, (share, fall) in falls.items() if share > LEVEL}
-    flat = [title for title, (share, _) in falls.items() if abs(share) <= LEVEL]
+def finding(panels: list[tuple[str, pd.DataFrame]]) -> str:
+    """Whether the loss has levelled off.
+
+    Args:
+        panels: title of each cell, with its curves (``epoch``, ``loss``, one row per seed).
+    """
+    last = {title: change for title, part in panels if (change := last_epoch(part)) is not None}
+    if not last:
+        return "Too few epochs to see whether the loss has levelled off, or a loss that did not fall."
+    falling = {title: change for title, change in last.items() if change.still_falling}
+    flat = [title for title, change in last.items() if change.levelled_off]
     shown = "the cell" if len(panels) == 1 else f"all {len(panels)} cells"
     if len(flat) == len(panels):
-        return f"The loss has levelled off in {shown} shown: the last epoch brought at most 1% of its whole fall."
-    if not still:
-        rose = [title for title, (share, _) in falls.items() if share < -LEVEL]
-        return f"The loss has levelled off in {len(flat)} of {len(panels)} cells shown" + (
-            f"; it rose in the last epoch of {join(rose[:3])}." if rose else "."
-        )
-    low, high = min(still.values()), max(still.values())
+        return f"The loss has levelled off in {shown} shown: the last epoch brought at most 1% of its total fall."
+    if not falling:
+        rose = [title for title in last if title not in flat]
+        text = f"The loss has levelled off in {len(flat)} of {len(panels)} cells shown"
+        return f"{text}; it rose in the last epoch of {first_of(rose, 3)}." if rose else f"{text}."
+    low, high = (pick(change.percent for change in falling.values()) for pick in (min, max))
     by = f"{number(low)}%" if number(low) == number(high) else f"{number(low)}% to {number(high)}%"
-    if len(still) == len(panels):
+    if len(falling) == len(panels):
         where = "" if len(panels) == 1 else " in every cell shown"
-        return f"The loss still fell by {by} in the last epoch{where}: longer training may change the order."
-    return f"The loss still fell by {by} in the last epoch of {len(still)} of {len(panels)} cells shown."
+        return f"The loss still fell by {by} in the last epoch{where}: longer training may change the ranking."
+    return f"The loss still fell by {by} in the last epoch of {len(falling)} of {len(panels)} cells shown."
 
 
 def _table(panels: list[tuple[str, pd.DataFrame]]) -> Table:
@@ -109,7 +105,7 @@ def _table(panels: list[tuple[str, pd.DataFrame]]) -> Table:
             ["seed", "epoch", "size", "loss"]
         ].itertuples(index=False)
     ]
-    return Table("Training loss", ["Cell", "Seed", "Epoch#", "Size#", "Loss#"], rows[:400])
+    return Table("Training loss", ["Cell", "Seed", "Epoch#", "Size#", "Loss#"], rows[:MOST_ROWS])
 
 
 def _draw(panels: list[tuple[str, pd.DataFrame]], width: int) -> Figure:

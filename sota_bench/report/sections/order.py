@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sota_bench.report.parts import Section
+from sota_bench.report.parts import Head, Section
 from sota_bench.report.sections import (
     calibration,
     cells,
@@ -21,8 +19,9 @@ from sota_bench.report.sections import (
     tradeoff,
     verdict,
 )
-from sota_bench.report.text import join, plural
+from sota_bench.report.text import join
 from sota_bench.report.view import View
+from sota_bench.units import counted
 
 ORDER = (
     verdict,
@@ -41,8 +40,8 @@ ORDER = (
     provenance,
 )
 CONTROL = (
-    "This run is a control: images that the project renders itself, with effects that are known by construction. "
-    "It checks the harness; it says nothing about photographs."
+    "This is a control run on synthetic images whose effects are known by construction. It checks the benchmark "
+    "itself; it says nothing about photographs."
 )
 
 
@@ -51,22 +50,17 @@ def build(view: View) -> list[Section]:
     return [section for module in ORDER if (section := module.section(view)) is not None]
 
 
-def head(view: View) -> dict[str, Any]:
-    """Title, the line of facts under it and the notes that must be read before anything else."""
+def head(view: View) -> Head:
+    """Title, the line of facts, the user's question and remarks, and the notes to read before anything else."""
     run = view.run
-    varied = [name for name, levels in view.factors.items() if len(levels) > 1]
-    recipe = run["grid"].get("recipe", {})
-    facts = [f"{join(varied)} on {run['source']}" if varied else str(run["source"])]
-    facts += [str(recipe["backbone"])] if "backbone" in recipe else []
-    facts += [
-        plural(view.seeds, "seed"),
-        str(run["device"].get("name", run["device"].get("kind"))),
-        str(run["started"])[:10],
-    ]
-    notes = [CONTROL] if run["control"] else []
-    return {
-        "over": "sota_bench report",
-        "title": run["name"],
-        "facts": facts,
-        "notes": [*notes, *(str(note) for note in run.get("notes", []))],
-    }
+    facts = [f"{join(view.varied)} on {run.source}" if view.varied else run.source]
+    facts += [str(run.grid.recipe["backbone"])] if "backbone" in run.grid.recipe else []
+    facts += [counted(view.seeds, "seed"), run.device_name, run.started[:10]]
+    return Head(
+        over="sota_bench report",
+        title=run.name,
+        facts=[fact for fact in facts if fact],
+        question=run.question.strip(),
+        remarks=[paragraph for paragraph in run.grid.notes.strip().split("\n\n") if paragraph.strip()],
+        notes=[*([CONTROL] if run.control else []), *run.notes],
+    )

@@ -2,99 +2,91 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sota_bench.report.parts import Block, Facts, Fold, Links, Prose, Section
-from sota_bench.report.text import MISSING, number, plural
+from sota_bench.report.run_record import RunRecord
+from sota_bench.report.text import MISSING, number
 from sota_bench.report.view import View
+from sota_bench.units import counted
 
 FILES = (
     ("trials.csv", "one row per trial"),
     ("curves.csv", "one row per trial and epoch"),
     ("contrasts.csv", "one row per contrast and error term"),
     ("analysis.json", "the whole analysis: contrasts, interactions, analysis of variance, warnings"),
-    ("evaluations.csv", "one row per trial, phase, evaluation size and test-time views"),
-    ("stages.csv", "one row per stage, with its seconds"),
-    ("run.json", "this section for a program"),
+    ("evaluations.csv", "one row per trial, phase, evaluation size and test-time augmentation"),
+    ("stages.csv", "one row per stage, with its time, memory and why it ran or was reused"),
+    ("run.json", "this section as JSON"),
 )
 CARD = {
     "claim": "Claim",
-    "why": "When and why it helps",
-    "fails": "When it fails",
+    "why": "Why it helps",
+    "fails": "When it does not help",
     "defaults": "Defaults",
     "cost": "Cost",
     "paper": "Paper",
 }
-METHOD = (
-    "Each cell of the grid is trained once per seed. A seed fixes the start, the order of images and every random "
-    "draw of a "
-    "technique on its own stream, so two cells with the same seed differ in what the grid varies and in nothing else. "
-    "Differences are therefore taken within a seed first.",
-    "Every contrast has two error terms. The pooled one comes from all cells at once (seed as block) and has the "
-    "most degrees "
-    "of freedom; the paired one uses the contrast's own differences alone. Verdicts are read from the pooled one, and "
-    "from the paired one where trials are not independent: comparisons inside one training, and trainings that share "
-    "their start. A warning says where the two disagree. Intervals are "
-    "95% t intervals. Test-time augmentation and evaluation size are compared inside one training.",
-    "A verdict asks two questions: is the difference clear of zero after Holm's correction for all contrasts of "
-    "its family; and "
-    "is it smaller than the smallest effect of interest, which the grid declared before the run (two one-sided "
-    "tests at 5%, corrected alike: alone, a 90% interval inside the limits). Where "
-    "neither can be said, the page gives the effect that the run could have detected with 80% power, and the "
-    "seeds that "
-    "the smallest effect of interest would take. The absence of evidence is never called no effect.",
-    "Accuracy here is on the select split, which chooses. A winner is to be confirmed with fresh seeds on the "
-    "test split, which "
-    "took no part in choosing.",
-)
+METHOD = {
+    "Pairing": "Every cell is trained once per seed. A seed fixes the initial weights, the order of the images and all "
+    "random draws of a technique, so two cells with the same seed differ only in what the grid varies. Differences are "
+    "taken within a seed first and then averaged.",
+    "Error": "The tables give the error of each contrast in more than one way, from all cells together and from the "
+    "contrast's own differences, and say which one its verdict is read from. Intervals are 95% t intervals. Test-time "
+    "augmentation and evaluation size are compared inside one training.",
+    "Verdict": "A level helps or hurts if its difference is significant after Holm's correction for all contrasts of "
+    "its family. It has no effect larger than the smallest effect of interest if two one-sided tests at 5% (TOST), "
+    "corrected in the same way, say so. If neither holds, no effect was detected: the verdict then names the effect "
+    "that this run could have detected with 80% power, and the seeds that the smallest effect of interest would take.",
+    "Confirmation": "These accuracies are from the select split, which was used to choose. Run confirm to train the "
+    "winner and the baseline with fresh seeds and compare them on the test split, which played no part in choosing.",
+}
 
 
 def section(view: View) -> Section:
     """Always there."""
     run = view.run
+    recipe = [(name, _text(value)) for name, value in run.grid.recipe.items()]
     blocks: list[Block] = [
         Facts(_pairs(run)),
-        Fold("The grid, as it was written", code=view.tables.grid_text),
-        Fold("Software versions", pairs=[(name, str(version)) for name, version in run["versions"].items()]),
-        Fold("Recipe, resolved", pairs=[(name, _text(value)) for name, value in run["grid"].get("recipe", {}).items()]),
-        Prose(["The same numbers as files, beside this page:"]),
+        Fold("Grid file", code=view.tables.grid_text),
+        Fold("Software versions", pairs=list(run.versions.items())),
+        Fold("Baseline recipe, with defaults", pairs=recipe),
+        Prose(["The same numbers as files in this folder:"]),
         Links(FILES),
-        Fold("How the verdicts are made", pairs=[(str(place), words) for place, words in enumerate(METHOD, 1)]),
+        Fold("How verdicts are made", pairs=list(METHOD.items())),
     ]
-    blocks += [
-        Fold(f"{card.get('name', field)} ({field})", pairs=[(CARD[key], card[key]) for key in CARD if card.get(key)])
-        for field, card in view.tables.cards.items()
-    ]
+    for technique in view.tables.techniques:
+        card = technique.card.model_dump()
+        pairs = [(title, str(card[key])) for key, title in CARD.items() if card.get(key)]
+        blocks.append(Fold(f"{technique.card.name} ({technique.field})", pairs=pairs))
     return Section(
         "provenance",
         "Provenance and method",
-        "Everything needed to run this again, and to judge how it was measured.",
+        "What is needed to run this again and to judge how it was measured.",
         blocks,
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return MISSING if text in ("", "{}") else text
 
 
-def _pairs(run: dict[str, Any]) -> list[tuple[str, str, str]]:
-    images, grid, device = run["images"], run["grid"], run["device"]
-    left = f"; {plural(images['left_out'], 'image')} left out" if images.get("left_out") else ""
-    memory = f", {number(device['memory_mb'] / 1024)} GiB" if device.get("memory_mb") else ""
+def _pairs(run: RunRecord) -> list[tuple[str, str, str]]:
+    images, grid, memory = run.images, run.grid, run.device.get("memory_mb")
+    left_out = f"; {counted(images.left_out, 'image')} left out" if images.left_out else ""
+    stored = grid.data.get("stored_size")
+    size = f"; stored with a shorter side of {stored} px" if stored else ""
     return [
-        ("Command", str(run["command"]), ""),
-        ("Started", str(run["started"]), ""),
+        ("Command", run.command, ""),
+        ("Started", run.started, ""),
         (
-            "Data",
-            f"{run['source']}: {images['train']:,} images to train, {images['select']:,} to select, "
-            f"{images['test']:,} to "
-            f"test{left}",
+            "Images",
+            f"{run.source}: {images.train:,} train, {images.select:,} select, {images.test:,} test{left_out}{size}",
             "",
         ),
-        ("Data digest", str(run["data_digest"]), ""),
-        ("Device", f"{device.get('name', device.get('kind'))}{memory}", ""),
-        ("Code", f"commit {run['git_commit']}" if run.get("git_commit") else "not a git checkout", ""),
-        ("Design", f"{grid['design']}, {plural(run['counts']['cells'], 'cell')}, matched for {grid['match']}", ""),
-        ("Seeds", _text(grid["seeds"]), ""),
+        ("Data digest", run.data_digest, ""),
+        ("Device", f"{run.device_name}{f', {number(float(memory) / 1024)} GiB' if memory else ''}", ""),
+        ("Code", f"commit {run.git_commit}" if run.git_commit else "not a git checkout", ""),
+        ("Design", f"{grid.design}, {counted(run.counts.cells, 'cell')}, matched for {grid.match}", ""),
+        ("Seeds", _text(list(grid.seeds)), ""),
     ]

@@ -1,17 +1,17 @@
-"""(6) Training against evaluation resolution: where each schedule is best, with and without test-time views."""
+"""(6) Training against evaluation resolution: where each schedule is best, with and without test-time augmentation."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sota_bench.report.balance import alike
 from sota_bench.report.parts import Cell, Chart, Section, Table
-from sota_bench.report.text import number
+from sota_bench.report.text import interval, number
 from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
-from sota_bench.report.view import View, block_means, labelled
+from sota_bench.report.view import View
+from sota_bench.stats.means import PERCENT, block_means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,10 @@ MOST_LINES = 6
 OFF = "off"
 """The evaluation of one view of each image; other names are kinds of test-time augmentation."""
 
-DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+SCHEDULE = "resize"
+"""The recipe's schedule of sizes."""
+
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
 def section(view: View) -> Section | None:
@@ -29,39 +32,38 @@ def section(view: View) -> Section | None:
     if frame.empty or frame["size"].nunique() < 2:
         return None
     compared = ["schedule", "tta", "size"]
-    kept = alike(view, frame, compared, ["resize", *view.within])
-    means = block_means(kept.rows, compared, "accuracy")
-    schedules = list(dict.fromkeys(means.reset_index()["schedule"]))[:MOST_LINES]
-    many = (means.reset_index()["tta"] != OFF).any()
+    balanced = view.balanced(frame, compared, [SCHEDULE, *view.within])
+    means = block_means(balanced.rows, compared, "accuracy", limits=PERCENT)
+    flat = means.reset_index()
+    schedules = [str(schedule) for schedule in dict.fromkeys(flat["schedule"])][:MOST_LINES]
     rows: list[list[Cell | str]] = [
         [
-            str(schedule),
-            str(tta),
-            f"{size} px",
-            Cell(number(r["mean"], 2), r["mean"]),
-            f"{number(r['low'], 2)} to {number(r['high'], 2)}",
+            str(row["schedule"]),
+            str(row["tta"]),
+            f"{row['size']} px",
+            Cell(number(row["mean"], 2), row["mean"]),
+            interval(row["low"], row["high"]),
         ]
-        for (schedule, tta, size), r in labelled(means)
+        for row in flat.to_dict("records")
     ]
     table = Table(
         "Mean accuracy at each evaluation resolution",
         ["Training", "TTA", "Evaluated at", "Accuracy, %#", "95% interval#"],
         rows,
     )
+    augmented = " Solid: one view; dashed, hollow: test-time augmentation." if (flat["tta"] != OFF).any() else ""
     chart = Chart(
         "resolution",
         "Accuracy at each evaluation resolution",
-        _finding(means),
-        partial(_draw, means, schedules),
+        _finding(flat),
+        partial(_draw, flat, schedules),
         table,
-        f"{kept.words} Bars are 95% t intervals over seeds."
-        + (" Solid: one view; dashed and hollow: averaged over the views of test-time augmentation." if many else ""),
+        f"{view.averaged_over(balanced)} Bars: 95% intervals over seeds, from three seeds on.{augmented}",
     )
     return Section(
         "resolution",
         "Training and evaluation resolution",
-        "The size at which a network is evaluated is its own "
-        "setting: the best one need not be the size it was trained at.",
+        "Evaluation size is a setting of its own: the best one need not be the size of the training.",
         [chart],
     )
 
@@ -71,24 +73,24 @@ def _final_phase(view: View) -> pd.DataFrame:
     if frame.empty:
         return frame
     frame = frame[frame["phase"] == frame.groupby("trial")["phase"].transform("max")]
-    # The rows say their own views and size, so the factors of those names would only repeat them.
-    between = [name for name in view.factors if name not in view.within and name not in frame]
+    # The rows have their own test-time augmentation and size: the factors of those names would only repeat them.
+    between = [name for name in view.between if name not in frame]
     frame = frame.merge(view.done[["trial", "seed", *between]], on="trial", how="inner")
-    risen = view.asks("resize")
-    frame["schedule"] = (frame["resize"] if risen else frame["train_size"].astype(str) + " px").astype(str)
+    varied = SCHEDULE in view.varied
+    frame["schedule"] = (frame[SCHEDULE] if varied else frame["train_size"].astype(str) + " px").astype(str)
     frame = frame[frame["task"] == frame["task"].iloc[0]] if len(frame) else frame
     return frame.drop_duplicates([*between, "seed", "schedule", "tta", "size"])
 
 
 def _finding(means: pd.DataFrame) -> str:
-    plain = means.reset_index()
-    plain = plain[plain["tta"] == (OFF if (plain["tta"] == OFF).any() else plain["tta"].iloc[0])]
+    kinds = list(dict.fromkeys(means["tta"]))
+    shown = means[means["tta"] == (OFF if OFF in kinds else kinds[0])]
     parts = []
-    for schedule, part in plain.groupby("schedule", sort=False):
-        ranked: Any = part.sort_values("mean", kind="stable")
-        best, worst = ranked.iloc[-1], ranked.iloc[0]
+    for schedule, part in shown.groupby("schedule", sort=False):
+        ranked = part.sort_values("mean", kind="stable").to_dict("records")
+        best, worst = ranked[-1], ranked[0]
         if len(ranked) == 1:
-            parts.append(f"{schedule}: {number(best['mean'])}% at {best['size']} px, the only size it was evaluated at")
+            parts.append(f"{schedule}: {number(best['mean'])}% at {best['size']} px, the only evaluation size")
         else:
             parts.append(
                 f"{schedule}: highest at {best['size']} px ({number(best['mean'])}%), lowest at {worst['size']} px "
@@ -97,18 +99,17 @@ def _finding(means: pd.DataFrame) -> str:
     return "; ".join(parts[:MOST_LINES]) + "."
 
 
-def _draw(means: pd.DataFrame, schedules: list[str], width: int) -> Figure:
+def _draw(flat: pd.DataFrame, schedules: list[str], width: int) -> Figure:
     figure, axes = sheet(width, 340)
-    flat = means.reset_index()
     reach = float(flat["size"].max() - flat["size"].min())
     kinds = [OFF, *(name for name in dict.fromkeys(flat["tta"]) if name != OFF)]
-    for place, (schedule, (colour, marker, _)) in enumerate(zip(schedules, styles(len(schedules)), strict=True)):
+    for line, (schedule, (colour, marker, _)) in enumerate(zip(schedules, styles(len(schedules)), strict=True)):
         for tta, views in enumerate(kinds):
             part = flat[(flat["schedule"] == schedule) & (flat["tta"] == views)].sort_values("size")
             if part.empty:
                 continue
             # Shifted a little, so that intervals stand beside each other.
-            shift = place * len(kinds) + tta - (len(kinds) * len(schedules) - 1) / 2
+            shift = line * len(kinds) + tta - (len(kinds) * len(schedules) - 1) / 2
             x = part["size"] + reach * 0.008 * shift
             axes.vlines(x, part["low"], part["high"], color=str(colour), linewidth=1.1, linestyle=DASHES[tta % 4])
             axes.plot(

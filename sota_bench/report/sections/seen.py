@@ -20,7 +20,7 @@ def section(view: View) -> Section | None:
     return Section(
         "seen",
         "What the network saw",
-        "Decoded from what the first layer received, so that a wrong setting shows.",
+        "Images as the first layer received them, so that a wrong setting can be seen.",
         [Pictures(pictures) for pictures in groups.values()],
     )
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from sota_bench.report.effects import Effect, effects
 from sota_bench.report.parts import Chart, Section, Table
 from sota_bench.report.text import finite, join, number
 from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
-from sota_bench.report.verdicts import Effect, detectable, effects, family_size
 from sota_bench.report.view import View
+from sota_bench.stats.power import detectable_by_seeds
+from sota_bench.units import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES = 6
+
+
+class Precision(NamedTuple):
+    """What decides the detectable effect of a contrast: contrasts that agree on it share a line."""
+
+    se: float
+    df: float
+    seeds: int
+    family_size: int
 
 
 class Curve(NamedTuple):
@@ -32,16 +43,30 @@ class Curve(NamedTuple):
 
 def section(view: View) -> Section | None:
     """None where there is no interval to extrapolate from."""
-    found = [e for e in effects(view) if finite(e.low) and e.se > 0 and e.n > 1]
-    groups: dict[tuple[float, float, int, int], list[Effect]] = {}
-    for e in found:
-        groups.setdefault((round(e.se, 6), e.df, int(e.n), family_size(view, e.row)), []).append(e)
+    groups: dict[Precision, list[Effect]] = {}
+    for effect in effects(view):
+        row = effect.row
+        if finite(row.low) and row.se and row.df and row.n > 1:
+            precision = Precision(round(row.se, 6), row.df, int(row.n), row.family_size)
+            groups.setdefault(precision, []).append(effect)
     if not groups:
         return None
     drawn = list(groups.items())[:MOST_LINES]
-    seeds = list(range(2, max(12, *(key[2] + 4 for key, _ in drawn)) + 1))
-    curves = [Curve(_title(view, members), key[2], detectable(members[0].row, seeds, key[3])) for key, members in drawn]
-    shared = [f"{_title(view, members)}: {join([e.name for e in members])}" for _, members in drawn if len(members) > 1]
+    seeds = list(range(2, max(12, *(precision.seeds + 4 for precision, _ in drawn)) + 1))
+    alpha = view.analysis.overview.alpha
+    curves = [
+        Curve(
+            _title(view, members),
+            precision.seeds,
+            detectable_by_seeds(precision.se, precision.df, precision.seeds, seeds, alpha / precision.family_size),
+        )
+        for precision, members in drawn
+    ]
+    shared = [
+        f"{_title(view, members)}: {join([effect.name for effect in members])}"
+        for _, members in drawn
+        if len(members) > 1
+    ]
     rows = [[str(n), *(number(curve.values[index], 2) for curve in curves)] for index, n in enumerate(seeds)]
     table = Table(
         "Minimum detectable effect in percentage points (80% power, two-sided 5% over each family of contrasts)",
@@ -50,42 +75,44 @@ def section(view: View) -> Section | None:
     )
     chart = Chart(
         "sensitivity",
-        "Minimum detectable effect against seeds",
+        "Minimum detectable effect by number of seeds",
         _finding(view, curves),
         partial(_draw, curves, seeds, view.delta),
         table,
-        "From each contrast's own standard error and degrees of freedom, at the level that the first step of Holm's "
-        "correction leaves it, as in the verdicts. Filled mark: the seeds of this run."
-        + (f" {'; '.join(shared)}." if shared else ""),
+        "Computed from the standard error and degrees of freedom of each contrast, after Holm's correction, as in the "
+        "verdicts. Filled mark: the seeds of this run." + (f" {'; '.join(shared)}." if shared else ""),
     )
     return Section(
-        "sensitivity", "Sensitivity", "What this run could have seen, and what more seeds would buy.", [chart]
+        "sensitivity", "Sensitivity", "The effects that this run could detect, and what more seeds would add.", [chart]
     )
 
 
 def _title(view: View, members: list[Effect]) -> str:
     """A name for the contrasts that share a line."""
-    factors = list(dict.fromkeys(e.factor for e in members))
+    factors = list(dict.fromkeys(effect.row.factor for effect in members))
     if len(members) == 1:
         return members[0].name
     if len(factors) == 1:
         return f"{len(members)} contrasts of {factors[0]}"
     inside = sum(factor in view.within for factor in factors)
-    where = "between trainings" if not inside else "inside a training" if inside == len(factors) else "of both kinds"
+    where = "between trainings" if not inside else "within a training" if inside == len(factors) else "of both kinds"
     return f"{len(members)} contrasts {where}"
 
 
 def _finding(view: View, curves: list[Curve]) -> str:
     now = [curve.now for curve in curves]
-    low, high = number(min(now), 2), number(max(now), 2)
+    low, high = number(min(now)), number(max(now))
     reach = low if low == high else f"{low} to {high}"
-    text = f"With the seeds of this run, effects of {reach} pp could be detected"
+    text = f"This run could detect effects of {reach} pp"
     if view.delta is None:
         return text + "."
     short = [curve for curve in curves if curve.now > view.delta]
+    delta = f"the smallest effect of interest ({number(view.delta)} pp)"
     if not short:
-        return f"{text}: enough for the {number(view.delta)} pp that matter, for every contrast."
-    return f"{text}: not enough for the {number(view.delta)} pp that matter in {len(short)} of {len(curves)} lines."
+        return f"{text}: every contrast could detect {delta}."
+    if len(short) == len(curves):
+        return f"{text}: no contrast could detect {delta}. Add seeds."
+    return f"{text}: {counted(len(short), 'line')} of {len(curves)} could not detect {delta}. Add seeds."
 
 
 def _draw(curves: list[Curve], seeds: list[int], delta: float | None, width: int) -> Figure:
@@ -111,6 +138,6 @@ def _draw(curves: list[Curve], seeds: list[int], delta: float | None, width: int
     axes.set_xticks(seeds if len(seeds) < 16 else seeds[:: len(seeds) // 10])
     axes.grid()
     axes.set_xlabel("Seeds")
-    name_y(axes, "Detectable difference, pp")
+    name_y(axes, "Detectable effect, pp")
     legend_above(figure, axes, width)
     return figure

@@ -1,4 +1,4 @@
-"""(4) Accuracy against time: every cell with both intervals, and the front that no other cell beats."""
+"""(4) Accuracy against time: every cell, and the front that no other cell beats."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
-from sota_bench.report.text import join, minutes, number, plural
+from sota_bench.report.text import duration, duration_range, interval, join, number, time_unit
 from sota_bench.report.theme import Ink, name_y, sheet
-from sota_bench.report.verdicts import pareto_cells
 from sota_bench.report.view import View
+from sota_bench.units import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,89 +25,96 @@ MOST_DOTS = 400
 
 def section(view: View) -> Section | None:
     """None with fewer than two cells."""
-    cells = view.cells[view.cells.index.isin(view.alike["cell"])].dropna(subset=["accuracy", "minutes"])
+    cells = view.comparable_cells.dropna(subset=["accuracy", "minutes"])
     if len(cells) < 2:
         return None
-    front = cells.loc[pareto_cells(view)]
+    front = cells.loc[view.front]
     rows = [
         [
-            str(number_),
-            r["label"],
-            Cell(number(r["minutes"], 3), r["minutes"]),
-            f"{number(r['minutes_low'], 3)} to {number(r['minutes_high'], 3)}",
-            number(r["accuracy"], 2),
-            f"{number(r['accuracy_low'], 2)} to {number(r['accuracy_high'], 2)}",
+            str(place),
+            row["label"],
+            Cell(duration(row["minutes"]), row["minutes"]),
+            duration_range(row["minutes_low"], row["minutes_high"]),
+            number(row["accuracy"], 2),
+            interval(row["accuracy_low"], row["accuracy_high"]),
         ]
-        for number_, (_, r) in enumerate(front.iterrows(), 1)
+        for place, (_, row) in enumerate(front.iterrows(), 1)
     ]
     table = Table(
         "Cells on the front, numbered as in the figure",
-        ["No.", "Cell", "Minutes#", "95% interval#", "Accuracy, %#", "95% interval#"],
+        ["No.", "Cell", "Time#", "Fastest to slowest seed#", "Accuracy, %#", "95% interval#"],
         rows,
     )
-    bars = "" if len(cells) <= MOST_BARS else f" With {len(cells)} cells, only those on the front show their intervals."
+    notes = ""
+    if len(cells) > MOST_BARS:
+        notes = f" With {len(cells)} cells, only those on the front have bars."
     if others := len(view.cells) - len(cells):
-        bars += f" {plural(others, 'cell')} judged on other images cannot be compared with them, and are left out."
-    bars += " Of the others, every one in several is drawn." if len(cells) - len(front) > MOST_DOTS else ""
+        verb = "is" if others == 1 else "are"
+        notes += f" {counted(others, 'cell')} judged on other images {verb} left out."
+    if len(cells) - len(front) > MOST_DOTS:
+        notes += f" Of the cells that are not on the front, about {MOST_DOTS} are drawn."
     chart = Chart(
         "tradeoff",
-        "Accuracy against minutes per iteration",
+        "Accuracy against time per iteration",
         _finding(front, len(cells)) + _unsure(front),
         partial(_draw, cells, front),
         table,
-        "One mark per cell: the mean over seeds with 95% intervals for both axes (standard deviation pooled over "
-        f"cells). The numbered cells are listed below.{bars}",
+        "One mark per cell: the mean over seeds. Vertical bars: 95% intervals, with the standard deviation pooled over "
+        f"cells; horizontal bars: fastest to slowest seed. The numbered cells are listed below.{notes}",
     )
     return Section("tradeoff", "Accuracy against time", "Up and to the left is better.", [chart])
 
 
 def _finding(front: pd.DataFrame, cells: int) -> str:
     if len(front) == 1:
-        one = front.iloc[0]
+        best = front.iloc[0]
         return (
-            f"One of {cells} cells is both the quickest and the most accurate: {one['label']}, "
-            f"{number(one['accuracy'])}% in {minutes(one['minutes'])}."
+            f"One of {cells} cells is both the fastest and the most accurate: {best['label']}, "
+            f"{number(best['accuracy'])}% in {duration(best['minutes'])}."
         )
     first, last = front.iloc[0], front.iloc[-1]
     return (
-        f"No cell is both quicker and more accurate than any of these {len(front)} of {cells}: from "
-        f"{number(first['accuracy'])}% in {minutes(first['minutes'])} ({first['label']}) to "
-        f"{number(last['accuracy'])}% in {minutes(last['minutes'])} ({last['label']})."
+        f"{len(front)} of {cells} cells are on the front, where no other cell is both faster and more accurate: from "
+        f"{number(first['accuracy'])}% in {duration(first['minutes'])} ({first['label']}) to "
+        f"{number(last['accuracy'])}% in {duration(last['minutes'])} ({last['label']})."
     )
 
 
 def _unsure(front: pd.DataFrame) -> str:
-    """Which neighbours on the front have overlapping intervals, so that their order may be noise."""
+    """Which neighbours on the front overlap, so that their order may be noise."""
     parts = []
-    for name, words in (("minutes", "in minutes"), ("accuracy", "in accuracy")):
+    for name, words in (("minutes", "in time"), ("accuracy", "in accuracy")):
         low, high = front[f"{name}_low"].to_numpy(float), front[f"{name}_high"].to_numpy(float)
         if np.isfinite(low).all():
-            pairs = [f"{k + 1} with {k + 2}" for k in range(len(front) - 1) if low[k + 1] <= high[k]]
+            pairs = [f"{k + 1} and {k + 2}" for k in range(len(front) - 1) if low[k + 1] <= high[k]]
             if pairs:
-                parts.append(f"{join(pairs)} {words}")
+                parts.append(f"{'; '.join(pairs)} {words}")
     if not parts:
         return ""
-    return f" Their 95% intervals overlap, so that their order may be noise: {'; '.join(parts)}."
+    return f" The bars of some neighbours overlap, so their order may be noise: {join(parts)}."
 
 
-def _apart(axes: Axes, front: pd.DataFrame) -> list[float]:
+def _label_offsets(axes: Axes, front: pd.DataFrame) -> list[float]:
     """Vertical offsets in pixels that keep the numbers of neighbouring marks at least a line apart."""
     points = axes.transData.transform(front[["minutes", "accuracy"]].to_numpy(float))
-    places: list[tuple[float, float]] = []
+    labels: list[tuple[float, float]] = []
     for x, y in points:
         height = y + 6
-        for other_x, other_height in sorted(places, key=lambda place: place[1]):
+        for other_x, other_height in sorted(labels, key=lambda label: label[1]):
             if abs(other_x - x) < 24 and abs(other_height - height) < 14:
                 height = other_height + 14
-        places.append((float(x), float(height)))
-    return [height - float(y) for (_, height), (_, y) in zip(places, points, strict=True)]
+        labels.append((float(x), float(height)))
+    return [height - float(y) for (_, height), (_, y) in zip(labels, points, strict=True)]
 
 
 def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
+    scale, unit = time_unit(float(cells["minutes"].max()))
+    spans = ("minutes", "minutes_low", "minutes_high")
+    cells, front = (part.assign(**{name: part[name] * scale for name in spans}) for part in (cells, front))
     figure, axes = sheet(width, 380 if width > 500 else 330)
-    rest = cells.drop(front.index)
-    rest = rest.iloc[:: max(1, math.ceil(len(rest) / MOST_DOTS))]
-    for part, colour, shown in ((rest, Ink.SOFT, len(cells) <= MOST_BARS), (front, Ink.C1, True)):
+    beaten = cells.drop(front.index)
+    beaten = beaten.iloc[:: max(1, math.ceil(len(beaten) / MOST_DOTS))]
+    for part, colour, shown in ((beaten, Ink.SOFT, len(cells) <= MOST_BARS), (front, Ink.C1, True)):
         if shown and part["accuracy_low"].notna().any():
             errors = [
                 np.abs(part[[f"{name}_low", f"{name}_high"]].sub(part[name], axis=0).to_numpy().T)
@@ -124,8 +131,8 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
                 alpha=0.45,
             )
     axes.plot(
-        rest["minutes"],
-        rest["accuracy"],
+        beaten["minutes"],
+        beaten["accuracy"],
         linestyle="",
         marker="o",
         markersize=5.5,
@@ -148,7 +155,7 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
     )
     axes.margins(0.08)
     figure.draw_without_rendering()
-    for index, (row, shift) in enumerate(zip(front.itertuples(), _apart(axes, front), strict=True), 1):
+    for index, (row, shift) in enumerate(zip(front.itertuples(), _label_offsets(axes, front), strict=True), 1):
         axes.annotate(
             str(index),
             (row.minutes, row.accuracy),
@@ -160,7 +167,7 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
             color=str(Ink.C1),
         )
     axes.grid()
-    axes.set_xlabel("Minutes per iteration")
+    axes.set_xlabel(f"{unit.capitalize()} per iteration")
     name_y(axes, "Accuracy on the select split, %")
     axes.legend(loc="lower right", handlelength=1.2)
     return figure

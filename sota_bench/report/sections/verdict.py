@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from sota_bench.report.accumulated import difference
+from sota_bench.report.effects import effects, level_by_level
 from sota_bench.report.parts import Block, Facts, Listing, Prose, Section, Verdicts
-from sota_bench.report.text import finite, join, minutes, number, plural
-from sota_bench.report.verdicts import effects, level_by_level
+from sota_bench.report.run_notes import memory_warnings
+from sota_bench.report.summary import STATUSES
+from sota_bench.report.text import duration, finite, join, number
 from sota_bench.report.view import View
+from sota_bench.units import counted
 
 
 def section(view: View) -> Section:
     """Always there: a run without a verdict says why."""
-    found = effects(view)
+    shown = effects(view)
     blocks: list[Block] = []
-    if view.seeds < 2 or not found:
+    if view.seeds < 2 or not shown:
         blocks.append(Prose([_no_verdict(view)], "note"))
-    if found:
-        below = {place: [one.sentence for one in level_by_level(view, effect)] for place, effect in enumerate(found)}
-        blocks.append(Verdicts(found, below))
-        blocks.append(Prose([_how_to_read(view)], "how"))
-    confirmation = view.run.get("confirmation")
-    if confirmation:
-        blocks.append(Listing("Confirmed on the test split", [str(words) for words in confirmation["words"]], "note"))
+    if shown:
+        lines = [effect.line([simple.sentence for simple in level_by_level(view, effect)]) for effect in shown]
+        blocks += [Verdicts(lines), Prose([_how_to_read(view)], "how")]
+    if view.run.confirmation:
+        sentences = [str(sentence) for sentence in view.run.confirmation["words"]]
+        blocks.append(Listing("Confirmed on the test split", sentences, "note"))
     blocks.append(Facts(_completeness(view), large=True))
-    warnings = [*difference(view.tables.trials), *(str(warning) for warning in view.analysis.warnings)]
+    warnings = [*memory_warnings(view.tables.trials), *view.analysis.warnings]
     if warnings:
-        blocks.append(Listing("Read with care", warnings, "warning"))
+        blocks.append(Listing("Warnings", warnings, "warning"))
     return Section("verdicts", "Verdicts", _lead(view), blocks)
 
 
 def _how_to_read(view: View) -> str:
-    images = view.run["images"].get("select")
-    judged = f"the {images:,} images that choose (the select split)" if images else "the images that choose"
-    text = f"Differences in accuracy, in percentage points (pp), on {judged}"
-    return text + (", each with the interval that holds the true difference in 95 of 100 such runs." if view.seeds > 1
-                   else ".")  # fmt: skip
+    images = view.run.images.select
+    text = f"Differences in accuracy, in percentage points (pp), on the {images:,} images of the select split."
+    if view.seeds > 1:
+        text += " A 95% confidence interval (CI) contains the true difference in 95 of 100 such runs."
+    return text
 
 
 def _no_verdict(view: View) -> str:
     if view.seeds == 1:
         return (
-            "One seed is a screening: it ranks effects (see the diagnostics), and gives no verdict, because nothing "
-            "here measures the noise between seeds. Two more seeds give intervals."
+            "With one seed the noise between seeds is unknown, so there is no verdict: the effects are only ranked "
+            "(see Diagnostics). Add at least two seeds to get intervals and verdicts."
         )
     return "No factor has two levels with finished trials, so there is nothing to compare."
 
@@ -49,25 +50,26 @@ def _no_verdict(view: View) -> str:
 def _lead(view: View) -> str:
     if view.cells.empty:
         return "No trial has finished yet."
-    cells = view.cells[view.cells.index.isin(view.alike["cell"])]
+    cells = view.comparable_cells
     best = cells.iloc[0]
     alone = len(view.cells) == 1
     text = f"{'The only cell' if alone else 'Most accurate'}: {_in_words(best['label'])} at "
-    text += f"{number(best['accuracy'])}%, {minutes(best['minutes'])} per iteration."
+    text += f"{number(best['accuracy'])}%, {duration(best['minutes'])} per iteration."
     if others := len(view.cells) - len(cells):
-        text += f" {plural(others, 'cell')} judged on other images cannot be ranked with it."
+        verb = "is" if others == 1 else "are"
+        text += f" {counted(others, 'cell')} judged on other images {verb} not ranked."
     if view.seeds < 2 or len(cells) == 1:
         return text
     group = view.best
     if len(group) < 2:
         return text + " Every other cell is clearly less accurate."
     quickest = view.cells.loc[group].sort_values("minutes").iloc[0]
-    text += f" {plural(len(group) - 1, 'other cell')} cannot be told apart from it"
+    text += f" {counted(len(group) - 1, 'other cell')} cannot be told apart from it"
     if quickest.name == best.name:
-        return text + "; none of them is quicker."
+        return text + ", and none of them is faster."
     return (
-        text + f"; the quickest of them is {_in_words(quickest['label'])} at {number(quickest['accuracy'])}%, "
-        f"{minutes(quickest['minutes'])}."
+        f"{text}; the fastest of them is {_in_words(quickest['label'])} at {number(quickest['accuracy'])}%, "
+        f"{duration(quickest['minutes'])}."
     )
 
 
@@ -77,28 +79,25 @@ def _in_words(label: str) -> str:
 
 
 def _completeness(view: View) -> list[tuple[str, str, str]]:
-    run, counts = view.run, view.run["counts"]
-    asked = counts["trials"] - counts["not_applicable"]
-    gaps = [f"{counts[key]} {key}" for key in ("failed", "blocked") if counts[key]]
-    if counts["not_applicable"]:
-        gaps.append(f"{counts['not_applicable']} not applicable")
-    measured, goal = run["measured"], run["goal_minutes"]
-    median = measured.get("iteration_minutes_median")
-    within = "" if not finite(median) or goal is None else "within" if median <= goal else "over"
-    against = "no goal declared" if goal is None else f"{within} the goal of {minutes(goal)}".strip()
-    sharing = run["sharing"]
-    saved = (sharing.get("minutes_alone") or 0) - (sharing.get("minutes_shared") or 0)
-    shares = round(sharing.get("factor") or 1.0, 1) > 1.0 and saved > 0
-    delta = "none declared" if view.delta is None else f"{number(view.delta)} pp"
-    added = [str(seed) for seed in run.get("added_seeds", [])]
+    run, counts = view.run, view.run.counts
+    gaps = [f"{getattr(counts, status)} {shown}" for status, shown in STATUSES if getattr(counts, status)]
+    median, goal = run.measured.iteration_minutes_median, run.goal_minutes
+    if goal is None:
+        against = "no goal set"
+    elif median is None:
+        against = f"goal: {duration(goal)}"
+    else:
+        against = f"{'within' if median <= goal else 'over'} the goal of {duration(goal)}"
+    shares = round(run.sharing.factor, 1) > 1.0 and run.sharing.saved_minutes > 0
+    delta = ("none set", "set grid.smallest_effect") if view.delta is None else (f"{number(view.delta)} pp", "")
+    added = [str(seed) for seed in run.added_seeds]
+    seeds = f"{join(added)} added after a look at the results" if added else "all chosen before the run"
+    whole = run.measured.run_minutes
+    saved = f"shared stages saved {duration(run.sharing.saved_minutes)} of compute" if shares else ""
     return [
-        ("Trials done", f"{counts['done']} of {asked}", ", ".join(gaps) or "none failed"),
-        ("Seeds", str(view.seeds), f"{join(added)} added after a look" if added else "all declared before the run"),
-        ("Minutes per iteration", minutes(median), against),
-        (
-            "Whole run",
-            minutes(measured.get("run_minutes")),
-            f"on the clock; sharing saved {minutes(saved)} of computing time over all workers" if shares else "",
-        ),
-        ("Smallest effect of interest", delta, "declared in the grid" if view.delta is not None else ""),
+        ("Trials done", f"{counts.done} of {counts.asked}", ", ".join(gaps) or "none failed"),
+        ("Seeds", str(view.seeds), seeds),
+        ("Time per iteration", duration(median), f"median; {against}" if finite(median) else against),
+        *([("Whole run", duration(whole), saved)] if finite(whole) else []),
+        ("Smallest effect of interest", *delta),
     ]

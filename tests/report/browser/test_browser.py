@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 def check(folder: Path, pages: dict[str, str]) -> tuple[int, list[dict[str, object]]]:
-    """Runs check.mjs on the pages; returns its exit code and one finding per check."""
+    """Run check.mjs on the pages; returns its exit code and one result per check."""
     for missing, absent in {
         "node": shutil.which("node") is None,
         str(CHROMIUM): not CHROMIUM.exists(),
@@ -43,9 +43,11 @@ def check(folder: Path, pages: dict[str, str]) -> tuple[int, list[dict[str, obje
 
 
 def test_pages_pass(page: str, hostile_page: str, tmp_path: Path) -> None:
-    code, found = check(tmp_path, {"page.html": page, "hostile.html": hostile_page})
-    assert len(found) == 10
-    wrong = [one for one in found if any(value for key, value in one.items() if key not in ("file", "check"))]
+    code, results = check(tmp_path, {"page.html": page, "hostile.html": hostile_page})
+    assert len(results) == 10
+    wrong = [
+        result for result in results if any(value for key, value in result.items() if key not in ("file", "check"))
+    ]
     assert (code, wrong) == (0, [])
 
 
@@ -56,8 +58,8 @@ def test_a_bad_page_is_noticed(hostile_page: str, tmp_path: Path) -> None:
         '<button id="content"></button>',
         1,
     )
-    code, found = check(tmp_path, {"bad.html": bad})
-    by_check = {str(one["check"]): one for one in found}
+    code, results = check(tmp_path, {"bad.html": bad})
+    by_check = {str(result["check"]): result for result in results}
     assert code == 1
     assert by_check["html-validate"]["errors"]
     assert by_check["axe light"]["violations"] and by_check["axe dark"]["messages"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,8 @@ import pandas as pd
 import pytest
 from synthetic import FACTORS, synthetic
 
-from sota_bench.report import drawn
-from sota_bench.report.drawn import Drawn, figures_file, key_of, plain
+from sota_bench.report import figure_cache
+from sota_bench.report.figure_cache import chart_key, figures_file
 from sota_bench.report.output import analysis_of, write
 from sota_bench.report.page import render
 from sota_bench.report.parts import Chart
@@ -34,12 +36,33 @@ def test_a_page_from_kept_figures_is_the_page(
     file = tmp_path / "figures.json"
     fresh = render(small, analysis_of(small))
     write(tmp_path / "first", small, file)
-    monkeypatch.setattr(drawn, "figure", refuse)
+    monkeypatch.setattr(figure_cache, "draw", refuse)
     write(tmp_path / "second", small, file)
     for name in ("first", "second"):
         assert (tmp_path / name / "report.html").read_text("utf-8") == fresh
     with pytest.raises(AssertionError, match="was drawn"):
         write(tmp_path / "third", small)
+
+
+def test_another_process_finds_the_figures(small: RunTables, tmp_path: Path) -> None:
+    """As the second run of a finished grid does, which reads its tables from the store again."""
+    file = tmp_path / "figures.json"
+    write(tmp_path / "out", small, file)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from synthetic import FACTORS, synthetic\n"
+        "from sota_bench.report import figure_cache\n"
+        "from sota_bench.report.output import write\n"
+        "def refuse(chart): raise SystemExit(f'{chart.key} was drawn')\n"
+        "figure_cache.draw = refuse\n"
+        "tables = synthetic(seeds=3, factors={name: FACTORS[name] for name in ('normalize', 'tta')})\n"
+        "write(Path(sys.argv[2]), tables, Path(sys.argv[3]))\n"
+    )
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", program, here, str(tmp_path / "again"), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_figure_comes_out_of_a_store(tmp_path: Path) -> None:
@@ -86,10 +109,10 @@ FRAME = pd.DataFrame({"a": [1.0, np.nan], "b": ["x", "y"]})
 
 
 def test_equal_charts_have_one_key_and_different_ones_have_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert key_of(chart([FRAME, {"x": 1.0}])) == key_of(chart([FRAME.copy(), {"x": 1.0}]))
+    assert chart_key(chart([FRAME, {"x": 1.0}])) == chart_key(chart([FRAME, {"x": 1.0}]))
     keys = [
-        key_of(one)
-        for one in (
+        chart_key(other)
+        for other in (
             *(chart(data) for data in (1, 1.0, "1", [1], (1,), None, True, np.float32(1), np.array([1]))),
             *(chart(data) for data in (FRAME, FRAME.iloc[::-1], FRAME.rename(columns={"a": "c"}), {"a": 1}, {"b": 1})),
             *(chart(1, **{name: "other"}) for name in ("key", "title", "finding")),
@@ -99,15 +122,5 @@ def test_equal_charts_have_one_key_and_different_ones_have_others(monkeypatch: p
         )
     ]
     assert len(set(keys)) == len(keys)
-    monkeypatch.setattr(drawn, "_made_by", lambda: "other code")
-    assert key_of(chart(1)) not in keys
-
-
-def test_what_has_no_text_is_drawn_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TypeError):
-        plain(object())
-    monkeypatch.setattr(drawn, "figure", lambda one: "<svg/>")
-    found = Drawn(tmp_path / "figures.json")
-    assert found.get(chart(object())) == "<svg/>"
-    found.save()
-    assert not (tmp_path / "figures.json").exists()
+    monkeypatch.setattr(figure_cache, "_code", lambda: "other code")
+    assert chart_key(chart(1)) not in keys

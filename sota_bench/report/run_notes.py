@@ -1,0 +1,134 @@
+"""Sentences that must be read before a run's numbers: what the machine, the data or the weights do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from sota_bench.grid.pretrained import sentences
+from sota_bench.plan.plan import Plan
+from sota_bench.report.text import first_of, join
+from sota_bench.stages.results import StageResult
+from sota_bench.units import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTENDED = 0.1
+"""Share of the time waiting for a processor above which a run's minutes are marked."""
+
+
+def run_notes(plan: Plan, results: Collection[StageResult], trials: pd.DataFrame) -> list[str]:
+    """All of them, for one run.
+
+    Args:
+        plan: what was asked for.
+        results: of the stages that are done.
+        trials: the table of trials.
+    """
+    notes = [*memory_notes(trials), *busy_notes(cpu_wait(results), shared_gpu(results))]
+    if plan.grid.matched:
+        from sota_bench.forecast.matched import sentence
+
+        notes.append(sentence(plan.grid.match, plan.grid.matched))
+    sizes = sorted({phase.size for trial in plan.trials for phase in trial.phases})
+    notes += stored_size_notes(plan.images.size, sizes, plan.images.upsampled)
+    notes += sentences((cell.recipe for cell in plan.grid.cells()), plan.grid.file)
+    if any(cell.recipe.weights for cell in plan.grid.cells()):
+        notes.append(
+            "This run starts from pretrained weights. Images that the weights were trained on are no fair test: most "
+            "validation images of Imagenette and Imagewoof are ImageNet training images."
+        )
+    if not plan.grid.recipe.eval_size and "eval_size" not in plan.grid.factors:
+        judged = sorted({trial.final.size for trial in plan.trials if trial.inapplicable is None})
+        notes.append(
+            f"Networks are evaluated at {join([f'{size} px' for size in judged])}, the size of the last training "
+            "phase; set recipe.eval_size to evaluate at another size."
+        )
+    return notes
+
+
+def memory_notes(trials: pd.DataFrame) -> list[str]:
+    """Whether batches were computed in parts because memory ran out."""
+    parts = trials.loc[trials["status"] == "done", "micro_batch"].dropna()
+    if parts.empty:
+        return []
+    size = f"{parts.min():.0f}" if parts.nunique() == 1 else f"{parts.min():.0f} to {parts.max():.0f}"
+    whose = "its" if len(parts) == 1 else "their"
+    return [
+        f"Memory ran out in {counted(len(parts), 'trial')}, so {whose} batches were computed in parts of at most "
+        f"{size} images (gradient accumulation). The gradient is that of the whole batch, but batch norm and dropout "
+        "see one part at a time; set a smaller batch_size to avoid it."
+    ]
+
+
+def memory_warnings(trials: pd.DataFrame) -> list[str]:
+    """The warning that belongs beside verdicts: cells whose batches were computed in different parts."""
+    done = trials[trials["status"] == "done"]
+    parts = {str(cell): set(rows.fillna(0)) for cell, rows in done.groupby("cell")["micro_batch"]}
+    if len({frozenset(sizes) for sizes in parts.values()}) < 2:
+        return []
+    cells = [cell for cell, sizes in parts.items() if sizes != {0.0}]
+    return [
+        f"Memory ran out in some cells only ({first_of(cells, 5)}), and their batches were computed in parts. Networks "
+        "with batch norm or dropout train differently that way, so effects on these cells include this difference. Set "
+        "a smaller batch_size for all cells."
+    ]
+
+
+def busy_notes(waited: float | None, gpu_is_shared: bool) -> list[str]:
+    """Whether other work made the minutes longer.
+
+    Args:
+        waited: share of the training time in which threads had work and no processor.
+        gpu_is_shared: whether another process computed on the same GPU.
+    """
+    notes = []
+    if waited is not None and waited > CONTENDED:
+        notes.append(
+            f"The CPU was busy with other work for {100 * waited:.0f}% of the training time, so the times below are "
+            "too long. Run with --exclusive-timing on an idle machine to measure them."
+        )
+    if gpu_is_shared:
+        notes.append(
+            "Another process used the same GPU, so the times below are too long. Run with --exclusive-timing while the "
+            "GPU is free to measure them."
+        )
+    return notes
+
+
+def stored_size_notes(stored: int, sizes: Sequence[int], upsampled: Sequence[int]) -> list[str]:
+    """What the size at which images are stored does to the pixels that networks see.
+
+    Args:
+        stored: pixels of the shorter side of the stored images.
+        sizes: sizes that the grid trains at.
+        upsampled: sizes in the grid above the stored one.
+    """
+    notes = []
+    if len(sizes) > 1:
+        notes.append(
+            f"Images are stored with a shorter side of {stored} px, which the largest size in this grid needs. A grid "
+            "with other sizes stores them at another size, so the same recipe sees slightly different pixels there: "
+            "compare cells within a grid."
+        )
+    if upsampled:
+        notes.append(
+            f"Some cells train or evaluate at {join([f'{size} px' for size in upsampled])}, above the stored size: "
+            "this adds pixels and no detail. Use larger images to test these sizes."
+        )
+    return notes
+
+
+def cpu_wait(results: Collection[StageResult]) -> float | None:
+    """Share of the training time in which no processor was free; None where the system does not say."""
+    shares = [
+        (result.use.cpu_wait, result.seconds.get("train", 0.0)) for result in results if result.use.cpu_wait is not None
+    ]
+    seconds = sum(spent for _, spent in shares)
+    return sum(share * spent for share, spent in shares) / seconds if seconds else None
+
+
+def shared_gpu(results: Collection[StageResult]) -> bool:
+    """Whether another process computed on the GPU of some stage."""
+    return any((result.use.gpu_processes or 1) > 1 for result in results)

@@ -1,0 +1,47 @@
+"""The end of a run in a terminal: the verdicts and the totals."""
+
+from __future__ import annotations
+
+from sota_bench.report.effects import effects, level_by_level
+from sota_bench.report.run_record import RunRecord
+from sota_bench.report.tables import RunTables
+from sota_bench.report.text import duration, join
+from sota_bench.report.view import View
+from sota_bench.stats import Analysis
+from sota_bench.units import counted
+
+STATUSES = (("failed", "failed"), ("blocked", "blocked"), ("not_asked", "not asked for"),
+            ("not_applicable", "not applicable"))  # fmt: skip
+
+
+def summary_lines(tables: RunTables, analysis: Analysis) -> list[str]:
+    """The question, the verdict sentences and the totals."""
+    view = View(tables, analysis)
+    lines, flat = [], dict[str, None]()
+    for effect in effects(view):
+        below = level_by_level(view, effect)
+        if effect.row.diluted_by and not effect.row.demoted_by and below:  # the report has the average too
+            lines += [f"{simple.mark} {simple.sentence}" for simple in below]
+            flat.update(dict.fromkeys(effect.row.diluted_by))
+        else:
+            lines.append(f"{effect.mark} {effect.sentence}")
+            lines += [f"    {simple.mark} {simple.sentence}" for simple in below]
+    if flat:
+        lines.append(
+            f"With {join(list(flat))} nothing varies, as at chance, so the other factors are shown at the other levels."
+        )
+    if not lines:
+        lines = list(analysis.warnings) or ["Nothing to compare: the grid varies nothing."]
+    question = [f"Question: {' '.join(tables.run.question.split())}"] if tables.run.question else []
+    return [*question, *lines, totals(tables.run)]
+
+
+def totals(run: RunRecord) -> str:
+    """How many trials finished, and how long they took."""
+    counts = run.counts
+    parts = [f"{counted(counts.done, 'trial')} done"]
+    parts += [f"{getattr(counts, status)} {shown}" for status, shown in STATUSES if getattr(counts, status)]
+    goal = "" if run.goal_minutes is None else f" (goal: {duration(run.goal_minutes)})"
+    text = f"{', '.join(parts)}; {duration(run.measured.iteration_minutes_median)} per iteration{goal}"
+    whole = run.measured.run_minutes
+    return f"{text}." if whole is None else f"{text}, {duration(whole)} in total."

@@ -27,11 +27,12 @@ def command(
     The cheapest setting that keeps the order is named, with the minutes that it saves.
     """
     click.get_current_context().with_resource(shared_worker_pool())
-    from sota_bench.commands.execution import EngineOptions, command_line, execute
     from sota_bench.commands.matching import matched
     from sota_bench.fidelity import compare, settings
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
+    from sota_bench.runs.execute import RunOptions, execute
+    from sota_bench.runs.provenance import command_line
     from sota_bench.store import Store
 
     kind, values = _asked(fractions, sizes, epochs)
@@ -46,8 +47,8 @@ def command(
         for setting, plan, count in plans:
             click.echo(setting.text, err=True)
             name = f"{question.name}, {setting.text}"
-            if execute(plan, shelf, EngineOptions(count), selected, name=name).interrupted:
-                click.echo(f"interrupted; go on with: {command_line()}", err=True)
+            if execute(plan, shelf, RunOptions(count), selected, name=name).interrupted:
+                click.echo(f"interrupted; to resume: {command_line()}", err=True)
                 return 130
             trials = Collector(plan, shelf).trial_table()
             found.append((setting, trials if selected is None else trials[trials["trial"].isin(selected)]))

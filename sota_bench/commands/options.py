@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
+from sota_bench.engine.engines import ENGINES
 from sota_bench.errors import UserError
 from sota_bench.grid import Grid, load
 from sota_bench.plan.machine import Machine
-from sota_bench.units import counted
+from sota_bench.units import counted, parse_bytes
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -128,10 +130,59 @@ def machine_of(store: Path, device: str, workers: int, writes: bool = True, grid
 
 def _last_run(name: str, store: Path) -> Machine | None:
     """Where the last run of a grid ran; None where the ledger holds none."""
-    from sota_bench.commands.execution import recorded_runs
+    from sota_bench.runs.history import recorded_runs
     from sota_bench.store import Store
 
-    for record in recorded_runs(Store(store), name):
-        if "environment" in record and "workers" in record:
-            return Machine(store, str(record["environment"]["device"]), int(record["workers"]))
+    for entry in recorded_runs(Store(store), name):
+        if entry.keys:
+            return Machine(store, str(entry.plan["environment"]["device"]), entry.workers)
     return None
+
+
+def engine_options(command: Command) -> Command:
+    """Options that say how stages are run; the command gets them together, as ``options``."""
+
+    @wraps(command)
+    def with_options(
+        *, engine: str, retry: str | None, fail_fast: bool, disk_limit: str | None, stall_minutes: float,
+        checkpoint_minutes: float, no_accumulate: bool, memory_limit: str | None, **others: Any,
+    ) -> Any:  # fmt: skip
+        from sota_bench.runs.execute import RunOptions
+
+        options = RunOptions(
+            engine=engine,
+            retry=retry == "failed",
+            fail_fast=fail_fast,
+            disk_limit=parse_bytes("--disk-limit", disk_limit) if disk_limit else None,
+            stall_s=60 * stall_minutes,
+            checkpoint_s=60 * checkpoint_minutes,
+            accumulate=not no_accumulate,
+            memory_limit=parse_bytes("--memory-limit", memory_limit) if memory_limit else None,
+        )
+        return command(options=options, **others)
+
+    for decorate in reversed([
+        click.option(
+            "--engine", type=click.Choice(list(ENGINES)), default="local", show_default=True, help="Where stages run."
+        ),
+        click.option("--retry", type=click.Choice(["failed"]), help="Try failed stages once more."),
+        click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
+        click.option(
+            "--disk-limit", help="Remove checkpoints that nothing needs while the store exceeds this, such as 2GB."
+        ),
+        click.option(
+            "--stall-minutes", type=click.FloatRange(0.05), default=15.0, show_default=True,
+            help="Stop a stage that makes no progress for this long.",
+        ),
+        click.option(
+            "--checkpoint-minutes", type=click.FloatRange(0.01), default=5.0, show_default=True,
+            help="Minutes between checkpoints inside a phase.",
+        ),
+        click.option(
+            "--no-accumulate", is_flag=True,
+            help="Let a training that does not fit into memory fail instead of computing its batches in parts.",
+        ),
+        click.option("--memory-limit", help="End a stage whose process takes more memory than this, such as 8GB."),
+    ]):  # fmt: skip
+        with_options = decorate(with_options)
+    return cast(Command, with_options)

@@ -56,24 +56,24 @@ def stored_run(grid: Grid, file: Path, machine: Machine) -> Collector:
     Raises:
         UserError: the store holds nothing of it.
     """
-    from sota_bench.commands.execution import recorded_runs, with_confirmation
+    from dataclasses import replace
+
     from sota_bench.commands.matching import matched
     from sota_bench.errors import UserError
-    from sota_bench.plan.make import make_plan, remake_plan
+    from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
+    from sota_bench.runs.entry import RunEntry
+    from sota_bench.runs.history import confirmation_of, recorded_plan
     from sota_bench.store import Store
 
-    stored = Store(machine.store)
-    for entry in recorded_runs(stored, grid.name):
-        if "keys" in entry:
-            plan = remake_plan(grid, machine.store, entry)
-            if set(plan.stages).intersection(entry["keys"].values()):  # not another grid of the same name
-                break
-    else:
-        plan, entry = make_plan(matched(grid, machine, may_measure=False), machine)[0], {}
-    for line in stored.take_notes():
+    store = Store(machine.store)
+    recorded = recorded_plan(grid, store)
+    if recorded is None:
+        recorded = make_plan(matched(grid, machine, may_measure=False), machine)[0], RunEntry()
+    plan, entry = recorded
+    for line in store.take_notes():
         click.echo(line, err=True)
-    collector = Collector(plan, stored, with_confirmation(stored, grid.name, entry))
+    collector = Collector(plan, store, replace(entry, confirmation=confirmation_of(store, plan)))
     if not collector.results:
         raise UserError(str(file), "", f"{machine.store} holds no result of it", "start with run")
     return collector

@@ -1,16 +1,29 @@
-"""``verify GRID.toml``: is what the store holds what was computed, and would it be computed again?"""
+"""``verify GRID.toml``: are the stored results those that were computed, and would they be computed again?"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+from sota_bench.errors import UserError
+from sota_bench.units import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sota_bench.plan.plan import Plan, TrialPlan
+    from sota_bench.stages.results import StageResult
+    from sota_bench.stages.stage import Stage
+    from sota_bench.store import Store
+    from sota_bench.store.artifacts import ArtifactRecord
 
 TOLERANCE = 1e-6
 """Largest difference between a stored metric and the one recomputed from the stored predictions."""
@@ -40,90 +53,85 @@ def command(
 ) -> int:  # fmt: skip
     """Check a finished run: digests, metrics from stored predictions, and a sample of trials trained again."""
     from sota_bench.commands.matching import matched
-    from sota_bench.errors import UserError
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
     from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
-    question = load_grid(grid, overrides, seeds, out, writes=False)
-    selected = {trial.id for trial in question.only(only)} if only else None
-    machine = machine_of(store, device, workers, writes=False, grid=question)
-    plan, count = make_plan(matched(question, machine, may_measure=False), machine)
-    shelf = Store(store)
-    wanted = {
-        key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
-    }
-    done, missing, problems = [], 0, []
-    for key, stage in wanted.items():
+    resolved = load_grid(grid, overrides, seeds, out, writes=False)
+    selected = {trial.id for trial in resolved.only(only)} if only else None
+    machine = machine_of(store, device, workers, writes=False, grid=resolved)
+    plan, n_workers = make_plan(matched(resolved, machine, may_measure=False), machine)
+    results = Store(store)
+    stages = [stage for stage in plan.stages.values() if selected is None or not selected.isdisjoint(stage.trials)]
+    checked, problems = set[str](), list[str]()
+    missing: list[Stage] = []
+    for stage in stages:
         try:
-            problems += _stored(shelf, stage, shelf.record(key))
-            done.append(key)
+            problems += _stored_problems(results, stage, results.record(stage.key))
+            checked.add(stage.key)
         except DamagedArtifact as error:
             problems.append(f"{stage.title}: {error.reason}")
         except MissingArtifact:
-            missing += 1
-    if not done and not problems:
+            missing.append(stage)
+    if not checked and not problems:
         raise UserError(str(grid), "", f"{store} holds no result of it", "start with run")
-    problems += _written(question.out / "trials.csv", Collector(plan, shelf).trial_table())
-    finished = [trial for trial in plan.trials if trial.inapplicable is None and trial.final.key in done]
+    if missing:
+        some = f"{len(missing)} of {counted(len(stages), 'stage')}"
+        problems.append(f"{some} have no result, such as {missing[0].title}; run the grid to compute them")
+    problems += _table_problems(resolved.out / "trials.csv", Collector(plan, results).trial_table())
+    finished = [trial for trial in plan.trials if trial.inapplicable is None and trial.final.key in checked]
     drawn = _draw(finished, retrain, draw)
-    again: list[dict[str, Any]] = []
-    if drawn:
-        again = _again(plan, shelf, [trial.trial for trial in drawn], count)
-        problems += [row["problem"] for row in again if row["problem"]]
-    answer: dict[str, Any] = {
-        "stages_checked": len(done),
-        "stages_missing": missing,
+    compared, differing = _retrained(plan, results, drawn, n_workers) if drawn else (0, [])
+    problems += differing
+    outcome: dict[str, Any] = {
+        "stages_checked": len(checked),
+        "stages_missing": len(missing),
         "retrained": [trial.trial.id for trial in drawn],
-        "files_compared": len(again),
+        "files_compared": compared,
         "problems": problems,
     }
     if as_json:
-        click.echo(json.dumps(answer))
-    else:
-        click.echo(f"{len(done)} stages checked: digests of all files, metrics from the stored predictions")
-        if answer["stages_missing"]:
-            click.echo(f"{answer['stages_missing']} stages have no result yet")
-        if drawn:
-            click.echo(f"trained again: {', '.join(answer['retrained'])} ({len(again)} files compared)")
-        for problem in problems:
-            click.echo(f"PROBLEM {problem}")
-        click.echo(f"{len(problems)} problems" if problems else "all as it was computed")
+        click.echo(json.dumps(outcome))
+        return 1 if problems else 0
+    click.echo(f"Checked {counted(len(checked), 'stage')}: digests of all files, metrics from the stored predictions.")
+    if drawn:
+        click.echo(f"Trained again: {', '.join(outcome['retrained'])}; compared {counted(compared, 'file')}.")
+    for problem in problems:
+        click.echo(f"PROBLEM {problem}")
+    click.echo(f"{counted(len(problems), 'problem')} found." if problems else "All checks passed.")
     return 1 if problems else 0
 
 
-def _stored(shelf: Any, stage: Any, record: Any) -> list[str]:
+def _stored_problems(store: Store, stage: Stage, record: ArtifactRecord) -> list[str]:
     """What is wrong with a stage as it lies in the store."""
-    import math
-
     from safetensors.numpy import load_file
 
     from sota_bench import metrics
     from sota_bench.report.rows import SCORES
     from sota_bench.store import DamagedArtifact
 
-    folder, problems = shelf.folder(stage.key), []
+    folder, problems = store.folder(stage.key), []
     for name in record.result.files:
         if name in record.large and not os.path.lexists(folder / name):
             continue  # removed to save disk
         try:
-            shelf.checked_file(stage.key, name)
+            store.checked_file(stage.key, name)
         except DamagedArtifact as error:
             problems.append(f"{stage.title}: {error.reason}")
     if problems or stage.kind != "evaluate":
         return problems
-    stored = load_file(folder / "predictions.safetensors")
-    found = metrics.summarize(stored["log_probabilities"], stored["labels"])
+    predictions = load_file(folder / "predictions.safetensors")
+    computed = metrics.summarize(predictions["log_probabilities"], predictions["labels"])
     values = record.result.values
     return [
-        f"{stage.title}: {name} is stored as {values[name]}, its predictions give {found[name]}"
+        f"{stage.title}: {name} is stored as {values[name]}, its predictions give {computed[name]}"
         for name in SCORES
-        if not math.isclose(values[name], found[name], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        if not math.isclose(values[name], computed[name], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
     ]
 
 
-def _written(file: Path, trials: Any) -> list[str]:
-    """Metrics of finished trials that a run's ``trials.csv`` tells otherwise than the store."""
+def _table_problems(file: Path, trials: pd.DataFrame) -> list[str]:
+    """Metrics of finished trials that differ between a run's ``trials.csv`` and the store."""
     import io
 
     import pandas as pd
@@ -149,56 +157,58 @@ def _written(file: Path, trials: Any) -> list[str]:
     ]
 
 
-def _draw(finished: list[Any], count: int, seed: int) -> list[Any]:
+def _draw(finished: Sequence[TrialPlan], count: int, seed: int) -> list[TrialPlan]:
     from sota_bench.randomness import generator
 
     order = generator(seed, "verify").permutation(len(finished))
-    return [finished[int(place)] for place in sorted(order[:count])]
+    return [finished[int(index)] for index in sorted(order[:count])]
 
 
-def _again(made: Any, shelf: Any, trials: list[Any], workers: int) -> list[dict[str, Any]]:
-    """Trains trials of a plan again in an empty store and compares every file that must be the same; off the CPU, where
+def _retrained(plan: Plan, store: Store, trials: Sequence[TrialPlan], workers: int) -> tuple[int, list[str]]:
+    """Train trials of a plan again in an empty store, and compare every file that must be the same; off the CPU, where
     bits differ, the accuracies.
+
+    Returns:
+        How many were compared, and what differs.
     """
-    from sota_bench.commands.execution import EngineOptions, execute
     from sota_bench.plan.environment import cores
     from sota_bench.plan.graph import build
     from sota_bench.plan.make import manifest_file
+    from sota_bench.runs.execute import RunOptions, execute
     from sota_bench.store import Store
 
     with tempfile.TemporaryDirectory(prefix="sota-bench-verify-") as folder:
-        grid = made.grid.model_copy(update={"out": Path(folder) / "out"})
-        file = manifest_file(Path(folder), made.images.manifest.digest)
-        plan = build(grid, made.environment, made.images, file, cores(), trials)
+        grid = plan.grid.model_copy(update={"out": Path(folder) / "out"})
+        file = manifest_file(Path(folder), plan.images.manifest.digest)
+        again = build(grid, plan.environment, plan.images, file, cores(), [trial.trial for trial in trials])
         fresh = Store(Path(folder))
         with fresh.hold("verify"):
-            if execute(plan, fresh, EngineOptions(workers), name="verify").interrupted:
+            if execute(again, fresh, RunOptions(workers), name="verify").interrupted:
                 raise KeyboardInterrupt
-        rows = []
-        for key, stage in plan.stages.items():
+        compared, problems = 0, list[str]()
+        for key, stage in again.stages.items():
             if not fresh.is_done(key):
-                rows.append({"problem": f"{stage.title}: did not run again"})
-                continue
-            if not shelf.is_done(key):
-                continue
-            old, new = shelf.result(key), fresh.result(key)
-            same = _same_files(old, new) if plan.environment.device == "cpu" else _same_accuracy(old, new)
-            for name, holds in same.items():
-                rows.append({"problem": "" if holds else f"{stage.title}: {name} differs when it is run again"})
-        return rows
+                problems.append(f"{stage.title}: it could not be run again")
+            elif store.is_done(key):
+                stored, repeated = store.result(key), fresh.result(key)
+                on_cpu = again.environment.device == "cpu"
+                equal = _same_files(stored, repeated) if on_cpu else _same_accuracy(stored, repeated)
+                compared += len(equal)
+                problems += [f"{stage.title}: {name} differs when it is run again" for name in equal if not equal[name]]
+        return compared, problems
 
 
-def _same_files(old: Any, new: Any) -> dict[str, bool]:
+def _same_files(stored: StageResult, repeated: StageResult) -> dict[str, bool]:
     """File -> whether it has the same bits in two results of a stage."""
-    return {name: old.files[name] == new.files[name] for name in COMPARED if name in old.files and name in new.files}
+    old, new = stored.files, repeated.files
+    return {name: old[name] == new[name] for name in COMPARED if name in old and name in new}
 
 
-def _same_accuracy(old: Any, new: Any) -> dict[str, bool]:
+def _same_accuracy(stored: StageResult, repeated: StageResult) -> dict[str, bool]:
     """Whether the accuracies of two results of an evaluation differ by no more than their images allow."""
-    import math
-
-    if "accuracy" not in old.values:
+    if "accuracy" not in stored.values:
         return {}
-    share = (old.values["accuracy"] + new.values["accuracy"]) / 200
-    error_pp = 100 * math.sqrt(2 * share * (1 - share) / old.values["images"])
-    return {"accuracy": abs(old.values["accuracy"] - new.values["accuracy"]) <= STANDARD_ERRORS * error_pp}
+    share = (stored.values["accuracy"] + repeated.values["accuracy"]) / 200
+    error_pp = 100 * math.sqrt(2 * share * (1 - share) / stored.values["images"])
+    difference_pp = abs(stored.values["accuracy"] - repeated.values["accuracy"])
+    return {"accuracy": difference_pp <= STANDARD_ERRORS * error_pp}

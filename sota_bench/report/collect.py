@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,10 +27,8 @@ from sota_bench.report.run_record import (
 from sota_bench.report.samples import samples_of
 from sota_bench.report.tables import RunTables, UsedTechnique
 from sota_bench.report.trial_rows import ITERATION_PARTS, Results, trial_rows
+from sota_bench.runs.entry import RunEntry
 from sota_bench.store import Store
-
-LedgerEntry = Mapping[str, Any]
-"""What a run recorded about itself in the ledger (JSON)."""
 
 
 class Collector:
@@ -41,12 +37,11 @@ class Collector:
     Args:
         plan: what was asked for.
         store: what there is.
-        entry: what the run recorded about itself: minutes, command, reused keys, why each stage ran, and the trials
-            that ``--only`` selected.
+        entry: what the ledger keeps of the run; nothing by default.
     """
 
-    def __init__(self, plan: Plan, store: Store, entry: LedgerEntry | None = None) -> None:
-        self.plan, self.store, self.entry = plan, store, entry or {}
+    def __init__(self, plan: Plan, store: Store, entry: RunEntry | None = None) -> None:
+        self.plan, self.store, self.entry = plan, store, entry or RunEntry()
 
     @cached_property
     def results(self) -> Results:
@@ -55,9 +50,9 @@ class Collector:
 
     def trial_table(self) -> pd.DataFrame:
         """One row per trial; see ``rows.TrialRow``."""
-        predicted, alone = (self.entry.get(name) or {} for name in ("predicted_minutes", "minutes_alone"))
-        selected = self.entry.get("selected")  # by --only; None for all
-        rows = trial_rows(self.plan, self.store, self.results, predicted, alone, selected)
+        entry = self.entry
+        predicted, alone = entry.predicted_minutes, entry.minutes_alone
+        rows = trial_rows(self.plan, self.store, self.results, predicted, alone, entry.selected)
         return to_frame(rows, TrialRow)
 
     def correct_images(self) -> dict[str, NDArray[np.bool_]]:
@@ -68,8 +63,7 @@ class Collector:
         """Everything that the report shows."""
         plan, results, entry = self.plan, self.results, self.entry
         trials = self.trial_table()
-        reused, why = frozenset(entry.get("reused", ())), entry.get("why", {})
-        stages = stage_rows.stage_rows(plan, results, self.store.rows(), reused, why)
+        stages = stage_rows.stage_rows(plan, results, self.store.rows(), frozenset(entry.reused), entry.why)
         return RunTables(
             run=self._run_record(trials),
             trials=trials,
@@ -93,7 +87,7 @@ class Collector:
 
     def _run_record(self, trials: pd.DataFrame) -> RunRecord:
         plan, entry, grid = self.plan, self.entry, self.plan.grid
-        alone = entry.get("minutes_alone") or {}
+        alone, total = list(entry.minutes_alone.values()), entry.total_minutes
         results = list(self.results.values())
         data = {**grid.data.model_dump(mode="json"), "stored_size": plan.images.size}
         return RunRecord(
@@ -109,18 +103,18 @@ class Collector:
             data_digest=plan.images.manifest.digest,
             counts=TrialCounts(len(grid.cells()), len(trials), **Counter(map(str, trials["status"]))),
             goal_minutes=grid.minutes_per_iteration,
-            predicted=_predicted_minutes(trials, entry.get("predicted_run_minutes")),
-            measured=_measured_minutes(trials, entry.get("run_minutes")),
+            predicted=_predicted_minutes(trials, total.predicted if total else None),
+            measured=_measured_minutes(trials, total.measured if total else None),
             sharing=_sharing(plan, self.results, trials),
             images=ImageCounts(**_split_sizes(plan), left_out=len(plan.images.manifest.left_out)),
-            started=entry.get("started", ""),
-            git_commit=entry.get("git_commit", ""),
-            command=entry.get("command", ""),
-            workers=entry.get("workers", 1),
+            started=entry.started,
+            git_commit=entry.git_commit,
+            command=entry.command,
+            workers=entry.workers,
             concurrent=any(result.concurrent > 1 for result in results),
             cpu_wait=cpu_wait(results),
-            minutes_alone=float(np.median(list(alone.values()))) if alone else None,
-            cpu_wait_alone=entry.get("cpu_wait_alone"),
+            minutes_alone=float(np.median(alone)) if alone else None,
+            cpu_wait_alone=entry.cpu_wait_alone,
             notes=run_notes(plan, results, trials),
             accumulated={
                 str(trial): int(images)
@@ -128,7 +122,7 @@ class Collector:
                 if np.isfinite(images)
             },
             added_seeds=list(grid.added_seeds),
-            confirmation=entry.get("confirmation"),
+            confirmation=entry.confirmation,
         )
 
 

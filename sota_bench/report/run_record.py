@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sota_bench.runs.confirmation import Confirmation
+
 Settings = Mapping[str, Any]
 """Fields of a recipe or of a grid's table, as JSON values."""
 
@@ -164,7 +166,7 @@ class RunRecord:
     notes: Sequence[str] = ()
     accumulated: Mapping[str, int] = field(default_factory=dict)
     added_seeds: Sequence[int] = ()
-    confirmation: Mapping[str, Any] | None = None
+    confirmation: Confirmation | None = None
 
     @property
     def device_name(self) -> str:

@@ -70,6 +70,31 @@ class StageRow:
     used: int
 
 
+@dataclass(frozen=True)
+class RunRow:
+    """One run as the ledger knows it.
+
+    Attributes:
+        id: for :meth:`Ledger.end_run`.
+        grid: name under which it is remembered.
+        out: folder of its report.
+        command: the command line.
+        pid, host: of its process.
+        started, ended: local time with offset, ISO 8601; "" while it runs, and ``interrupted`` if it was killed.
+        summary: JSON values that the run recorded about itself: none before its end, None where they are damaged.
+    """
+
+    id: int
+    grid: str
+    out: str
+    command: str
+    pid: int
+    host: str
+    started: str
+    ended: str
+    summary: Mapping[str, Any] | None
+
+
 class Ledger:
     """A connection to one ledger file.
 
@@ -229,10 +254,10 @@ class Ledger:
         text = json.dumps(summary)
         self.db.execute("UPDATE runs SET ended = ?, summary = ? WHERE id = ?", (ended, f"{_digest(text)} {text}", run))
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run, oldest first; ``summary`` is None where it is not what was written."""
+    def runs(self) -> list[RunRow]:
+        """Every run, oldest first."""
         rows = self.db.execute("SELECT * FROM runs ORDER BY id")
-        return [{**dict(row), "summary": _summary(row["summary"])} for row in rows]
+        return [RunRow(**{**dict(row), "summary": _summary(row["summary"])}) for row in rows]
 
 
 def _identity(of: Stage | ArtifactRecord) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sota_bench.stages.stage import Stage
 from sota_bench.store import artifacts, files, holding
 from sota_bench.store.artifacts import ArtifactRecord, DamagedArtifact, MissingArtifact
 from sota_bench.store.index import Index
-from sota_bench.store.ledger import Ledger, StageRow
+from sota_bench.store.ledger import Ledger, RunRow, StageRow
 from sota_bench.store.pruning import Sizes, measure, prune
 
 
@@ -208,14 +208,14 @@ class Store:
     def _with_shown_log(self, row: StageRow) -> StageRow:
         return replace(row, log=(self._given / row.log).as_posix()) if row.log else row
 
-    def runs(self) -> list[dict[str, Any]]:
+    def runs(self) -> list[RunRow]:
         """Every run of this store whose record is sound, oldest first."""
         runs = self._index.read(lambda ledger: ledger.runs())
         for run in runs:
-            line = f"what the run of {run['started']} recorded about itself is damaged; it is left out"
-            if run["summary"] is None and line not in self._notes:
+            line = f"the record of the run of {run.started} is damaged and left out; its results are not affected"
+            if run.summary is None and line not in self._notes:
                 self._notes.append(line)
-        return [run for run in runs if run["summary"] is not None]
+        return [run for run in runs if run.summary is not None]
 
     def failed(self) -> dict[str, StageRow]:
         """Stages whose last run failed by themselves (not those blocked by another), by key."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sota_bench.cli import main
-from sota_bench.commands.execution import command_line
+from sota_bench.runs.provenance import command_line
 
 GRID = """
 [grid]

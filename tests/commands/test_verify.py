@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sota_bench import cli
-from sota_bench.commands.verify import _same_accuracy, _stored
+from sota_bench.commands.verify import _same_accuracy, _stored_problems
 from sota_bench.stages.params import PrepareParams
 from sota_bench.stages.results import StageResult
 from sota_bench.stages.stage import Stage
@@ -63,7 +63,7 @@ def test_a_sound_run_is_repeated_and_changes_are_found(
     changed(store, evaluation, {"accuracy": accuracy + 1})
     assert cli.main(["verify", *options, "--retrain", "0"]) == 1
     out = capsys.readouterr().out
-    assert f"accuracy is stored as {accuracy + 1}" in out and "2 problems" in out
+    assert f"accuracy is stored as {accuracy + 1}" in out and "2 problems found" in out
     changed(store, evaluation, {"accuracy": accuracy})
 
     def problems() -> list[str]:
@@ -97,9 +97,9 @@ def test_only_large_files_of_a_training_may_be_absent(tmp_path: Path) -> None:
         store.commit(stage, workspace, {}, {}, 0.0, 1)
         store.prune((), 0)
     record = store.record(stage.key)
-    assert not store.has_files(stage.key) and _stored(store, stage, record) == []
+    assert not store.has_files(stage.key) and _stored_problems(store, stage, record) == []
     (store.folder(stage.key) / "small.npz").unlink()
-    assert len(_stored(store, stage, record)) == 1
+    assert len(_stored_problems(store, stage, record)) == 1
 
 
 @pytest.mark.parametrize(("accuracy", "same"), [(62.0, True), (57.0, True), (40.0, False)])

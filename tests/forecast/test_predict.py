@@ -11,9 +11,8 @@ import pytest
 from rich.console import Console
 from world import World
 
-from sota_bench.commands.execution import EngineOptions, execute
 from sota_bench.commands.forecasting import as_json, show
-from sota_bench.engine import run_stages as engine
+from sota_bench.engine.engines import ENGINES
 from sota_bench.engine.events import Summary
 from sota_bench.forecast.calibrate import startup_of, wanted
 from sota_bench.forecast.calibration import Calibration
@@ -22,6 +21,8 @@ from sota_bench.forecast.estimate import Estimates, to_measure
 from sota_bench.forecast.forecast import Forecast
 from sota_bench.forecast.predict import Prediction, predict
 from sota_bench.plan.plan import Plan, TrialPlan
+from sota_bench.runs.execute import RunOptions, execute
+from sota_bench.runs.history import earlier_minutes
 from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 
@@ -182,14 +183,19 @@ def test_each_part_of_a_run_is_predicted_as_what_it_did(
         assert prediction is not None
 
         def run_stages(stages: Sequence[Stage], *arguments: object, **options: object) -> Summary:
-            done.update([stage.key for stage in stages if stage.key not in done][:most])
-            return Summary(interrupted=True)
+            ran = [stage.key for stage in stages if stage.key not in done][:most]
+            done.update(ran)
+            return Summary(ran=ran, interrupted=True)
 
-        monkeypatch.setattr(engine, "run_stages", run_stages)
+        monkeypatch.setitem(ENGINES, "local", run_stages)
         with shelf.hold("test"):
-            about = execute(plan, shelf, EngineOptions(1), selected, prediction).about
+            entry = execute(plan, shelf, RunOptions(1), selected, prediction).entry
+            parts = earlier_minutes(shelf, plan.grid.name, plan)
         took = STARTUP_S + sum(prediction.stage_s[key] for key in done - before)
-        return [60 * one["predicted"] for one in about["parts"]], took
+        predicted = [60 * (part.predicted or 0.0) for part in parts]
+        total = entry.total_minutes
+        assert total is not None and 60 * (total.predicted or 0.0) == pytest.approx(sum(predicted))
+        return predicted, took
 
     first, took = part(100, {trial.trial.id for trial in plan.trials if trial.trial.seed == 0})
     assert first == pytest.approx([took])

@@ -25,6 +25,7 @@ from sota_bench.report.sections.order import CONTROL
 from sota_bench.report.summary import summary_lines, totals
 from sota_bench.report.tables import RunTables
 from sota_bench.report.view import View
+from sota_bench.runs.confirmation import Confirmation, Difference
 from sota_bench.stats import Analysis, Overview
 
 ORDER = (
@@ -170,7 +171,9 @@ def test_the_question_and_the_remarks_of_the_grid_stand_at_the_top(page: str, ta
 
 def test_a_confirmation_stands_with_the_verdicts(tables: RunTables, analysis: Any) -> None:
     sentence = "c03 (mixup 0.2) vs the baseline c00."
-    confirmed = replace(tables, run=replace(tables.run, confirmation={"words": [sentence]}))
+    difference = Difference(1.0, 0.2, 4.0, 0.4, 1.6, 0.01, 5)
+    confirmation = Confirmation("", "c00", "c03", {}, difference, difference, None, 1.0, 0, (sentence,))
+    confirmed = replace(tables, run=replace(tables.run, confirmation=confirmation))
     page = render(confirmed, analysis)
     assert page.index("<h3>Confirmed on the test split</h3>") < page.index(sentence) < page.index('id="effects"')
     assert "Confirmed on the test split" not in render(tables, analysis)

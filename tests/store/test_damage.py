@@ -194,7 +194,7 @@ def test_a_run_whose_record_is_damaged_is_left_out(store: Store, written: str | 
     db.execute("UPDATE runs SET summary = ? WHERE id = 1", (written,))
     db.commit()
     db.close()
-    assert [run["summary"] for run in store.runs()] == [{"accuracy": 60}, {}]
+    assert [run.summary for run in store.runs()] == [{"accuracy": 60}, {}]
     (note,) = store.take_notes()
     assert "damaged; it is left out" in note
 

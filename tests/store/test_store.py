@@ -188,7 +188,7 @@ def test_runs_and_reuse_are_counted(store: Store) -> None:
         store.end_run(run, {"failed": 0})
     assert store.rows()[stage("a").key].reused == 2
     (entry,) = store.runs()
-    assert entry["grid"] == "quick" and entry["summary"] == {"failed": 0} and entry["ended"]
+    assert entry.grid == "quick" and entry.summary == {"failed": 0} and entry.ended
 
 
 def test_replacing_an_artifact_says_when_the_bytes_differ(store: Store) -> None:

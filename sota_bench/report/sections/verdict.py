@@ -21,8 +21,7 @@ def section(view: View) -> Section:
         lines = [effect.line([simple.sentence for simple in level_by_level(view, effect)]) for effect in shown]
         blocks += [Verdicts(lines), Prose([_how_to_read(view)], "how")]
     if view.run.confirmation:
-        sentences = [str(sentence) for sentence in view.run.confirmation["words"]]
-        blocks.append(Listing("Confirmed on the test split", sentences, "note"))
+        blocks.append(Listing("Confirmed on the test split", list(view.run.confirmation.words), "note"))
     blocks.append(Facts(_completeness(view), large=True))
     warnings = [*memory_warnings(view.tables.trials), *view.analysis.warnings]
     if warnings:

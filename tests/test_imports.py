@@ -28,6 +28,7 @@ LAYERS = (
     ("plan", "stats"),
     ("engine", "regression", "training"),
     ("fidelity", "forecast"),
+    ("runs",),
     ("report",),
     ("commands",),
     ("cli",),

@@ -143,11 +143,15 @@ def _median(values: pd.Series) -> float | None:
 
 
 def _sharing(plan: Plan, results: Results, trials: pd.DataFrame) -> Sharing:
+    """What sharing saved among the trials that the run was asked for."""
+    asked = {str(trial) for trial in trials.loc[trials["status"] != "not_asked", "trial"]}
+    epochs_asked = sum(trial.epochs for trial in plan.trials if trial.trial.id in asked)
+    epochs_run = sum(stage.epochs for stage in plan.stages.values() if asked.intersection(stage.trials))
     stage_s = sum(result.seconds.get(part, 0.0) for result in results.values() for part in ITERATION_PARTS)
     return Sharing(
-        epochs_asked=plan.epochs_asked,
-        epochs_run=plan.epochs_planned,
-        factor=plan.epochs_asked / max(1, plan.epochs_planned),
+        epochs_asked=epochs_asked,
+        epochs_run=epochs_run,
+        factor=epochs_asked / max(1, epochs_run),
         minutes_alone=float(trials.loc[trials["status"] == "done", "minutes"].sum()),
         minutes_shared=stage_s / 60,
     )

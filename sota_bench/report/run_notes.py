@@ -26,7 +26,8 @@ def run_notes(plan: Plan, results: Collection[StageResult], trials: pd.DataFrame
         results: of the stages that are done.
         trials: the table of trials.
     """
-    notes = [*memory_notes(trials), *busy_notes(cpu_wait(results), shared_gpu(results))]
+    alone = bool(trials["minutes_alone"].notna().any())
+    notes = [*memory_notes(trials), *busy_notes(cpu_wait(results), shared_gpu(results), measured_alone=alone)]
     if plan.grid.matched:
         from sota_bench.forecast.matched import sentence
 
@@ -76,25 +77,23 @@ def memory_warnings(trials: pd.DataFrame) -> list[str]:
     ]
 
 
-def busy_notes(waited: float | None, gpu_is_shared: bool) -> list[str]:
+def busy_notes(waited: float | None, gpu_is_shared: bool, *, measured_alone: bool = False) -> list[str]:
     """Whether other work made the minutes longer.
 
     Args:
         waited: share of the training time in which threads had work and no processor.
         gpu_is_shared: whether another process computed on the same GPU.
+        measured_alone: whether iterations were measured alone as well.
     """
-    notes = []
+    causes = []
     if waited is not None and waited > CONTENDED:
-        notes.append(
-            f"The CPU was busy with other work for {100 * waited:.0f}% of the training time, so the times below are "
-            "too long. Run with --exclusive-timing on an idle machine to measure them."
-        )
+        causes.append(f"The CPU was busy with other work for {100 * waited:.0f}% of the training time")
     if gpu_is_shared:
-        notes.append(
-            "Another process used the same GPU, so the times below are too long. Run with --exclusive-timing while the "
-            "GPU is free to measure them."
-        )
-    return notes
+        causes.append("Another process used the same GPU")
+    remedy = "Run with --exclusive-timing on an idle machine to measure iterations alone."
+    if measured_alone:
+        remedy = "The times of iterations measured alone are not affected."
+    return [f"{cause}, so the times below are too long. {remedy}" for cause in causes]
 
 
 def stored_size_notes(stored: int, sizes: Sequence[int], upsampled: Sequence[int]) -> list[str]:
@@ -108,9 +107,8 @@ def stored_size_notes(stored: int, sizes: Sequence[int], upsampled: Sequence[int
     notes = []
     if len(sizes) > 1:
         notes.append(
-            f"Images are stored with a shorter side of {stored} px, which the largest size in this grid needs. A grid "
-            "with other sizes stores them at another size, so the same recipe sees slightly different pixels there: "
-            "compare cells within a grid."
+            f"Images are stored at {stored} px (shorter side), as the largest size in this grid needs. In a grid with "
+            "other sizes the same recipe sees slightly different pixels, so compare cells within one grid."
         )
     if upsampled:
         notes.append(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from sota_bench.runs.confirmation import Confirmation
+from sota_bench.stages.values import Json
 
-Settings = Mapping[str, Any]
-"""Fields of a recipe or of a grid's table, as JSON values."""
+Settings = Mapping[str, Json]
+"""Fields of a recipe or of a grid's table."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class RunRecord:
         notes: sentences that must be read before the numbers.
         accumulated: trial -> images of a part, where memory ran out.
         added_seeds: seeds that were added after a look at the results.
-        confirmation: outcome of ``confirm`` for this grid; ``words`` are its sentences.
+        confirmation: outcome of ``confirm`` for the trials of this grid.
     """
 
     name: str
@@ -173,17 +173,20 @@ class RunRecord:
         """The device for people."""
         return str(self.device.get("name", self.device.get("kind", "")))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """The content of ``run.json``; numbers that do not exist are null."""
-        return {name: json_value(value) for name, value in asdict(self).items()}
+        values = asdict(self) | {"confirmation": self.confirmation and self.confirmation.to_json()}
+        return {name: json_value(value) for name, value in values.items()}
 
 
-def json_value(value: Any) -> Any:
+def json_value(value: object) -> Json:
     """JSON values: tuples become lists, NaN and infinities become null."""
     if isinstance(value, Mapping):
         return {str(key): json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [json_value(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    raise TypeError(f"{type(value).__name__} is not a JSON value")

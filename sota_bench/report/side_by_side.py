@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sota_bench.report.effects import Effect, effects
+from sota_bench.report.effects import Effect, effects, typeset
 from sota_bench.report.page import fill
 from sota_bench.report.parts import Block, Cell, Chart, Facts, Head, Listing, Prose, Section, Table
 from sota_bench.report.run_record import RunRecord
@@ -120,7 +120,7 @@ def _verdicts(runs: Runs) -> Section:
             ),
         )
     blocks += [
-        Listing(f"Warnings of {name}", list(view.analysis.warnings), "warning")
+        Listing(f"Warnings of {name}", [typeset(warning) for warning in view.analysis.warnings], "warning")
         for name, view in runs
         if view.analysis.warnings
     ]

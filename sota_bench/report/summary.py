@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sota_bench.report.effects import effects, level_by_level
+from sota_bench.report.effects import effects, level_by_level, typeset
 from sota_bench.report.run_record import RunRecord
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import duration, join
@@ -31,7 +31,7 @@ def summary_lines(tables: RunTables, analysis: Analysis) -> list[str]:
             f"With {join(list(flat))} nothing varies, as at chance, so the other factors are shown at the other levels."
         )
     if not lines:
-        lines = list(analysis.warnings) or ["Nothing to compare: the grid varies nothing."]
+        lines = [typeset(warning) for warning in analysis.warnings] or ["Nothing to compare: the grid varies nothing."]
     question = [f"Question: {' '.join(tables.run.question.split())}"] if tables.run.question else []
     return [*question, *lines, totals(tables.run)]
 

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
+from pathlib import Path
 
 import numpy as np
 
@@ -176,7 +177,7 @@ def _status(
         row = ledger.get(key)
         if key not in results and row is not None and row.status == "failed":
             own = plan.stages[key].kind in ("train", "evaluate")
-            log = f" (log: {store.log_path(key)})" if row.log else ""
+            log = f" (log: {store.shown_log(Path(row.log).stem)})" if row.log else ""
             return ("failed" if own else "blocked"), f"{row.failure}: {row.reason}{log}"
     if selected is not None and trial.trial.id not in selected:
         return "not_asked", "left out by --only"

@@ -293,6 +293,8 @@ def rows_without_result(status: str, count: int) -> str:
     """Rows that are missing from every estimate."""
     if status == "not_applicable":
         return f"{plural(count, 'row')} not applicable: combinations that cannot exist; they are not compared."
+    if status == "not_asked":
+        return f"{plural(count, 'row')} not asked for (--only left them out): missing from every estimate."
     return f"{plural(count, 'row')} with status {status}: missing from every estimate."
 
 

@@ -175,8 +175,8 @@ def test_a_confirmation_stands_with_the_verdicts(tables: RunTables, analysis: An
     confirmation = Confirmation("", "c00", "c03", {}, difference, difference, None, 1.0, 0, (sentence,))
     confirmed = replace(tables, run=replace(tables.run, confirmation=confirmation))
     page = render(confirmed, analysis)
-    assert page.index("<h3>Confirmed on the test split</h3>") < page.index(sentence) < page.index('id="effects"')
-    assert "Confirmed on the test split" not in render(tables, analysis)
+    assert page.index("<h3>Confirmation on the test split</h3>") < page.index(sentence) < page.index('id="effects"')
+    assert "Confirmation on the test split" not in render(tables, analysis)
 
 
 def test_nothing_is_asked_of_the_network(outline: Outline, page: str) -> None:

@@ -66,18 +66,21 @@ def test_a_busy_machine_is_told() -> None:
     assert busy_notes(None, False) == busy_notes(0.05, False) == []
     assert busy_notes(0.42, True) == [
         "The CPU was busy with other work for 42% of the training time, so the times below are too long. Run with "
-        "--exclusive-timing on an idle machine to measure them.",
-        "Another process used the same GPU, so the times below are too long. Run with --exclusive-timing while the GPU "
-        "is free to measure them.",
+        "--exclusive-timing on an idle machine to measure iterations alone.",
+        "Another process used the same GPU, so the times below are too long. Run with --exclusive-timing on an idle "
+        "machine to measure iterations alone.",
+    ]
+    assert busy_notes(None, True, measured_alone=True) == [
+        "Another process used the same GPU, so the times below are too long. The times of iterations measured alone "
+        "are not affected."
     ]
 
 
 def test_a_stored_size_that_depends_on_other_cells_is_told() -> None:
     assert stored_size_notes(128, [128], []) == []
     assert stored_size_notes(160, [64, 128], [256]) == [
-        "Images are stored with a shorter side of 160 px, which the largest size in this grid needs. A grid with other "
-        "sizes stores them at another size, so the same recipe sees slightly different pixels there: compare cells "
-        "within a grid.",
+        "Images are stored at 160 px (shorter side), as the largest size in this grid needs. In a grid with other "
+        "sizes the same recipe sees slightly different pixels, so compare cells within one grid.",
         "Some cells train or evaluate at 256 px, above the stored size: this adds pixels and no detail. Use larger "
         "images to test these sizes.",
     ]

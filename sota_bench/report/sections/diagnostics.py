@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from sota_bench.report.effects import typeset
 from sota_bench.report.parts import Block, Cell, Chart, Listing, Section, Table
 from sota_bench.report.sections.screening import screening_chart
 from sota_bench.report.text import duration, number, p_value
@@ -40,7 +41,7 @@ def section(view: View) -> Section:
     if view.analysis.anova:
         blocks.append(_anova(view))
     if view.analysis.notes:
-        blocks.append(Listing("Details of the analysis", list(view.analysis.notes)))
+        blocks.append(Listing("Details of the analysis", [typeset(note) for note in view.analysis.notes]))
     trials = view.tables.trials
     broken = trials[trials["status"].isin(["failed", "blocked"])]
     if not broken.empty:

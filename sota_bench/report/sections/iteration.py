@@ -154,8 +154,8 @@ def _draw(rows: pd.DataFrame, goal: float | None, width: int) -> Figure:
     rows = rows.assign(**{name: rows[name] * scale for name in ("mean", "low", "high", "predicted")})
     goal = None if goal is None else goal * scale
     figure, axes = sheet(width, 28 * len(rows) + 76)
-    known = rows["predicted"].notna().to_numpy()
-    first = int(known.argmax())
+    has_prediction = rows["predicted"].notna().to_numpy()
+    first = int(has_prediction.argmax())
     for y, row in enumerate(rows.itertuples(index=False)):
         axes.plot([row.low, row.high], [y, y], color=str(Ink.C1), linewidth=2.4, solid_capstyle="butt")
         axes.plot(
@@ -168,7 +168,7 @@ def _draw(rows: pd.DataFrame, goal: float | None, width: int) -> Figure:
             linestyle="",
             label="measured" if y == 0 else None,
         )
-        if not known[y]:
+        if not has_prediction[y]:
             continue
         axes.plot(
             row.predicted,

@@ -31,14 +31,14 @@ def section(view: View) -> Section | None:
     front = cells.loc[view.front]
     rows = [
         [
-            str(place),
+            str(index),
             row["label"],
             Cell(duration(row["minutes"]), row["minutes"]),
             duration_range(row["minutes_low"], row["minutes_high"]),
             number(row["accuracy"], 2),
             interval(row["accuracy_low"], row["accuracy_high"]),
         ]
-        for place, (_, row) in enumerate(front.iterrows(), 1)
+        for index, (_, row) in enumerate(front.iterrows(), 1)
     ]
     table = Table(
         "Cells on the front, numbered as in the figure",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sota_bench.report.effects import effects, level_by_level
+from sota_bench.report.effects import effects, level_by_level, typeset
 from sota_bench.report.parts import Block, Facts, Listing, Prose, Section, Verdicts
 from sota_bench.report.run_notes import memory_warnings
 from sota_bench.report.summary import STATUSES
@@ -20,10 +20,11 @@ def section(view: View) -> Section:
     if shown:
         lines = [effect.line([simple.sentence for simple in level_by_level(view, effect)]) for effect in shown]
         blocks += [Verdicts(lines), Prose([_how_to_read(view)], "how")]
-    if view.run.confirmation:
-        blocks.append(Listing("Confirmed on the test split", list(view.run.confirmation.words), "note"))
+    if confirmation := view.run.confirmation:
+        sentences = [typeset(sentence) for sentence in confirmation.words]
+        blocks.append(Listing("Confirmation on the test split", sentences, "note", shown=6))
     blocks.append(Facts(_completeness(view), large=True))
-    warnings = [*memory_warnings(view.tables.trials), *view.analysis.warnings]
+    warnings = [*memory_warnings(view.tables.trials), *map(typeset, view.analysis.warnings)]
     if warnings:
         blocks.append(Listing("Warnings", warnings, "warning"))
     return Section("verdicts", "Verdicts", _lead(view), blocks)

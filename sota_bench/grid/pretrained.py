@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sota_bench.grid.apart import answers, serve
+from sota_bench.grid.torch_queries import ask, serve
 
 HUB = "timm"
 
@@ -72,7 +72,7 @@ def _folder(folder: Path, mtime_ns: int) -> MadeFor | None:
 
 @lru_cache(maxsize=64)
 def _described(backbone: str) -> MadeFor | None:
-    (answer,) = answers(__name__, [{"backbone": backbone}], 1)
+    (answer,) = ask(__name__, [{"backbone": backbone}], 1)
     return _parsed(answer)
 
 
@@ -103,12 +103,12 @@ def sentences(recipes: Iterable[Any], grid_file: Path) -> list[str]:
     return lines
 
 
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+def answer(query: Mapping[str, Any]) -> dict[str, Any]:
     """How timm describes the weights of a backbone; empty where it has none."""
     import timm
 
     try:
-        found = timm.get_pretrained_cfg(str(question["backbone"]))
+        found = timm.get_pretrained_cfg(str(query["backbone"]))
     except RuntimeError:  # no such tag
         return {}
     if found is None:

@@ -12,8 +12,8 @@ from torch import nn
 
 from sota_bench import registry
 from sota_bench.errors import UserError
-from sota_bench.grid.apart import serve
 from sota_bench.grid.recipe import CoreRecipe, recipe_type
+from sota_bench.grid.torch_queries import serve
 from sota_bench.technique import Technique
 from sota_bench.training import backbone
 from sota_bench.training.blocks import blocks_of

@@ -122,13 +122,13 @@ def images(folder: Path, count: int, classes: int) -> dict[str, Any]:
     from sota_bench.plan.environment import detect
     from sota_bench.plan.graph import build
     from sota_bench.plan.images import grid_images
-    from sota_bench.plan.library import LARGE, ManifestApart
+    from sota_bench.plan.manifest_queries import LARGE, RemoteManifest
     from sota_bench.store import Store
 
     began = time.perf_counter()
     grid = load(grid_file(folder, {name: LEVELS[name][:2] for name in ("normalize", "mixup", "tta")}))
     source = Simulated(count, classes)
-    manifest = ManifestApart(source) if count >= LARGE else source.scan()
+    manifest = RemoteManifest(source) if count >= LARGE else source.scan()
     about = grid_images(grid, source, manifest)
     file = folder / f"{manifest.digest}.csv"
     plan = build(grid, detect("cpu", 1), about, file, 1)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Source
-from sota_bench.data.subset import Subset, class_split, limited
+from sota_bench.data.subset import class_split, limited
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.pretrained import located
 from sota_bench.grid.recipe import CoreRecipe, fields_of
-from sota_bench.plan.library import Chosen, Library, ManifestApart
+from sota_bench.plan.manifest_queries import ManifestQueries, RemoteManifest, SubsetSummary
 from sota_bench.plan.phases import phases_of
 from sota_bench.registry import techniques
 from sota_bench.stages.context import ImageChoice
@@ -26,6 +26,9 @@ from sota_bench.stages.context import ImageChoice
 LEAST_HEADROOM, MOST_HEADROOM = 1.25, 2.0
 """The stored side over the largest size in the grid, whatever its crops are: beyond twice the side the cache is four
 times as large and more, for crops that are drawn rarely."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LOOKED_AT = 9
 """Images that are decoded while planning, to learn how large the source's images are."""
@@ -45,13 +48,12 @@ class GridImages:
     """
 
     source: Source
-    manifest: Manifest | ManifestApart
+    manifest: Manifest | RemoteManifest
     size: int
     upsampled: list[int]
     grid_file: Path = Path()
     technique_files: tuple[Path, ...] = ()
-    _subsets: dict[ImageChoice, Subset | Chosen] = field(default_factory=dict)
-    _digests: dict[tuple[ImageChoice, str], str] = field(default_factory=dict)
+    _subsets: dict[ImageChoice, SubsetSummary] = field(default_factory=dict)
     _classes: dict[str, list[str]] = field(default_factory=dict)
     _contents: dict[tuple[ImageChoice, ...], tuple[str, int]] = field(default_factory=dict)
 
@@ -77,53 +79,50 @@ class GridImages:
     @cached_property
     def joined(self) -> bool:
         """Whether there are images of another source for base models."""
-        return bool(self._ask("joined"))
+        return self._ask(ManifestQueries.joined)
 
     @cached_property
-    def _library(self) -> Library | None:
-        """Answers about a manifest that is here."""
-        return Library(self.manifest) if isinstance(self.manifest, Manifest) else None
+    def _here(self) -> ManifestQueries | None:
+        """Answers about a manifest that this process holds."""
+        return ManifestQueries(self.manifest) if isinstance(self.manifest, Manifest) else None
 
-    def _ask(self, name: str, *arguments: Any) -> Any:
-        if self._library is not None:
-            return getattr(self._library, name)(*arguments)
-        assert isinstance(self.manifest, ManifestApart)
-        return self.manifest.ask(name, *arguments)
+    def _ask(self, query: Callable[Concatenate[ManifestQueries, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        if self._here is not None:
+            return query(self._here, *arguments, **named)
+        assert isinstance(self.manifest, RemoteManifest)
+        return self.manifest.ask(query, *arguments, **named)
 
     def _classes_of(self, name: str) -> list[str]:
         if name not in self._classes:
-            self._classes[name] = self._ask("classes_of", name)
+            self._classes[name] = self._ask(ManifestQueries.classes_of, name)
         return self._classes[name]
 
-    def subset(self, choice: ImageChoice) -> Subset | Chosen:
-        """The subset of a choice, made once; without its rows where the manifest is in a process of its own."""
+    def subset(self, choice: ImageChoice) -> SubsetSummary:
+        """The subset of a choice, made once."""
         if choice not in self._subsets:
-            self._subsets[choice] = self._ask("subset" if self._library is not None else "chosen", choice)
+            self._subsets[choice] = self._ask(ManifestQueries.subset, choice)
         return self._subsets[choice]
 
     def digest(self, choice: ImageChoice, split: str) -> str:
-        """Digest of one split of a choice, made once."""
-        if (choice, split) not in self._digests:
-            self._digests[choice, split] = self.subset(choice).split_digest(split)
-        return self._digests[choice, split]
+        """Digest of one split of a choice."""
+        return self.subset(choice).split_digest(split)
 
     def contents_digest(self, choices: tuple[ImageChoice, ...]) -> tuple[str, int]:
         """SHA-256 over all images that some choice uses, and their number."""
         if choices not in self._contents:
-            self._contents[choices] = self._ask("contents_digest", choices)
+            self._contents[choices] = self._ask(ManifestQueries.contents_digest, choices)
         return self._contents[choices]
 
     def part(self, choices: Sequence[ImageChoice], name: str) -> Manifest:
         """A manifest of the images that some choice uses."""
-        found: Manifest = self._ask("part", choices, name)
-        return found
+        return self._ask(ManifestQueries.part, choices, name)
 
     def paths(self, count: int) -> list[str]:
         """Some images, evenly spread."""
-        return list(self._ask("paths", count))
+        return self._ask(ManifestQueries.paths, count)
 
 
-def grid_images(grid: Grid, source: Source, manifest: Manifest | ManifestApart) -> GridImages:
+def grid_images(grid: Grid, source: Source, manifest: Manifest | RemoteManifest) -> GridImages:
     """Decides the stored size and checks that no phase is above it.
 
     Raises:

@@ -17,8 +17,8 @@ from sota_bench.grid.pretrained import located
 from sota_bench.plan.environment import cores
 from sota_bench.plan.graph import build
 from sota_bench.plan.images import GridImages, grid_images
-from sota_bench.plan.library import manifest_of, stored_manifest
 from sota_bench.plan.machine import Machine
+from sota_bench.plan.manifest_queries import manifest_of, stored_manifest
 from sota_bench.plan.networks import check_networks
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.recorded import environment_of, with_recorded_keys

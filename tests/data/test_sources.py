@@ -24,7 +24,7 @@ from sota_bench.data.options import ReadingOptions
 from sota_bench.data.specs import source_from_spec
 from sota_bench.data.unpack import unpack
 from sota_bench.errors import UserError
-from sota_bench.plan.library import _is_large
+from sota_bench.plan.manifest_queries import _is_large
 
 
 def photo(seed, side=12, kind="PNG"):

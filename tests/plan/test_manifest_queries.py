@@ -13,10 +13,10 @@ from sota_bench.data.find import open_source
 from sota_bench.data.manifest import Manifest
 from sota_bench.errors import UserError
 from sota_bench.grid import load
-from sota_bench.plan import library
-from sota_bench.plan.library import Library, ManifestApart, manifest_of, stored_manifest
+from sota_bench.plan import manifest_queries
 from sota_bench.plan.machine import Machine
 from sota_bench.plan.make import make_plan, manifest_file, remake_plan
+from sota_bench.plan.manifest_queries import ManifestQueries, RemoteManifest, manifest_of, stored_manifest
 from sota_bench.plan.recorded import plan_record
 from sota_bench.stages.context import ImageChoice
 
@@ -55,35 +55,34 @@ def children() -> list[psutil.Process]:
 def test_apart_as_here(folder: Path) -> None:
     source = open_source(f"folder:{folder / 'images'}")
     told: list[tuple[int, int]] = []
-    here, before = Library(source.scan()), len(children())
-    apart = ManifestApart(source, lambda done, total: told.append((done, total)))
+    here, before = ManifestQueries(source.scan()), len(children())
+    apart = RemoteManifest(source, lambda done, total: told.append((done, total)))
     assert apart.digest == here.digest() and apart.classes == ["cat", "dog"] and len(children()) == before + 1
     assert told and told[-1] == (32, 32)
     choices = (ImageChoice(fraction=0.5), ImageChoice(fraction=1.0))
     for choice in choices:
-        assert apart.ask("chosen", choice) == here.chosen(choice)
-        assert apart.ask("chosen", choice).sizes() == here.subset(choice).sizes()
-    assert apart.ask("contents_digest", choices) == here.contents_digest(choices)
-    assert apart.ask("paths", 5) == here.paths(5)
-    assert apart.ask("part", choices[:1], "few").items.equals(here.part(choices[:1], "few").items)
+        assert apart.ask(ManifestQueries.subset, choice) == here.subset(choice)
+    assert apart.ask(ManifestQueries.contents_digest, choices) == here.contents_digest(choices)
+    assert apart.ask(ManifestQueries.paths, 5) == here.paths(5)
+    assert apart.ask(ManifestQueries.part, choices[:1], "few").items.equals(here.part(choices[:1], "few").items)
 
     apart.save(folder / "manifest.csv")
     assert len(children()) == before, "the process is gone"
     assert Manifest.load(folder / "manifest.csv").digest == apart.digest
-    assert apart.ask("paths", 5) == here.paths(5), "asked again, it reads the file"
+    assert apart.ask(ManifestQueries.paths, 5) == here.paths(5), "asked again, it reads the file"
     apart.close()
 
 
 def test_a_plan_is_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     here, _ = make_plan(load(Path("grid.toml")), Machine(folder / "store"))
-    monkeypatch.setattr(library, "LARGE", 10)
-    assert isinstance(manifest_of(open_source("folder:images")), ManifestApart)
+    monkeypatch.setattr(manifest_queries, "LARGE", 10)
+    assert isinstance(manifest_of(open_source("folder:images")), RemoteManifest)
     apart, _ = make_plan(load(Path("grid.toml")), Machine(folder / "store"))
-    assert isinstance(apart.images.manifest, ManifestApart)
+    assert isinstance(apart.images.manifest, RemoteManifest)
     assert list(apart.stages) == list(here.stages)
     apart.images.manifest.save(folder / "stored.csv")
-    assert isinstance(stored_manifest(folder / "stored.csv"), ManifestApart)
+    assert isinstance(stored_manifest(folder / "stored.csv"), RemoteManifest)
 
 
 @pytest.mark.parametrize("large", [10, 50_000])
@@ -91,7 +90,7 @@ def test_a_stored_manifest_that_is_damaged_is_refused_and_written_anew(
     folder: Path, monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(library, "LARGE", large)
+    monkeypatch.setattr(manifest_queries, "LARGE", large)
     grid, store = load(Path("grid.toml")), folder / "store"
     plan, _ = make_plan(grid, Machine(store))
     file = manifest_file(store, plan.images.manifest.digest)
@@ -111,5 +110,5 @@ def test_a_mistake_is_the_same_line(tmp_path: Path) -> None:
     with pytest.raises(UserError) as here:
         source.scan()
     with pytest.raises(UserError) as apart:
-        _ = ManifestApart(source, lambda done, total: None).digest
+        _ = RemoteManifest(source, lambda done, total: None).digest
     assert str(apart.value) == str(here.value)

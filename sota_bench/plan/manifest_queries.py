@@ -1,20 +1,20 @@
-"""What a plan asks of a manifest, and a process of its own to ask it in where the manifest is large: the memory of the
-driver does not grow with the images."""
+"""What a plan asks of a manifest; of a large one in a process of its own, so that the memory of the command that plans
+and runs does not grow with the number of images (a million of them take about a gigabyte as a table)."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from multiprocessing import get_context
-from multiprocessing.managers import BaseManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,10 +24,12 @@ from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Progress, Source
 from sota_bench.data.split import SPLITS
 from sota_bench.data.subset import Subset, choose
-from sota_bench.processes import end_with_parent
+from sota_bench.processes import process_pool
 from sota_bench.stages.context import ImageChoice
 
 if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import SynchronizedArray
+
     import pandas as pd
 
 LARGE = 50_000
@@ -41,10 +43,13 @@ SHOWN_EVERY_S = 0.2
 ARCHIVE_BYTES = 2**30
 """An archive of this size holds many images."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Chosen:
-    """A subset without its rows: what a plan needs of it.
+class SubsetSummary:
+    """What a plan needs of a subset: all but its rows.
 
     Attributes:
         classes: class names; a class's position is its target index.
@@ -65,50 +70,43 @@ class Chosen:
         return self.digests[split]
 
 
-class Library:
+class ManifestQueries:
     """Answers about a manifest that are small however many images it lists.
 
     Args:
-        origin: a manifest, the file of one, or a source that is scanned.
+        origin: a manifest, the file of one, or a source that is scanned at the first question.
+        progress: called with (done, total) while the source is listed.
     """
 
-    def __init__(self, origin: Manifest | Path | Source) -> None:
-        self._origin = origin
-        self._listed = (0, 0)
+    def __init__(self, origin: Manifest | Path | Source, progress: Progress | None = None) -> None:
+        self._origin, self._progress = origin, progress
         self._subsets: dict[ImageChoice, Subset] = {}
 
     @cached_property
     def manifest(self) -> Manifest:
         """The manifest, listed or read at the first question."""
         if isinstance(self._origin, Source):
-            return self._origin.scan(self._tell)
+            return self._origin.scan(self._progress)
         return Manifest.load(self._origin) if isinstance(self._origin, Path) else self._origin
 
-    def _tell(self, done: int, total: int) -> None:
-        self._listed = (done, total)
-
-    def listed(self) -> tuple[int, int]:
-        """Files listed so far, and their number; asked from another thread while the first question is answered."""
-        return self._listed
-
-    def subset(self, choice: ImageChoice) -> Subset:
-        """The subset of a choice, made once."""
+    def _subset(self, choice: ImageChoice) -> Subset:
         if choice not in self._subsets:
             self._subsets[choice] = choose(self.manifest, **choice.arguments())
         return self._subsets[choice]
 
-    def chosen(self, choice: ImageChoice) -> Chosen:
+    def subset(self, choice: ImageChoice) -> SubsetSummary:
         """The subset of a choice, without its rows."""
-        found = self.subset(choice)
-        return Chosen(found.classes, found.sizes(), {split: found.split_digest(split) for split in SPLITS})
+        subset = self._subset(choice)
+        digests = {split: subset.split_digest(split) for split in SPLITS}
+        return SubsetSummary(subset.classes, subset.sizes(), digests)
 
     def contents_digest(self, choices: Sequence[ImageChoice]) -> tuple[str, int]:
         """SHA-256 over all images that some choice uses, and their number."""
-        found = self._contents(choices)
-        return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest(), len(found)
+        contents = self._contents(choices)
+        return hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest(), len(contents)
 
     def _contents(self, choices: Sequence[ImageChoice]) -> set[str]:
-        return {sha for choice in choices for split in SPLITS for sha in self.subset(choice).contents(split)}
+        return {sha for choice in choices for split in SPLITS for sha in self._subset(choice).contents(split)}
 
     def part(self, choices: Sequence[ImageChoice], name: str) -> Manifest:
         """The images that some choice uses."""
@@ -131,7 +129,7 @@ class Library:
         return is_joined(self.manifest)
 
     def digest(self) -> str:
-        """Of the manifest."""
+        """The digest of the manifest."""
         return self.manifest.digest
 
     def classes(self) -> list[str]:
@@ -147,106 +145,108 @@ class Library:
         self.manifest.save(path)
 
 
-class _Manager(BaseManager):
-    """Holds a library in another process."""
+_here: ManifestQueries | None = None
+"""In the process of a :class:`RemoteManifest`: what answers."""
 
 
-# Named here, since looking for them would read the manifest before anybody asks.
-_ANSWERS = [
-    "listed", "chosen", "contents_digest", "part", "paths", "classes_of", "joined", "digest", "classes", "left_out",
-    "save",
-]  # fmt: skip
-_Manager.register("Library", Library, exposed=_ANSWERS)
+def _open(origin: Path | Source, listed: SynchronizedArray[int]) -> None:
+    def progress(done: int, total: int) -> None:
+        listed[:] = [done, total]
+
+    global _here
+    _here = ManifestQueries(origin, progress)
 
 
-class ManifestApart:
+def _answer(query: Callable[Concatenate[ManifestQueries, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+    assert _here is not None
+    return query(_here, *arguments, **named)
+
+
+class RemoteManifest:
     """A manifest that is held by a process of its own, which is started when something is asked that is not known yet.
 
     Args:
         origin: its file, or a source that is scanned.
-        progress: told (done, total) while the source is listed.
+        progress: called with (done, total) while the source is listed.
     """
 
     def __init__(self, origin: Path | Source, progress: Progress | None = None) -> None:
         self._origin, self._progress = origin, progress
-        self._manager: _Manager | None = None
-        self._library: Any = None
+        self._process = ExitStack()
+        self._pool: ProcessPoolExecutor | None = None
+        self._listed: SynchronizedArray[int] = get_context("spawn").Array("q", 2)
 
-    def ask(self, name: str, *arguments: Any) -> Any:
-        """The answer of a method of :class:`Library`."""
-        if self._manager is None:
-            self._manager = _Manager(ctx=get_context("spawn"))
-            self._manager.start(initializer=end_with_parent)
-            self._library = self._manager.Library(self._origin)  # type: ignore[attr-defined]
-            if self._progress is not None and isinstance(self._origin, Source):
-                self._show_listing(self._progress)
-        return getattr(self._library, name)(*arguments)
+    def ask(self, query: Callable[Concatenate[ManifestQueries, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """The answer of a method of :class:`ManifestQueries`, such as ``ask(ManifestQueries.paths, 9)``."""
+        if self._pool is None:
+            self._pool = self._process.enter_context(process_pool(1, _open, (self._origin, self._listed)))
+        try:
+            return self._wait(self._pool.submit(partial(_answer, query, *arguments, **named)))
+        except BaseException:
+            self._pool = None
+            self._process.__exit__(*sys.exc_info())
+            raise
 
-    def _show_listing(self, progress: Progress) -> None:
-        def listing() -> None:
-            with suppress(Exception):  # the question that follows meets the same mistake
-                self._library.digest()
-
-        answer = threading.Thread(target=listing, daemon=True)
-        answer.start()
-        while answer.is_alive():
-            answer.join(SHOWN_EVERY_S)
-            progress(*self._library.listed())
+    def _wait(self, answer: Future[T]) -> T:
+        """The answer; of the first question to a source, how far the listing is meanwhile."""
+        if self._progress is not None and isinstance(self._origin, Source):
+            while wait([answer], SHOWN_EVERY_S).not_done:
+                self._progress(*self._listed[:])
+            self._progress(*self._listed[:])
+            self._progress = None
+        return answer.result()
 
     @cached_property
     def digest(self) -> str:
         """As ``Manifest.digest``."""
-        return str(self.ask("digest"))
+        return self.ask(ManifestQueries.digest)
 
     @cached_property
     def classes(self) -> list[str]:
         """As ``Manifest.classes``."""
-        return list(self.ask("classes"))
+        return self.ask(ManifestQueries.classes)
 
     @cached_property
     def left_out(self) -> pd.DataFrame:
         """As ``Manifest.left_out``."""
-        found: pd.DataFrame = self.ask("left_out")
-        return found
+        return self.ask(ManifestQueries.left_out)
 
     def save(self, path: Path) -> None:
-        """As ``Manifest.save``; what is asked later comes from the file, and the process may go."""
+        """As ``Manifest.save``; what is asked later comes from the file, and the process ends."""
         if path != self._origin:  # also over a file of that name, which may be damaged
-            self.ask("save", path)
+            self.ask(ManifestQueries.save, path)
         self._origin = path
         self.close()
 
     def close(self) -> None:
         """Ends the process; a later question starts it anew."""
-        if self._manager is not None:
-            with suppress(OSError, EOFError):
-                self._manager.shutdown()
-        self._manager = self._library = None
+        self._pool = None
+        self._process.close()
 
 
-def manifest_of(source: Source, progress: Progress | None = None) -> Manifest | ManifestApart:
-    """The manifest of a source, held here or, where it is large, apart.
+def manifest_of(source: Source, progress: Progress | None = None) -> Manifest | RemoteManifest:
+    """The manifest of a source, held here or, where it is large, in a process of its own.
 
     Args:
         source: what is listed.
-        progress: told (done, total) while it is listed.
+        progress: called with (done, total) while it is listed.
     """
-    return ManifestApart(source, progress) if _is_large(source) else source.scan(progress)
+    return RemoteManifest(source, progress) if _is_large(source) else source.scan(progress)
 
 
-def stored_manifest(file: Path) -> Manifest | ManifestApart:
-    """A manifest from its file, held here or, where it is large, apart.
+def stored_manifest(file: Path) -> Manifest | RemoteManifest:
+    """A manifest from its file, held here or, where it is large, in a process of its own.
 
     Raises:
         UserError: there is no such manifest, or it is damaged.
     """
     large = file.is_file() and file.stat().st_size > LARGE * IMAGE_BYTES
-    return ManifestApart(file) if large else Manifest.load(file)
+    return RemoteManifest(file) if large else Manifest.load(file)
 
 
 def _is_large(source: Source) -> bool:
     if isinstance(source, JoinedSource):
-        return any(_is_large(one) for one in (source.main, *source.others.values()))
+        return any(_is_large(part) for part in (source.main, *source.others.values()))
     if not isinstance(source, FileSource):
         return False
     if source.root.is_file():

@@ -12,6 +12,9 @@ import pytest
 
 from sota_bench import cli
 from sota_bench.commands.verify import _same_accuracy, _stored_problems
+from sota_bench.grid import load
+from sota_bench.plan.machine import Machine
+from sota_bench.plan.make import make_plan
 from sota_bench.stages.params import PrepareParams
 from sota_bench.stages.results import StageResult
 from sota_bench.stages.stage import Stage
@@ -106,3 +109,19 @@ def test_only_large_files_of_a_training_may_be_absent(tmp_path: Path) -> None:
 def test_what_is_repeated_on_a_gpu_may_differ_by_its_sampling_error(accuracy: float, same: bool) -> None:
     old, new = (StageResult({"accuracy": value, "images": 500}, {}, 0.0, 1, {}) for value in (61.0, accuracy))
     assert _same_accuracy(old, new) == {"accuracy": same}
+
+
+def test_a_stage_without_a_result_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("grid.toml").write_text(GRID)
+    plan, _ = make_plan(load(Path("grid.toml")), Machine(Path(".sota_bench"), "cpu", 1))
+    store = Store(Path(".sota_bench"))
+    with store.hold("test"):
+        store.commit(plan.prepare, store.workspace(plan.prepare.key), {}, {}, 0.0, 1)
+    arguments = ["verify", "grid.toml", "--device", "cpu", "--workers", "1", "--json"]
+    assert cli.main(arguments) == 1
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["stages_checked"], outcome["stages_missing"]) == (1, len(plan.stages) - 1)
+    assert len(outcome["problems"]) == 1

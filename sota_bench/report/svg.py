@@ -1,7 +1,7 @@
 """A matplotlib figure as inline SVG of the page: the page's colours, unique ids, a title for screen readers.
 
 matplotlib's own SVG cannot stand in a page as it is: its colours do not follow dark mode, its ids (``figure_1``) come
-again in the next figure, and it is twice as large.
+again in the next figure, and it is half again as large.
 """
 
 from __future__ import annotations

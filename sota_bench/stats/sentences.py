@@ -22,8 +22,8 @@ ERRORS = {
 HEADS = {
     verdicts.HELPS: "helps",
     verdicts.HURTS: "hurts",
-    verdicts.CURVED: "is curved",
-    verdicts.NEGLIGIBLE: "has a real but negligible effect",
+    verdicts.CURVED: "curved",
+    verdicts.NEGLIGIBLE: "real but negligible",
     verdicts.UNDETECTED: "no detectable effect",
     verdicts.NOT_ESTIMABLE: "not estimable",
     verdicts.CLEAR: "clear interaction",

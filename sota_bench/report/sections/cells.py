@@ -13,7 +13,7 @@ from sota_bench.units import counted
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
 MOST_ROWS = 250
-COSTS = {"params": "Parameters#", "flops": "FLOPs#"}
+COSTS = {"params": "parameters", "flops": "FLOPs"}
 
 
 def section(view: View) -> Section | None:
@@ -33,7 +33,7 @@ def section(view: View) -> Section | None:
         "Time#",
         "NLL#",
         "ECE#",
-        *costs.values(),
+        *(f"{title[0].upper()}{title[1:]}#" for title in costs.values()),
         *(["Seeds#"] if uneven else []),
     ]
     rows = [
@@ -50,7 +50,7 @@ def section(view: View) -> Section | None:
     if missing is not None:
         blocks.append(missing)
     same = [
-        f"{compact(cells[name].iloc[0])} {title.removesuffix('#')}"
+        f"{compact(cells[name].iloc[0])} {title}"
         for name, title in COSTS.items()
         if name not in costs and cells[name].notna().any()
     ]

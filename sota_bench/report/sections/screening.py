@@ -33,7 +33,7 @@ def screening_chart(screening: Screening) -> Chart:
     joint = join([f"{number(panel.simultaneous_margin, 2)} pp {panel.stratum}" for panel in panels])
     table = Table(
         f"Effects by size (simultaneous margin of error: {joint})",
-        ["Term", "Compared", "Effect, pp#", "Half-normal quantile#", "Beyond"],
+        ["Term", "Compared", "Effect, pp#", "Half-normal quantile#", "Position"],
         rows,
     )
     part = f" Only where the table is complete: {screening.part}." if screening.part else ""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
-from sota_bench.report.text import duration, duration_range, interval, join, number, time_unit
+from sota_bench.report.text import duration, duration_range, interval, number, time_unit
 from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.report.view import View
 from sota_bench.units import counted
@@ -86,12 +86,12 @@ def _unsure(front: pd.DataFrame) -> str:
     for name, words in (("minutes", "in time"), ("accuracy", "in accuracy")):
         low, high = front[f"{name}_low"].to_numpy(float), front[f"{name}_high"].to_numpy(float)
         if np.isfinite(low).all():
-            pairs = [f"{k + 1} and {k + 2}" for k in range(len(front) - 1) if low[k + 1] <= high[k]]
+            pairs = [f"{k + 1}\u2013{k + 2}" for k in range(len(front) - 1) if low[k + 1] <= high[k]]
             if pairs:
-                parts.append(f"{'; '.join(pairs)} {words}")
+                parts.append(f"{words} {', '.join(pairs)}")
     if not parts:
         return ""
-    return f" The bars of some neighbours overlap, so their order may be noise: {join(parts)}."
+    return f" Neighbours whose bars overlap may be in this order by chance: {'; '.join(parts)}."
 
 
 def _label_offsets(axes: Axes, front: pd.DataFrame) -> list[float]:

@@ -14,9 +14,13 @@ from sota_bench.units import counted
 def section(view: View) -> Section:
     """Always there: a run without a verdict says why."""
     shown = effects(view)
+    texts = [*memory_warnings(view.tables.trials), *map(typeset, view.analysis.warnings)]
+    warnings: list[Block] = [Listing("Warnings", texts, "warning")] if texts else []
     blocks: list[Block] = []
-    if view.seeds < 2 or not shown:
-        blocks.append(Prose([_no_verdict(view)], "note"))
+    if view.seeds == 1:  # the warnings say why there is no verdict
+        blocks, warnings = warnings, []
+    if not shown:
+        blocks.append(Prose(["No factor has two levels with finished trials, so there is nothing to compare."], "note"))
     if shown:
         lines = [effect.line([simple.sentence for simple in level_by_level(view, effect)]) for effect in shown]
         blocks += [Verdicts(lines), Prose([_how_to_read(view)], "how")]
@@ -24,10 +28,7 @@ def section(view: View) -> Section:
         sentences = [typeset(sentence) for sentence in confirmation.words]
         blocks.append(Listing("Confirmation on the test split", sentences, "note", shown=6))
     blocks.append(Facts(_completeness(view), large=True))
-    warnings = [*memory_warnings(view.tables.trials), *map(typeset, view.analysis.warnings)]
-    if warnings:
-        blocks.append(Listing("Warnings", warnings, "warning"))
-    return Section("verdicts", "Verdicts", _lead(view), blocks)
+    return Section("verdicts", "Verdicts", _lead(view), [*blocks, *warnings])
 
 
 def _how_to_read(view: View) -> str:
@@ -36,15 +37,6 @@ def _how_to_read(view: View) -> str:
     if view.seeds > 1:
         text += " A 95% confidence interval (CI) contains the true difference in 95 of 100 such runs."
     return text
-
-
-def _no_verdict(view: View) -> str:
-    if view.seeds == 1:
-        return (
-            "With one seed the noise between seeds is unknown, so there is no verdict: the effects are only ranked "
-            "(see Diagnostics). Add at least two seeds to get intervals and verdicts."
-        )
-    return "No factor has two levels with finished trials, so there is nothing to compare."
 
 
 def _lead(view: View) -> str:

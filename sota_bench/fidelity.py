@@ -1,18 +1,22 @@
-"""The same grid at several amounts of data, sizes or epochs: which is the cheapest that puts the cells in one order?"""
+"""Compares the order of a grid's cells at several amounts of data, sizes or epochs, and finds the cheapest setting that
+keeps it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.resize_schedule import MAX_EPOCHS, MAX_SIZE, MIN_SIZE, SizePhase, format_schedule
 from sota_bench.stats.agreement import Agreement, agreement
+from sota_bench.units import counted, duration_text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sota_bench.plan.plan import Plan
 
 Kind = Literal["fraction", "size", "epochs"]
 MULTIPLE = 8
@@ -20,12 +24,12 @@ MULTIPLE = 8
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One amount.
+class FidelitySetting:
+    """The grid at one amount.
 
     Attributes:
         kind: what is varied.
-        value: the share of the training images; pixels of the largest phase in the grid; epochs of the baseline.
+        value: the share of the training images; pixels of the largest phase in the grid; or epochs of the baseline.
         grid: the grid with it.
     """
 
@@ -35,7 +39,7 @@ class Setting:
 
     @property
     def text(self) -> str:
-        """As people say it."""
+        """In words."""
         return {
             "fraction": f"{self.value:g} of the images",
             "size": f"{self.value:g} px",
@@ -44,17 +48,17 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Row:
+class FidelityRow:
     """One setting, compared with the largest.
 
     Attributes:
         setting: which.
-        minutes: median over the trials, as measured.
+        minutes: measured per iteration, the median over the trials.
         saved_minutes: per iteration, against the largest setting.
-        agreement: of the order of the cells.
+        agreement: how far it puts the cells in the same order.
     """
 
-    setting: Setting
+    setting: FidelitySetting
     minutes: float
     saved_minutes: float
     agreement: Agreement
@@ -62,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The answer.
+    """The comparison of all settings.
 
     Attributes:
         rows: the settings, the largest first.
@@ -70,60 +74,77 @@ class Fidelity:
         means: accuracy in percent [cells, settings], cells as rows.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[FidelityRow, ...]
     left_out: tuple[str, ...]
     means: pd.DataFrame
 
     @property
-    def cheapest(self) -> Row | None:
+    def cheapest(self) -> FidelityRow | None:
         """The cheapest setting below the largest that keeps the order and saves time."""
         kept = [row for row in self.rows[1:] if row.agreement.keeps_order and row.saved_minutes > 0]
         return min(kept, key=lambda row: row.minutes, default=None)
 
     def sentence(self) -> str:
-        """The answer in words."""
+        """The result in words."""
         largest = self.rows[0]
         if largest.agreement.tau is None:
-            return "There is one cell, and so no order to keep."
-        clear, trusted = _pairs(largest.agreement.clear), largest.setting.text
+            return "There is only one cell, so there is no order to keep."
+        reference = largest.setting.text
         if largest.agreement.clear == 0:
             return (
-                f"With {trusted} the seeds order no pair of cells beyond their noise: no cheaper setting can be said "
-                "to keep the order. More seeds would tell."
+                f"With {reference}, no two cells differ by more than the noise of the seeds, so there is no order that "
+                "a cheaper setting could keep; run more seeds."
             )
+        pairs = f"{counted(largest.agreement.clear, 'pair')} of cells that differ clearly with {reference}"
         best = self.cheapest
         if best is None and any(row.agreement.word == "undecided" for row in self.rows[1:]):
             return (
-                f"Undecided: no cheaper setting is seen to keep {clear} that {trusted} can order in the same order, "
-                "and not every one is seen to turn a pair. More seeds would tell."
+                f"Undecided: no cheaper setting is shown to keep the order of the {pairs}, and not every one is shown "
+                "to reverse a pair; run more seeds."
             )
         if best is None:
-            return f"No cheaper setting keeps {clear} that {trusted} can order in the same order."
+            return f"No cheaper setting keeps the order of the {pairs}."
         return (
-            f"{best.setting.text} keeps {clear} that {trusted} can order in the same order, and saves "
-            f"{best.saved_minutes:.2f} of {largest.minutes:.2f} minutes per iteration."
+            f"{best.setting.text[0].upper()}{best.setting.text[1:]} keeps the order of the {pairs}, and saves "
+            f"{duration_text(60 * best.saved_minutes)} of {duration_text(60 * largest.minutes)} per iteration."
         )
 
 
-def _pairs(count: int) -> str:
-    return "the one pair of cells" if count == 1 else f"the {count} pairs of cells"
-
-
-def settings(grid: Grid, kind: Kind, values: Sequence[float]) -> list[Setting]:
+def fidelity_settings(grid: Grid, kind: Kind, values: Sequence[float]) -> list[FidelitySetting]:
     """The grid at each value, the largest first.
 
     A size or a number of epochs scales the schedule of every cell in proportion: sizes so that the largest phase of the
     grid has it, epochs so that the baseline has them, at least one for each phase.
 
     Raises:
-        UserError: a value is out of range or comes twice, or the grid itself varies what is scaled.
+        UserError: a value is out of range or given twice, or the grid itself varies what is scaled.
     """
     option = {"fraction": "--fractions", "size": "--sizes", "epochs": "--epochs"}[kind]
     if len(set(values)) != len(values) or len(values) < 2:
         raise UserError(
             option, "", "two or more different values are needed", f"write for example {option} {_EXAMPLES[kind]}"
         )
-    return [Setting(kind, value, _at(grid, kind, value, option)) for value in sorted(values, reverse=True)]
+    return [FidelitySetting(kind, value, _at(grid, kind, value, option)) for value in sorted(values, reverse=True)]
+
+
+def check_images(plans: Sequence[tuple[FidelitySetting, Plan]]) -> None:
+    """Checks that fractions differ in the images that they train on.
+
+    Raises:
+        UserError: two of them train a cell on the same images, since another field limits both.
+    """
+    seen: dict[tuple[str, tuple[str, ...]], FidelitySetting] = {}
+    for setting, plan in plans:
+        if setting.kind != "fraction":
+            continue
+        for trial in plan.trials:
+            digests = tuple(plan.training_images(trial))
+            other = seen.setdefault((trial.trial.id, digests), setting)
+            if digests and other is not setting:
+                problem = f"{setting.value:g} and {other.value:g} train {trial.trial.cell.id} on the same images"
+                limit = getattr(trial.trial.cell.recipe, "per_class", 0)
+                because = f", since per_class = {limit} limits both" if limit else ""
+                raise UserError("--fractions", "", problem + because, "name fractions that choose different images")
 
 
 _EXAMPLES: dict[str, str] = {"fraction": "0.25,0.5,1", "size": "32,64", "epochs": "2,5"}
@@ -156,11 +177,11 @@ def _scaled(phases: Sequence[SizePhase], kind: Kind, factor: float) -> str:
     return format_schedule(scaled)
 
 
-def compare(found: Sequence[tuple[Setting, Any]]) -> Fidelity:
+def compare(results: Sequence[tuple[FidelitySetting, pd.DataFrame]]) -> Fidelity:
     """Compares the order of the cells at every setting with that at the first.
 
     Args:
-        found: settings, the trusted one first, each with its table of trials (``cell``, ``seed``, ``status``,
+        results: settings, the reference first, each with its table of trials (``cell``, ``seed``, ``status``,
             ``accuracy``, ``minutes``).
 
     Raises:
@@ -169,20 +190,21 @@ def compare(found: Sequence[tuple[Setting, Any]]) -> Fidelity:
     import pandas as pd
 
     tables = []
-    for _, trials in found:
+    for _, trials in results:
         done = trials[trials["status"] == "done"]
         tables.append(done.pivot(index="cell", columns="seed", values="accuracy").dropna())
     cells = [cell for cell in tables[0].index if all(cell in table.index for table in tables)]
     if not cells:
         raise UserError("fidelity", "", "no cell has a result at every setting", "see the logs of the failed trials")
-    asked = [cell for cell, part in found[0][1].groupby("cell") if (part["status"] != "not_applicable").any()]
+    reference_trials = results[0][1]
+    applicable = set(reference_trials.loc[reference_trials["status"] != "not_applicable", "cell"].map(str))
     reference = tables[0].loc[cells].to_numpy()
-    minutes = [float(trials.loc[trials["status"] == "done", "minutes"].median()) for _, trials in found]
+    minutes = [float(trials.loc[trials["status"] == "done", "minutes"].median()) for _, trials in results]
     rows = tuple(
-        Row(setting, spent, minutes[0] - spent, agreement(reference, table.loc[cells].to_numpy()))
-        for (setting, _), table, spent in zip(found, tables, minutes, strict=True)
+        FidelityRow(setting, spent, minutes[0] - spent, agreement(reference, table.loc[cells].to_numpy()))
+        for (setting, _), table, spent in zip(results, tables, minutes, strict=True)
     )
     means = pd.DataFrame(
-        {setting.text: table.loc[cells].mean(axis=1) for (setting, _), table in zip(found, tables, strict=True)}
+        {setting.text: table.loc[cells].mean(axis=1) for (setting, _), table in zip(results, tables, strict=True)}
     )
-    return Fidelity(rows, tuple(sorted(set(asked) - set(cells))), means)
+    return Fidelity(rows, tuple(sorted(applicable - set(cells))), means)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
 from sota_bench.engine.worker_pool import shared_worker_pool
+from sota_bench.units import duration_text
+
+if TYPE_CHECKING:
+    from sota_bench.fidelity import Fidelity, Kind
+    from sota_bench.grid import Grid
 
 
 @click.command()
@@ -17,7 +23,7 @@ from sota_bench.engine.worker_pool import shared_worker_pool
 @click.option("--fractions", help="Shares of the training images to compare, such as 0.25,0.5,1.")
 @click.option("--sizes", help="Sizes in pixels of the grid's largest phase, such as 32,64,128; schedules are scaled.")
 @click.option("--epochs", help="Epochs of the baseline, such as 2,5,10; schedules are scaled.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, fractions: str | None, sizes: str | None, epochs: str | None, as_json: bool,
@@ -27,50 +33,53 @@ def command(
     The cheapest setting that keeps the order is named, with the minutes that it saves.
     """
     click.get_current_context().with_resource(shared_worker_pool())
-    from sota_bench.commands.matching import matched
-    from sota_bench.fidelity import compare, settings
+    from sota_bench.fidelity import check_images, compare, fidelity_settings
+    from sota_bench.forecast.match import settle_schedules
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
     from sota_bench.runs.execute import RunOptions, execute
     from sota_bench.runs.provenance import command_line
     from sota_bench.store import Store
 
-    kind, values = _asked(fractions, sizes, epochs)
-    question = load_grid(grid, overrides, seeds, out)
-    machine = machine_of(store, device, workers, grid=question)
-    question = matched(question, machine, may_measure=True)
-    selected = {trial.id for trial in question.only(only)} if only else None
-    shelf = Store(store)
-    plans = [(setting, *make_plan(setting.grid, machine)) for setting in settings(question, kind, values)]
-    found = []
-    with shelf.hold(command_line()):
-        for setting, plan, count in plans:
+    kind, values = _varied(fractions, sizes, epochs)
+    loaded = load_grid(grid, overrides, seeds, out)
+    machine = machine_of(store, device, workers, grid=loaded)
+    loaded = settle_schedules(loaded, machine, measure=True, log=partial(click.echo, err=True))
+    selected = {trial.id for trial in loaded.only(only)} if only else None
+    opened = Store(store)
+    settings = fidelity_settings(loaded, kind, values)
+    plans = [(setting, *make_plan(setting.grid, machine)) for setting in settings]
+    check_images([(setting, plan) for setting, plan, _ in plans])
+    results = []
+    with opened.hold(command_line()):
+        for setting, plan, n_workers in plans:
             click.echo(setting.text, err=True)
-            name = f"{question.name}, {setting.text}"
-            if execute(plan, shelf, RunOptions(count), selected, name=name).interrupted:
+            name = f"{loaded.name}, {setting.text}"
+            if execute(plan, opened, RunOptions(n_workers), selected, name=name).interrupted:
                 click.echo(f"interrupted; to resume: {command_line()}", err=True)
                 return 130
-            trials = Collector(plan, shelf).trial_table()
-            found.append((setting, trials if selected is None else trials[trials["trial"].isin(selected)]))
-    answer = compare(found)
-    _write(question, answer)
+            trials = Collector(plan, opened).trial_table()
+            results.append((setting, trials if selected is None else trials[trials["trial"].isin(selected)]))
+    fidelity = compare(results)
+    _write(loaded, fidelity)
     if as_json:
-        click.echo(json.dumps(_json(answer), allow_nan=False))
+        click.echo(json.dumps(_json(fidelity), allow_nan=False))
     else:
-        _show(question, answer)
-    failed = any(trials["status"].isin(["failed", "blocked"]).any() for _, trials in found)
+        _show(loaded, fidelity)
+    failed = any(trials["status"].isin(["failed", "blocked"]).any() for _, trials in results)
     return 1 if failed else 0
 
 
-def _asked(fractions: str | None, sizes: str | None, epochs: str | None) -> tuple[Any, list[float]]:
+def _varied(fractions: str | None, sizes: str | None, epochs: str | None) -> tuple[Kind, list[float]]:
     """What is varied, and its values.
 
     Raises:
-        UserError: none or several are asked for, or a value is no number.
+        UserError: not exactly one of the options is given, or a value is not a number.
     """
     from sota_bench.errors import UserError
 
-    given = {name: text for name, text in (("fraction", fractions), ("size", sizes), ("epochs", epochs)) if text}
+    options: dict[Kind, str | None] = {"fraction": fractions, "size": sizes, "epochs": epochs}
+    given: dict[Kind, str] = {kind: text for kind, text in options.items() if text}
     if len(given) != 1:
         problem = "nothing is varied" if not given else "several things are varied"
         raise UserError("fidelity", "", problem, "write one of --fractions 0.25,0.5,1, --sizes 32,64 and --epochs 2,5")
@@ -81,8 +90,8 @@ def _asked(fractions: str | None, sizes: str | None, epochs: str | None) -> tupl
         raise UserError("fidelity", "", f"{text!r} is not a list of numbers", "write for example 0.25,0.5,1") from None
 
 
-def _json(answer: Any) -> dict[str, Any]:
-    best = answer.cheapest
+def _json(fidelity: Fidelity) -> dict[str, Any]:
+    best = fidelity.cheapest
     return {
         "settings": [
             {
@@ -93,50 +102,56 @@ def _json(answer: Any) -> dict[str, Any]:
                 **vars(row.agreement),
                 "keeps_order": row.agreement.keeps_order,
             }
-            for row in answer.rows
+            for row in fidelity.rows
         ],
         "cheapest": best.setting.value if best else None,
-        "left_out": list(answer.left_out),
-        "sentence": answer.sentence(),
+        "left_out": list(fidelity.left_out),
+        "sentence": fidelity.sentence(),
     }
 
 
-def _write(question: Any, answer: Any) -> None:
+def _write(grid: Grid, fidelity: Fidelity) -> None:
     import pandas as pd
 
     from sota_bench.report.fidelity import page
     from sota_bench.report.files import write_files
 
-    left_out = ", ".join(answer.left_out)
+    left_out = ", ".join(fidelity.left_out)
     notes = [f"Left out, since they have no result at every setting: {left_out}."] if left_out else []
-    if question.source == "known-effects":
+    if grid.source == "known-effects":
         from sota_bench.report.sections.order import CONTROL
 
         notes.append(CONTROL)
-    rows = pd.DataFrame(_json(answer)["settings"])
+    rows = pd.DataFrame(_json(fidelity)["settings"])
     files = {
         "fidelity.csv": rows.to_csv(index=False, lineterminator="\n"),
-        "fidelity_cells.csv": answer.means.rename_axis("cell").to_csv(lineterminator="\n"),
-        "fidelity.html": page(question.name, question.question, answer, notes),
+        "fidelity_cells.csv": fidelity.means.rename_axis("cell").to_csv(lineterminator="\n"),
+        "fidelity.html": page(grid.name, grid.question, fidelity, notes),
     }
-    write_files(question.out, files)
+    write_files(grid.out, files)
 
 
-def _show(question: Any, answer: Any) -> None:
+def _show(grid: Grid, fidelity: Fidelity) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold")
-    for name in ("setting", "minutes", "saved", "tau", "interval", "clear pairs", "kept", "turned", "keeps the order"):
-        table.add_column(name, justify="left" if name == "setting" else "right")
-    for row in answer.rows:
-        found = row.agreement
-        between = "" if found.low is None else f"{found.low:+.2f} to {found.high:+.2f}"
-        tau = "" if found.tau is None else f"{found.tau:+.2f}"
+    columns = ("setting", "time", "saved", "tau", "interval", "clear pairs", "kept", "reversed", "keeps the order")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "setting" else "right")
+    for row in fidelity.rows:
+        agreement = row.agreement
+        interval = "" if agreement.low is None else f"{agreement.low:+.2f} to {agreement.high:+.2f}"
+        tau = "" if agreement.tau is None else f"{agreement.tau:+.2f}"
+        saved = "" if row is fidelity.rows[0] else _signed_duration(row.saved_minutes)
         table.add_row(
-            row.setting.text, f"{row.minutes:.2f}", f"{row.saved_minutes:.2f}", tau, between, str(found.clear),
-            str(found.kept), str(found.reversed), found.word,
+            row.setting.text, duration_text(60 * row.minutes), saved, tau, interval, str(agreement.clear),
+            str(agreement.kept), str(agreement.reversed), agreement.word,
         )  # fmt: skip
     Console().print(table)
-    click.echo(answer.sentence())
-    click.echo(f"report: {question.out / 'fidelity.html'}")
+    click.echo(fidelity.sentence())
+    click.echo(f"report: {grid.out / 'fidelity.html'}")
+
+
+def _signed_duration(minutes: float) -> str:
+    return ("-" if minutes < 0 else "") + duration_text(60 * abs(minutes))

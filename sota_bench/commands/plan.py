@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,11 @@ def command(
     only: str | None, as_json: bool, everything: bool, no_calibrate: bool,
 ) -> int:  # fmt: skip
     """Show what a run would do: cells, stages, what is shared, what is done, why the rest runs, and what it costs."""
-    from sota_bench.commands import forecasting
-    from sota_bench.commands.matching import matched
+    from sota_bench.forecast.describe import as_json as prediction_json
+    from sota_bench.forecast.describe import as_lines
+    from sota_bench.forecast.goal import advise
+    from sota_bench.forecast.match import settle_schedules
+    from sota_bench.forecast.predictor import Predictor
     from sota_bench.grid.pretrained import sentences
     from sota_bench.plan.make import make_plan
     from sota_bench.plan.why import Reasons, to_run
@@ -36,11 +39,14 @@ def command(
     question = load_grid(grid, overrides, seeds, out)
     selected = {trial.id for trial in question.only(only)} if only else None
     machine = machine_of(store, device, workers)
-    question = matched(question, machine, may_measure=not no_calibrate)
+    question = settle_schedules(question, machine, measure=not no_calibrate, log=partial(click.echo, err=True))
     plan, count = make_plan(question, machine)
     shelf = Store(store)
-    prediction = forecasting.forecast(plan, count, shelf, lambda found: not no_calibrate, selected)
-    misses = forecasting.misses_of(plan, count, shelf, prediction, measure=not no_calibrate)
+    predictor = Predictor(shelf, partial(click.echo, err=True))
+    if not no_calibrate:
+        predictor.calibrate(plan, count)
+    prediction = predictor.predict(plan, count, selected)
+    advice = advise(plan, count, predictor, prediction, measure=not no_calibrate)
     stages = {
         key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
     }
@@ -74,18 +80,19 @@ def command(
         "weights": sentences((cell.recipe for cell in question.cells()), question.file),
         "device": dict(plan.environment.identity),
         "workers": count,
-        "matched": {cell: dict(one) for cell, one in question.matched.items()},
-        "minutes": forecasting.as_json(plan, prediction, misses),
+        "matched": {cell: matching.to_json() for cell, matching in question.matched.items()},
+        "minutes": prediction_json(plan, prediction, advice),
     }  # fmt: skip
     if as_json:
         click.echo(json.dumps(answer))
         return 0
     console = _show(answer, everything)
     if question.matched:
-        from sota_bench.forecast.matched import sentence
+        from sota_bench.forecast.match import sentence
 
         console.print(sentence(question.match, question.matched), **PLAIN)
-    forecasting.show(console, plan, prediction, misses)
+    for line in as_lines(plan, prediction, advice, count):
+        console.print(line, markup=False, **PLAIN)
     return 0
 
 
@@ -97,6 +104,8 @@ PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 def _show(answer: dict[str, Any], everything: bool) -> Console:
     from rich.console import Console
     from rich.table import Table
+
+    from sota_bench.units import counted
 
     console = Console()
     images, epochs = answer["images"], answer["epochs"]
@@ -130,8 +139,9 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
     left = Counter(row["kind"] for row in answer["stages"] if row["runs"])
     parts = ", ".join(f"{left[kind]} of {count} {kind}" for kind, count in kinds.items())
     console.print(f"To run: {parts}.", **PLAIN)
-    said = f"Epochs: {epochs['asked']} asked for, {epochs['planned']} with shared phases trained once"
-    console.print(f"{said} ({epochs['factor']:.1f} times fewer), {epochs['left']} left.", **PLAIN)
+    shared = f"Shared stages cut {epochs['asked']} epochs to {epochs['planned']}"
+    total = shared if epochs["planned"] < epochs["asked"] else counted(epochs["planned"], "epoch").capitalize()
+    console.print(f"{total}, of which {epochs['left']} remain.", **PLAIN)
     device = answer["device"]
     console.print(f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", **PLAIN)
     return console

@@ -58,8 +58,8 @@ def stored_run(grid: Grid, file: Path, machine: Machine) -> Collector:
     """
     from dataclasses import replace
 
-    from sota_bench.commands.matching import matched
     from sota_bench.errors import UserError
+    from sota_bench.forecast.match import settle_schedules
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
     from sota_bench.runs.entry import RunEntry
@@ -69,7 +69,7 @@ def stored_run(grid: Grid, file: Path, machine: Machine) -> Collector:
     store = Store(machine.store)
     recorded = recorded_plan(grid, store)
     if recorded is None:
-        recorded = make_plan(matched(grid, machine, may_measure=False), machine)[0], RunEntry()
+        recorded = make_plan(settle_schedules(grid, machine, measure=False), machine)[0], RunEntry()
     plan, entry = recorded
     for line in store.take_notes():
         click.echo(line, err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,10 @@ from sota_bench.units import duration_text
 
 if TYPE_CHECKING:
     from sota_bench.forecast.predict import Prediction
+    from sota_bench.forecast.predictor import Predictor
     from sota_bench.grid import Grid
     from sota_bench.plan.machine import Machine
     from sota_bench.runs.execute import RunOptions
-    from sota_bench.store import Store
 
 REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
 """What the report takes longest to import: imported while images are decoded, when it disturbs no training."""
@@ -48,8 +49,9 @@ def command(
     if not store.exists():  # then something has to be trained: a worker imports while this process plans
         environment, _ = machine.resolve()
         pool.prestart(WorkerSettings(environment.device, environment.threads))
-    from sota_bench.commands import forecasting
-    from sota_bench.commands.matching import matched
+    from sota_bench.forecast.describe import exclusive_timing_lines, slowest_measured_minutes
+    from sota_bench.forecast.match import settle_schedules
+    from sota_bench.forecast.predictor import Predictor
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
     from sota_bench.report.figure_cache import figures_file
@@ -66,16 +68,18 @@ def command(
     goal = loaded.minutes_per_iteration
     if enforce_goal and goal is None:
         raise UserError("--enforce-goal", "", "the grid has no goal", "write grid.minutes_per_iteration")
-    resolved = matched(loaded, machine, may_measure=True)
+    log = partial(click.echo, err=True)
+    resolved = settle_schedules(loaded, machine, measure=True, log=log)
     plan, n_workers = make_plan(resolved, machine)
     options = replace(options, workers=n_workers)
     planned = time.monotonic()
     results = Store(store)
     with results.hold(command_line()):
-        prediction = forecasting.forecast(
-            plan, n_workers, results, lambda it: not no_calibrate and it.is_cheap(plan, n_workers), selected
-        )
-        alone = _measured_alone(resolved, machine, results, only) if exclusive_timing else None
+        predictor = Predictor(results, log)
+        if not no_calibrate and predictor.is_cheap_to_calibrate(plan, n_workers):
+            predictor.calibrate(plan, n_workers)
+        prediction = predictor.predict(plan, n_workers, selected)
+        alone = _measured_alone(resolved, machine, predictor, only) if exclusive_timing else None
         calibrated = time.monotonic()
         preload(REPORT_LIBRARIES)
         run = execute(plan, results, options, selected, prediction, alone=alone)
@@ -92,8 +96,8 @@ def command(
     trials = tables.trials if selected is None else tables.trials[tables.trials["trial"].isin(selected)]
     lines = summary_lines(tables, analysis)
     if exclusive_timing:
-        lines += forecasting.alone_lines(trials, alone)
-    slowest = forecasting.iteration_minutes(trials, alone=exclusive_timing)
+        lines += exclusive_timing_lines(trials, alone)
+    slowest = slowest_measured_minutes(trials, alone=exclusive_timing)
     missed = enforce_goal and goal is not None and slowest is not None and slowest > goal
     if missed:
         lines.append(_missed_line(goal or 0.0, slowest or 0.0))
@@ -109,14 +113,12 @@ def command(
     return 1 if failed else 3 if missed else 0
 
 
-def _measured_alone(grid: Grid, machine: Machine, store: Store, only: str | None) -> Prediction | None:
-    """What each trial takes, from each combination measured anew with nothing else running: one worker, all cores."""
-    from sota_bench.commands import forecasting
-    from sota_bench.forecast.forecast import Forecast
+def _measured_alone(grid: Grid, machine: Machine, predictor: Predictor, only: str | None) -> Prediction | None:
+    """The prediction of each trial from new calibrations, with nothing else running: one worker on all cores."""
     from sota_bench.plan.make import make_plan
 
     plan, _ = make_plan(grid, replace(machine, workers=1), trials=grid.only(only) if only else None)
-    return Forecast(store, forecasting.say).anew(plan, 1)
+    return predictor.predict_anew(plan, 1)
 
 
 def _time_line(seconds: float, parts: dict[str, float]) -> str:

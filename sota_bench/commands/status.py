@@ -20,12 +20,14 @@ def command(
     only: str | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Show how far a grid is: stages and trials done, running, failed, blocked and left."""
+    from sota_bench.forecast.match import settle_schedules
     from sota_bench.plan.make import make_plan
     from sota_bench.store import Store
 
     question = load_grid(grid, overrides, seeds, out, writes=False)
     selected = {trial.id for trial in question.only(only)} if only else None
-    plan, _ = make_plan(question, machine_of(store, device, workers, writes=False))
+    machine = machine_of(store, device, workers, writes=False)
+    plan, _ = make_plan(settle_schedules(question, machine, measure=False), machine)
     shelf = Store(store)
     rows = shelf.rows()
     holder = shelf.holder()

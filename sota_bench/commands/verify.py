@@ -52,7 +52,7 @@ def command(
     only: str | None, retrain: int, draw: int, as_json: bool,
 ) -> int:  # fmt: skip
     """Check a finished run: digests, metrics from stored predictions, and a sample of trials trained again."""
-    from sota_bench.commands.matching import matched
+    from sota_bench.forecast.match import settle_schedules
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
     from sota_bench.store import DamagedArtifact, MissingArtifact, Store
@@ -60,7 +60,7 @@ def command(
     resolved = load_grid(grid, overrides, seeds, out, writes=False)
     selected = {trial.id for trial in resolved.only(only)} if only else None
     machine = machine_of(store, device, workers, writes=False, grid=resolved)
-    plan, n_workers = make_plan(matched(resolved, machine, may_measure=False), machine)
+    plan, n_workers = make_plan(settle_schedules(resolved, machine, measure=False), machine)
     results = Store(store)
     stages = [stage for stage in plan.stages.values() if selected is None or not selected.isdisjoint(stage.trials)]
     checked, problems = set[str](), list[str]()

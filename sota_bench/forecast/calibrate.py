@@ -1,21 +1,19 @@
-"""Measures the combinations of a plan: a few steps of each through the real engine, in a store that is thrown away."""
+"""Calibrates the combinations of a plan: a few steps of each, through the real engine, in a temporary store."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sota_bench.data.build import processes_for
 from sota_bench.engine.events import Event, StageDone, StageFailed, StageProgress, StageStarted
 from sota_bench.engine.run_stages import run_stages
-from sota_bench.forecast.calibration import Calibration, Shelf
+from sota_bench.forecast.additive import to_measure
+from sota_bench.forecast.calibration import Calibration, CalibrationCache, scratch_folder
 from sota_bench.forecast.combination import Combination, Combinations
-from sota_bench.forecast.estimate import to_measure
 from sota_bench.forecast.shrink import Shrinker
 from sota_bench.plan.plan import Plan
 from sota_bench.stages.context import PrepareContext
@@ -23,34 +21,44 @@ from sota_bench.stages.params import EvaluateParams, PrecomputeParams, PreparePa
 from sota_bench.stages.results import StageResult
 from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
+from sota_bench.units import counted, duration_text
 
 CANDIDATES = 8
-"""Stages of one combination among which the one with the fewest new predecessors is measured."""
+"""Stages of one combination among which the one is measured that needs the fewest further stages."""
 
 DECODED = 32
-"""Images that are decoded one after the other, to learn the time of one."""
+"""Images that are decoded one after the other, to measure the time of one."""
 
 
 @dataclass
-class Heard:
-    """What the engine said about each small stage."""
+class CalibrationEvents:
+    """The events of the small stages, collected while the engine runs them.
+
+    Attributes:
+        done: key -> the event that ended it.
+        totals: key -> units of work, as its progress says.
+        failed: key -> the reason.
+        firsts: keys of the stages that were the first of their worker.
+        started: when the engine was started, by the monotonic clock.
+        ready_s: seconds from then to the first stage.
+    """
 
     done: dict[str, StageDone] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     firsts: list[str] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     ready_s: float | None = None
-    _seen: set[int] = field(default_factory=set)
+    _workers: set[int] = field(default_factory=set)
 
     def __call__(self, event: Event) -> None:
-        """Take one event."""
+        """Collects one event."""
         match event:
             case StageStarted(stage, _, pid):
                 if self.ready_s is None:
-                    self.ready_s = time.monotonic() - self.began
-                if stage.kind != "prepare" and pid not in self._seen:
-                    self._seen.add(pid)
+                    self.ready_s = time.monotonic() - self.started
+                if stage.kind != "prepare" and pid not in self._workers:
+                    self._workers.add(pid)
                     self.firsts.append(stage.key)
             case StageProgress(stage, _, progress):
                 self.totals[stage.key] = progress.total
@@ -60,37 +68,39 @@ class Heard:
                 self.failed[stage.key] = reason
 
 
-def startup_of(combinations: Combinations) -> Combination:
-    """What the start of the workers is filed under: their number and the software."""
+def startup_combination(combinations: Combinations) -> Combination:
+    """The combination under which the start of the workers is kept: their number and the software."""
     environment, workers = combinations.plan.environment, combinations.workers
     group = {"device": dict(environment.identity), "software": dict(environment.versions), "workers": workers}
     return Combination("startup", group, {})
 
 
-def wanted(plan: Plan, combinations: Combinations) -> dict[Combination, list[Stage]]:
-    """The combinations of a plan and the first few stages of each, in running order."""
-    found: dict[Combination, list[Stage]] = {}
+def stages_by_combination(plan: Plan, combinations: Combinations) -> dict[Combination, list[Stage]]:
+    """The combinations of a plan with the first few stages of each, in running order."""
+    by_combination: dict[Combination, list[Stage]] = {}
     for stage in plan.stages.values():
-        same = found.setdefault(combinations.of(stage), [])
-        if len(same) < CANDIDATES:
-            same.append(stage)
-    return found
+        stages = by_combination.setdefault(combinations.of(stage), [])
+        if len(stages) < CANDIDATES:
+            stages.append(stage)
+    return by_combination
 
 
-def missing(plan: Plan, combinations: Combinations, shelf: Shelf) -> dict[Combination, list[Stage]]:
-    """The combinations of a plan that are neither on the shelf nor determined by what is there."""
-    all_of = wanted(plan, combinations)
-    known = [combination for combination in all_of if shelf.get(combination) is not None]
-    lacking = {combination: all_of[combination] for combination in to_measure(all_of, known)}
-    if not lacking and shelf.get(startup_of(combinations)) is None:
-        return {combination: stages for combination, stages in all_of.items() if combination.kind == "prepare"}
-    return lacking
+def missing_combinations(
+    plan: Plan, combinations: Combinations, cache: CalibrationCache
+) -> dict[Combination, list[Stage]]:
+    """The combinations of a plan that have to be measured, so that all of them are calibrated or follow from others."""
+    needed = stages_by_combination(plan, combinations)
+    measured = [combination for combination in needed if cache.get(combination) is not None]
+    missing = {combination: needed[combination] for combination in to_measure(needed, measured)}
+    if not missing and cache.get(startup_combination(combinations)) is None:
+        return {combination: stages for combination, stages in needed.items() if combination.kind == "prepare"}
+    return missing
 
 
-def small_stages(plan: Plan, combinations: Combinations, lacking: dict[Combination, list[Stage]]) -> Shrinker:
-    """The stages that measure what is lacking."""
+def small_stages(plan: Plan, combinations: Combinations, missing: Mapping[Combination, Sequence[Stage]]) -> Shrinker:
+    """The small stages that measure the missing combinations."""
     shrinker = Shrinker(plan, combinations)
-    for combination, stages in lacking.items():
+    for combination, stages in missing.items():
         if combination.kind != "prepare":
             shrinker.add(min(stages, key=shrinker.would_add))
     return shrinker
@@ -99,95 +109,81 @@ def small_stages(plan: Plan, combinations: Combinations, lacking: dict[Combinati
 def calibrate(
     plan: Plan,
     combinations: Combinations,
-    shelf: Shelf,
-    lacking: dict[Combination, list[Stage]],
+    cache: CalibrationCache,
+    missing: Mapping[Combination, Sequence[Stage]],
     processes: int,
-    tell: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> dict[Combination, str]:
-    """Measures what is lacking and puts it on the shelf.
+    """Measures combinations and puts them into the cache.
 
     Args:
         plan: whose combinations they are.
-        combinations: of the plan; says how many workers measure at once, as many as the run will have.
-        shelf: where results go.
-        lacking: combinations with stages that have them.
-        processes: how many decode images.
-        tell: told what happens, a line at a time.
+        combinations: of the plan, with as many workers as the run will have: so many measure at once.
+        cache: that gets the results.
+        missing: combinations with stages that have them.
+        processes: that decode images.
+        log: takes lines of progress.
 
     Returns:
-        Why a combination could not be measured.
+        Combination -> why it could not be measured.
 
     Raises:
-        KeyboardInterrupt: it was stopped by a signal; what is on the shelf stays.
+        KeyboardInterrupt: a signal stopped it; what is in the cache stays.
     """
-    if not lacking:
+    if not missing:
         return {}
-    shrinker = small_stages(plan, combinations, lacking)
-    what = "1 combination" if len(lacking) == 1 else f"{len(lacking)} combinations"
-    tell(f"calibrating {what} of network, size and techniques on a few images each")
-    folder = scratch(shelf.folder)
-    heard = Heard()
+    shrinker = small_stages(plan, combinations, missing)
+    log(f"calibrating {counted(len(missing), 'combination')} of network, size and techniques on a few images each")
+    folder = scratch_folder(cache.folder)
+    events = CalibrationEvents()
     try:
         stages = shrinker.finish(folder, processes)
         store = Store(folder / "store")
         with store.hold("calibrate"):
-            heard.began = time.monotonic()
+            events.started = time.monotonic()
             summary = run_stages(
                 stages,
                 store,
                 workers=min(combinations.workers, len(stages)),
                 device=plan.environment.device,
                 threads=plan.environment.threads,
-                on_event=heard,
+                on_event=events,
             )
-            _keep(plan, combinations, shelf, shrinker, stages, store, heard)
+            _keep(plan, combinations, cache, shrinker, stages, store, events)
         if summary.interrupted:
             raise KeyboardInterrupt
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    tell(f"calibrated in {time.monotonic() - heard.began:.0f} s")
-    return {
-        combinations.of(shrinker.origin[key]): reason for key, reason in heard.failed.items() if key in shrinker.origin
-    }
-
-
-def scratch(calibrations: Path) -> Path:
-    """A folder for one calibration, named by its process; those of processes that are gone are removed."""
-    import psutil
-
-    for left in calibrations.glob("scratch-*"):
-        if not psutil.pid_exists(int(left.name.split("-")[1])):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = calibrations / f"scratch-{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+    log(f"calibrated in {duration_text(time.monotonic() - events.started)}")
+    originals = shrinker.origin
+    return {combinations.of(originals[key]): why for key, why in events.failed.items() if key in originals}
 
 
 def _keep(
     plan: Plan,
     combinations: Combinations,
-    shelf: Shelf,
+    cache: CalibrationCache,
     shrinker: Shrinker,
     stages: Sequence[Stage],
     store: Store,
-    heard: Heard,
+    events: CalibrationEvents,
 ) -> None:
-    """Turns what was measured into calibrations."""
-    spent = {key: event.wall_s - _worked_s(event.result) for key, event in heard.done.items()}
-    import_s = _import_s(stages, spent, heard.firsts)
+    """Puts the calibrations of finished small stages into the cache."""
+    spent = {key: event.wall_s - _worked_s(event.result) for key, event in events.done.items()}
+    import_s = _import_s(stages, spent, events.firsts)
     for stage in stages:
-        if stage.key not in heard.done:
+        if stage.key not in events.done:
             continue
-        overhead = spent[stage.key] - (import_s if stage.key in heard.firsts else 0.0)
-        calibration = _calibration(plan, stage, heard, max(0.0, overhead), sum(store.record(stage.key).sizes.values()))
-        shelf.put(combinations.of(shrinker.origin[stage.key]), calibration)
-    if heard.ready_s is not None:
-        shelf.put(startup_of(combinations), Calibration(0.0, 0.0, heard.ready_s + import_s, 0.0, 0.0))
+        overhead = spent[stage.key] - (import_s if stage.key in events.firsts else 0.0)
+        calibration = _calibration(plan, stage, events, max(0.0, overhead), sum(store.record(stage.key).sizes.values()))
+        cache.put(combinations.of(shrinker.origin[stage.key]), calibration)
+    if events.ready_s is not None:
+        cache.put(startup_combination(combinations), Calibration(0.0, 0.0, events.ready_s + import_s, 0.0, 0.0))
 
 
 def _import_s(stages: Sequence[Stage], spent: Mapping[str, float], firsts: Sequence[str]) -> float:
-    """What the first stage of a worker spends on imports: its overhead above that of later stages of its kind."""
+    """Seconds that the first stage of a worker spends on imports: its overhead above that of later stages of its
+    kind."""
     later = [stage for stage in stages if stage.kind != "prepare" and stage.key in spent and stage.key not in firsts]
     above = []
     for stage in stages:
@@ -203,39 +199,39 @@ def _worked_s(result: StageResult) -> float:
     return sum(result.seconds.get(part, 0.0) for part in ("compile", "train", "evaluate"))
 
 
-def _calibration(plan: Plan, stage: Stage, heard: Heard, overhead_s: float, size: int) -> Calibration:
-    event = heard.done[stage.key]
+def _calibration(plan: Plan, stage: Stage, events: CalibrationEvents, overhead_s: float, size: int) -> Calibration:
+    event = events.done[stage.key]
     result, worked = event.result, _worked_s(event.result)
     if stage.kind == "prepare":
         return _decoding(plan, stage, event)
     if isinstance(stage.params, TrainParams):
         images = stage.epochs * plan.images.subset(stage.choice).sizes()["train"]
         image_s, first_s = steady(result, images, on_gpu=plan.environment.device != "cpu")
-        waited = result.use.cpu_wait or 0.0
-        return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, size, images=images, cpu_wait=waited)
+        wait = result.use.cpu_wait or 0.0
+        return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, size, images=images, cpu_wait=wait)
     if isinstance(stage.params, EvaluateParams):
         sizes = plan.images.subset(stage.choice).sizes()
         images, image_s = sizes[stage.params.split], result.evaluated.latency_ms / 1000
-        grows = 4.0 * len(plan.images.subset(stage.choice).classes)  # float32 of each class
+        image_bytes = 4.0 * len(plan.images.subset(stage.choice).classes)  # float32 of each class
         first_s = max(0.0, worked - images * image_s)
-        fixed = max(0.0, size - images * grows)
-        return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, fixed, grows, images=images)
+        fixed = max(0.0, size - images * image_bytes)
+        return Calibration(image_s, first_s, overhead_s, result.peak_memory_mb, fixed, image_bytes, images=images)
     available = plan.images.subset(stage.choice).sizes()["train"]
-    images = heard.totals.get(stage.key) or available
-    asked = result.computed.most_images if isinstance(stage.params, PrecomputeParams) else available
-    most = asked if asked != available else 0  # else it asked for all that there are
+    images = events.totals.get(stage.key) or available
+    limit = result.computed.most_images if isinstance(stage.params, PrecomputeParams) else available
+    most = limit if limit != available else 0  # it reads all that there are
     return Calibration(worked / images, 0.0, overhead_s, result.peak_memory_mb, size, most_images=most, images=images)
 
 
 def steady(result: StageResult, images: int, on_gpu: bool) -> tuple[float, float]:
-    """Seconds per image of a steady step, and what the first steps took longer.
+    """Seconds per image of a steady step, and how much longer the first step took.
 
-    On a CPU the median step counts, which no other process's moment disturbs. On a GPU steps are only asked for, and
-    the clock is true for all of them together: the mean counts.
+    On a CPU this is the median step, which short disturbances do not move. On a GPU steps overlap, and only the time of
+    all of them together is exact: it is the mean.
 
     Args:
         result: of a training stage.
-        images: that it went through, all epochs together.
+        images: that it read, all epochs together.
         on_gpu: whether its device works while its host goes on.
     """
     trained, seconds = result.trained, result.seconds
@@ -250,20 +246,21 @@ def steady(result: StageResult, images: int, on_gpu: bool) -> tuple[float, float
 
 
 def _decoding(plan: Plan, stage: Stage, event: StageDone) -> Calibration:
-    """Decoding is measured on the source itself, one image after the other; the rest of the stage is its overhead."""
+    """The calibration of decoding: an image is timed on the source itself, and the rest of the stage is its
+    overhead."""
     assert isinstance(stage.params, PrepareParams) and isinstance(stage.context, PrepareContext)
     _, whole = plan.images.contents_digest(plan.prepare_context.choices)
     prepared = event.result.prepared
     count, processes = prepared.images, processes_for(whole, stage.context.processes)
-    paths, seen = plan.images.paths(DECODED), 0
+    paths, decoded = plan.images.paths(DECODED), 0
     began = time.perf_counter()
     for path in paths:
         try:
             plan.images.source.decode(path, stage.params.size)
-        except Exception:  # a damaged image is named when the images are decoded
+        except Exception:  # the stage that decodes all images names the damaged ones
             continue
-        seen += 1
-    image_s = (time.perf_counter() - began) / max(1, seen) / processes
+        decoded += 1
+    image_s = (time.perf_counter() - began) / max(1, decoded) / processes
     size = float(prepared.bytes)
     overhead = max(0.0, event.wall_s - count * image_s)
     return Calibration(image_s, 0.0, overhead, event.result.peak_memory_mb, 0.0, size / max(1, count), images=count)

@@ -1,4 +1,4 @@
-"""What decides how long a stage takes per image: its combination of network, size, batch and techniques."""
+"""The combination of network, size, batch and techniques that decides how long a stage takes per image."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ FREE = (
     "lr", "weight_decay", "schedule", "schedule_span", "warmup", "optimizer_at_switch", "flip", "batch_size",
     "batch_sizes", "eval_batch_size",
 )  # fmt: skip
-"""Settings that change what a step computes and not how long it takes, and those that are told in another form."""
+"""Settings that change what a step computes and not how long it takes, and those that a combination holds in another
+form."""
 
 SWITCHES = ("gradient_clip", "drop_path", "dropout")
-"""Settings that cost the same at every value but 0."""
+"""Settings that take the same time at every value except 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Combination:
     Attributes:
         kind: of the stage.
         group: what has to be equal for the times of techniques to add up: network, size, batch, precision, machine and
-            code.
+            code; JSON values.
         features: technique -> its settings as text; each adds a time of its own.
     """
 
@@ -49,12 +50,12 @@ class Combination:
 
     @cached_property
     def group_name(self) -> str:
-        """Equal for combinations whose times add up."""
+        """A text that is equal for combinations of the same group."""
         return canonical([self.kind, self.group])
 
     @cached_property
     def name(self) -> str:
-        """SHA-256 in hex; names the calibration's file."""
+        """SHA-256 in hex, which names the calibration's file."""
         return hashlib.sha256(canonical([self.kind, self.group, self.features]).encode()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -68,26 +69,26 @@ class Combinations:
     """The combinations of one plan.
 
     Args:
-        plan: whose stages are asked for.
+        plan: the plan.
         workers: how many stages run at once: they share the memory's bandwidth and the caches.
     """
 
     def __init__(self, plan: Plan, workers: int) -> None:
         self.plan, self.workers = plan, workers
-        self._known = techniques(plan.grid.techniques)
-        self._found: dict[str, Combination] = {}
-        self._modules = {technique.__module__ for technique in self._known.values()}
-        self._fields = {name: _fields(technique) for name, technique in self._known.items()}
+        self._techniques = techniques(plan.grid.techniques)
+        self._by_key: dict[str, Combination] = {}
+        self._modules = {technique.__module__ for technique in self._techniques.values()}
+        self._fields = {name: _fields(technique) for name, technique in self._techniques.items()}
         self._owned = {field for fields in self._fields.values() for field in fields}
 
     def of(self, stage: Stage) -> Combination:
         """The combination of a stage of the plan."""
-        if stage.key not in self._found:
-            self._found[stage.key] = self._make(stage)
-        return self._found[stage.key]
+        if stage.key not in self._by_key:
+            self._by_key[stage.key] = self._make(stage)
+        return self._by_key[stage.key]
 
     def images(self, stage: Stage, split: str) -> int:
-        """Images of one split that a stage goes through."""
+        """Images of one split that a stage reads."""
         return self.plan.images.subset(stage.choice).sizes()[split]
 
     def batch(self, stage: Stage) -> int:
@@ -114,7 +115,7 @@ class Combinations:
         features: dict[str, str] = {}
         if stage.kind == "train":
             group |= {"batch": self.batch(stage), "network": self._network(stage)}
-            features = {name: text for name, text in self._features(stage).items() if not self._builds(name)}
+            features = {name: text for name, text in self._features(stage).items() if not self._shapes_network(name)}
         elif "checkpoint" in stage.parents:
             group["network"] = self._network(self._parent(stage))
             features = self._features(stage)
@@ -125,38 +126,35 @@ class Combinations:
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """The core's settings that may cost time."""
-        own = stage.kind not in ("train", "evaluate")  # a technique's own stage: its settings are its own
-        owned = set() if own else self._owned
-        found = {
-            name: value
-            for name, value in recipe_of(stage).items()
-            if name not in owned and name not in FREE and name != "backbone"
-        }
-        return found | {name: bool(found[name]) for name in SWITCHES if name in found}
+        is_precompute = stage.kind not in ("train", "evaluate")  # its settings are a technique's own
+        left_out = {*FREE, "backbone", *(() if is_precompute else self._owned)}
+        settings = {name: value for name, value in recipe_of(stage).items() if name not in left_out}
+        return settings | {name: bool(settings[name]) for name in SWITCHES if name in settings}
 
     def _network(self, stage: Stage) -> dict[str, Any]:
-        """The backbone of a training stage and the techniques that say how it is built."""
+        """The backbone of a training stage and the techniques that shape it."""
         recipe = recipe_of(stage)
-        found: dict[str, Any] = {name: recipe[name] for name in ("backbone", "in_chans")}
-        found |= {name: bool(recipe[name]) for name in ("dropout", "drop_path")}
-        return found | {name: text for name, text in self._features(stage).items() if self._builds(name)}
+        network: dict[str, Any] = {name: recipe[name] for name in ("backbone", "in_chans")}
+        network |= {name: bool(recipe[name]) for name in ("dropout", "drop_path")}
+        return network | {name: text for name, text in self._features(stage).items() if self._shapes_network(name)}
 
-    def _builds(self, name: str) -> bool:
-        return self._known[name].backbone_arguments is not Technique.backbone_arguments
+    def _shapes_network(self, name: str) -> bool:
+        return self._techniques[name].backbone_arguments is not Technique.backbone_arguments
 
     def _features(self, stage: Stage) -> dict[str, str]:
-        recipe, params, found = recipe_of(stage), stage.params, dict[str, str]()
+        """The techniques that act in a stage, with their settings and code as text."""
+        recipe, params, features = recipe_of(stage), stage.params, dict[str, str]()
         for name in params.techniques if isinstance(params, TrainParams | EvaluateParams) else ():
-            technique = self._known[name]
+            technique = self._techniques[name]
             settings: dict[str, Any] = {field: recipe[field] for field in self._fields[name] if field in recipe}
             if technique.applies_to == "rise" and isinstance(params, TrainParams):
                 settings["earlier sizes"] = params.phase.earlier_sizes
-            found[name] = canonical([settings, stage.made_with.code.get(technique.__module__, "")])
-        return found
+            features[name] = canonical([settings, stage.made_with.code.get(technique.__module__, "")])
+        return features
 
 
 def recipe_of(stage: Stage) -> RecipeSettings:
-    """The recipe settings that decide a stage; none of one that decodes images."""
+    """The recipe settings that decide a stage; none for a stage that decodes images."""
     params = stage.params
     return params.recipe if isinstance(params, TrainParams | EvaluateParams | ProbeParams | PrecomputeParams) else {}
 

@@ -1,4 +1,4 @@
-"""The minutes, disk and memory of a plan, from calibrations: arithmetic alone, without a clock."""
+"""Predicts minutes, disk and memory of a plan from calibrations: arithmetic alone, without a clock."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ class Prediction:
     Attributes:
         stage_s: key -> seconds of a stage on a worker, its overhead included; only stages that can be predicted.
         work_s: key -> seconds of its steps alone, as ``trials.minutes`` counts them.
-        first_s: key -> seconds of ``work_s`` that do not grow with images or epochs: what the first step takes longer.
+        first_s: key -> the part of ``work_s`` that does not grow with images or epochs: how much longer the first step
+            takes.
         trial_minutes: trial -> minutes of the iteration as if it were run alone, shared phases in full.
         training_minutes: the same for the training phases alone.
         cell_minutes: cell -> median over its seeds.
-        run_minutes: from the start to the end of what is left, with all workers; None where a stage is not known.
-        disk_bytes: what the stages that are left will write.
+        run_minutes: from the start to the end of the remaining stages, with all workers; None where a stage cannot be
+            predicted.
+        disk_bytes: what the remaining stages write.
         memory_mb: peak memory of all workers together, on the device where that is a GPU, in 2**20 bytes.
         unknown: titles of stages that cannot be predicted.
-        cpu_wait: share of the training time in which other work held the processors while it was calibrated.
+        cpu_wait: share of the training time in which threads waited for a processor that other work used, while the
+            stages were calibrated.
     """
 
     stage_s: dict[str, float]
@@ -61,13 +64,13 @@ class Prediction:
         return cell, self.cell_minutes[cell]
 
     def missed(self, goal_minutes: float) -> dict[str, float]:
-        """Cell -> minutes of the cells above a goal, the slowest first."""
+        """The cells above a goal with their minutes, the slowest first."""
         above = {cell: minutes for cell, minutes in self.cell_minutes.items() if minutes > goal_minutes}
         return dict(sorted(above.items(), key=lambda pair: -pair[1]))
 
 
 def images_of(stage: Stage, combinations: Combinations) -> int:
-    """Images that a stage goes through, all epochs together."""
+    """Images that a stage reads, all epochs together."""
     plan = combinations.plan
     if stage.kind == "prepare":
         return plan.images.contents_digest(plan.prepare_context.choices)[1]
@@ -85,21 +88,21 @@ def predict(
     to_run: Sequence[str],
     startup_s: float,
 ) -> Prediction:
-    """Predicts a plan.
+    """The prediction of a plan.
 
     Args:
-        plan: what is asked for.
+        plan: what is predicted.
         combinations: of the plan, with the workers that it will have.
         calibration_of: the calibration of a stage, or None.
-        to_run: keys of the stages that are left.
-        startup_s: until the first worker works, the imports of training included.
+        to_run: keys of the stages that remain.
+        startup_s: seconds until the first worker runs a stage, the imports of training included.
     """
     stage_s: dict[str, float] = {}
     work_s: dict[str, float] = {}
     first_s: dict[str, float] = {}
     unknown = []
     disk = memory = waited_s = trained_s = 0.0
-    left = set(to_run)
+    remaining = set(to_run)
     for key, stage in plan.stages.items():
         calibration = calibration_of(stage)
         if calibration is None:
@@ -112,38 +115,37 @@ def predict(
         if stage.kind == "train":
             trained_s += work_s[key]
             waited_s += work_s[key] * calibration.cpu_wait
-        if key in left:
+        if key in remaining:
             disk += calibration.stage_bytes + images * calibration.image_bytes
             memory = max(memory, calibration.memory_mb)
-    minutes, training = {}, {}
+    minutes: dict[str, float] = {}
+    training: dict[str, float] = {}
+    by_cell: dict[str, list[float]] = {}
     for trial in plan.trials:
-        keys = iteration(trial)
+        keys = iteration_stages(trial)
         if keys and all(key in work_s for key in keys):
             minutes[trial.trial.id] = sum(work_s[key] for key in keys) / 60
             training[trial.trial.id] = sum(work_s[key] for key in trial.training) / 60
-    cells: dict[str, list[float]] = {}
-    for trial in plan.trials:
-        if trial.trial.id in minutes:
-            cells.setdefault(trial.trial.cell.id, []).append(minutes[trial.trial.id])
+            by_cell.setdefault(trial.trial.cell.id, []).append(minutes[trial.trial.id])
     run_s = None
-    if all(key in stage_s for key in left):
-        run_s = startup_s + makespan_s(plan, stage_s, combinations.workers, to_run) if left else 0.0
+    if all(key in stage_s for key in remaining):
+        run_s = startup_s + makespan_s(plan, stage_s, combinations.workers, to_run) if remaining else 0.0
     return Prediction(
-        stage_s,
-        work_s,
-        first_s,
-        minutes,
-        training,
-        {cell: statistics.median(found) for cell, found in cells.items()},
-        None if run_s is None else run_s / 60,
-        disk,
-        memory * combinations.workers,
-        unknown,
-        waited_s / trained_s if trained_s else 0.0,
+        stage_s=stage_s,
+        work_s=work_s,
+        first_s=first_s,
+        trial_minutes=minutes,
+        training_minutes=training,
+        cell_minutes={cell: statistics.median(values) for cell, values in by_cell.items()},
+        run_minutes=None if run_s is None else run_s / 60,
+        disk_bytes=disk,
+        memory_mb=memory * combinations.workers,
+        unknown=unknown,
+        cpu_wait=waited_s / trained_s if trained_s else 0.0,
     )
 
 
-def iteration(trial: TrialPlan) -> tuple[str, ...]:
+def iteration_stages(trial: TrialPlan) -> tuple[str, ...]:
     """Keys of the stages that a trial consists of, if it were run alone."""
     return () if trial.inapplicable is not None else (*trial.computed, *trial.training, trial.final.key)
 
@@ -155,7 +157,7 @@ def makespan_s(plan: Plan, stage_s: Mapping[str, float], workers: int, to_run: S
         plan: its stages.
         stage_s: key -> seconds, for all that run.
         workers: how many work at once.
-        to_run: keys of the stages that run; all others are done.
+        to_run: keys of the stages that run; all others are done already.
     """
     queue = StageQueue(list(plan.stages.values()), to_run)
     idle = dict.fromkeys(range(workers), "")

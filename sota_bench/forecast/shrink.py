@@ -1,4 +1,4 @@
-"""The stages of a plan on a handful of its images: the same network, size, batch and techniques, a few steps each."""
+"""Small stages that measure those of a plan: the same network, size, batch and techniques, on a few images."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from sota_bench.stages.params import (
 from sota_bench.stages.stage import Stage
 
 LEAST_STEPS, MOST_STEPS, GPU_STEPS = 4, 16, 40
-"""Steps that are measured, the first of which warms up. A GPU is asked in bulk: its steps overlap."""
+"""Steps that are measured, of which the first warms up. A GPU takes more: its steps overlap, so only all together are
+timed."""
 
 SPEED = 1e10
-"""Floating-point operations per second and thread that a CPU surely does; decides the number of steps alone."""
+"""Floating-point operations per second and thread that any CPU does; it decides nothing but the number of steps."""
 
 WORK_S = 1.5
-"""Seconds of steps for each combination, at that speed."""
+"""Seconds of steps that are measured of each combination, at that speed."""
 
 EVALUATED, GPU_EVALUATED = 64, 1000
 """Images of an evaluation batch."""
@@ -41,8 +42,8 @@ class Shrinker:
     Args:
         plan: whose stages are shrunk.
         combinations: of the same plan.
-        steps: of every training stage; by its estimated cost when not given.
-        batch: images of a step; the stage's own when not given.
+        steps: of every training stage; by its estimated cost by default.
+        batch: images of a step; the stage's own by default.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Shrinker:
         self._choices: dict[ImageChoice, None] = {}
 
     def add(self, stage: Stage) -> Stage:
-        """Shrinks a stage and all before it."""
+        """The small stage of a stage; those that it starts from are added first."""
         if stage.key not in self._small:
             small = self._shrink(stage)
             self._small[stage.key] = small
@@ -64,13 +65,13 @@ class Shrinker:
         return self._small[stage.key]
 
     def would_add(self, stage: Stage) -> int:
-        """How many small stages adding this one would make, itself left out."""
+        """How many further small stages adding this one would make, itself not counted."""
         probe = Shrinker(self.plan, self.combinations, self.steps, self.batch)
         small = probe.add(stage)
         return len(probe.stages.keys() - self.stages.keys() - {small.key})
 
     def steps_of(self, stage: Stage) -> int:
-        """Steps that a training stage is measured for."""
+        """Steps that are measured of a training stage."""
         if self.steps is not None:
             return self.steps
         if self.plan.environment.device != "cpu":
@@ -84,11 +85,11 @@ class Shrinker:
         return max(LEAST_STEPS, min(MOST_STEPS, round(WORK_S / step_s)))
 
     def finish(self, folder: Path, processes: int) -> list[Stage]:
-        """All small stages, parents first, with the one that decodes their images.
+        """All small stages, parents first, with the stage that decodes their images.
 
         Args:
-            folder: where their manifest is written.
-            processes: how many decode.
+            folder: in which their manifest is written.
+            processes: that decode images.
         """
         plan, choices, file = self.plan, tuple(self._choices), folder / "manifest.csv"
         plan.images.part(choices, "calibration").save(file)
@@ -100,7 +101,7 @@ class Shrinker:
         key, title = stage_key("prepare", params, original.made_with, {}), "decode a few images"
         prepare = replace(original, key=key, params=params, context=context, title=title, trials=("calibration",))
         self.origin[prepare.key] = original
-        small = [_reading(stage, prepare.key, file) for stage in self.stages.values()]
+        small = [_with_images_of(stage, prepare.key, file) for stage in self.stages.values()]
         return [prepare, *small]
 
     def _shrink(self, stage: Stage) -> Stage:
@@ -114,7 +115,7 @@ class Shrinker:
             choice = self._choice(stage, steps * batch)
             trained = self.plan.images.subset(choice).sizes()["train"]
             epochs = max(1, math.ceil(steps / max(1, trained // batch)))
-            # whatever the learning rate of each step is, it takes as long
+            # the learning rate of a step does not change its time
             leave_out = ("schedule_span", "batch_sizes")
             recipe = {name: value for name, value in params.recipe.items() if name not in leave_out}
             phase = replace(params.phase, epochs=epochs, first_epoch=0)
@@ -148,7 +149,7 @@ class Shrinker:
         return ImageChoice(classes=tuple(classes), per_class=per_class, eval_images=3 * most)
 
 
-def _reading(stage: Stage, prepare: str, manifest: Path) -> Stage:
+def _with_images_of(stage: Stage, prepare: str, manifest: Path) -> Stage:
     """The stage with its images decoded by another stage, and listed in another manifest."""
     assert isinstance(stage.context, StageContext)
     context = replace(stage.context, manifest=manifest)
@@ -156,13 +157,13 @@ def _reading(stage: Stage, prepare: str, manifest: Path) -> Stage:
 
 
 def forward_flops(backbone: str, size: int) -> float | None:
-    """Forward operations of one image, from the list of small backbones; None for one that is not there."""
-    found = next((row for row in small_backbones() if row.name == backbone.split(".")[0]), None)
-    return found.flops * (size / found.size) ** 2 if found else None
+    """Operations of one image's forward pass, from the list of small backbones; None for one that is not in it."""
+    row = next((row for row in small_backbones() if row.name == backbone.split(".")[0]), None)
+    return row.flops * (size / row.size) ** 2 if row else None
 
 
-def work(stages: Iterable[Stage], plan: Plan) -> float:
-    """Pixels that pass through networks in training, as a measure of work: steps forward and back."""
+def training_work(stages: Iterable[Stage], plan: Plan) -> float:
+    """Pixels that pass through networks in training, forward and backward, as a rough measure of work."""
     total = 0.0
     for stage in stages:
         if isinstance(stage.params, TrainParams):

@@ -14,6 +14,7 @@ from sota_bench.errors import UserError
 from sota_bench.grid.expand import Cell, Trial, combinations, identifier
 from sota_bench.grid.explain import explain
 from sota_bench.grid.levels import level_text
+from sota_bench.grid.matched import MatchedSchedule
 from sota_bench.grid.only import parse_only
 from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.grid.resize_schedule import rises
@@ -46,7 +47,7 @@ class Grid(BaseModel):
         out: the folder of the report.
         schedules: cell id -> the resolution schedule that it trains instead of the one written, where cells are
             matched at equal cost or the whole grid is scaled.
-        matched: cell id -> how its schedule was matched (``forecast.matched.Matched``); empty where it was not.
+        matched: cell id -> how its schedule was matched; empty where it was not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +72,7 @@ class Grid(BaseModel):
     overrides: tuple[str, ...]
     out: Path
     schedules: dict[str, str] = {}
-    matched: dict[str, dict[str, Any]] = {}
+    matched: dict[str, MatchedSchedule] = {}
 
     @cached_property
     def _cells(self) -> tuple[Cell, ...]:
@@ -122,7 +123,7 @@ class Grid(BaseModel):
         self,
         fields: Mapping[str, Any] | None = None,
         schedules: Mapping[str, str] | None = None,
-        matched: Mapping[str, dict[str, Any]] | None = None,
+        matched: Mapping[str, MatchedSchedule] | None = None,
     ) -> Grid:
         """The same question with other values of fields that are no factors, or with other schedules.
 
@@ -147,9 +148,9 @@ class Grid(BaseModel):
         told |= {"recipe": recipe, "schedules": {**self.schedules, **(schedules or {})}}
         return Grid(**told | {"matched": dict(matched or self.matched)})
 
-    def as_matched(self, matched: Mapping[str, dict[str, Any]]) -> Grid:
+    def as_matched(self, matched: Mapping[str, MatchedSchedule]) -> Grid:
         """The grid with schedules that were matched before; itself where none were."""
-        schedules = {cell: one["schedule"] for cell, one in matched.items()}
+        schedules = {cell: matching.schedule for cell, matching in matched.items()}
         return self.varied(schedules=schedules, matched=matched) if matched else self
 
     def trials(self) -> tuple[Trial, ...]:
@@ -218,5 +219,5 @@ class Grid(BaseModel):
             "recipe": self.recipe.model_dump(mode="json"),
             "factors": {factor: [level_text(level) for level in levels] for factor, levels in self.factors.items()},
             "overrides": list(self.overrides),
-            "matched": dict(self.matched),
+            "matched": {cell: matching.to_json() for cell, matching in self.matched.items()},
         }

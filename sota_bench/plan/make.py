@@ -13,7 +13,9 @@ from sota_bench.data.specs import source_from_spec
 from sota_bench.errors import UserError, in_file
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
+from sota_bench.grid.matched import MatchedSchedule
 from sota_bench.grid.pretrained import located
+from sota_bench.plan.data_factors import check_data_factors
 from sota_bench.plan.environment import cores
 from sota_bench.plan.graph import build
 from sota_bench.plan.images import GridImages, grid_images
@@ -35,15 +37,15 @@ def make_plan(
     """The plan of a grid on a machine, and the number of workers. Nothing is written into the store.
 
     Args:
-        grid: what is asked, with its schedules where cells are compared at equal cost (``forecast.matched``).
+        grid: what is asked, with its schedules where cells are compared at equal cost (``forecast.match``).
         machine: where it runs.
         progress: told (done, total) while the source is listed.
         trials: those that are planned; all of the grid by default.
         split: the images that judge, ``select`` or ``test``.
 
     Raises:
-        UserError: a network cannot be made as its cell asks, the data cannot be found or used, or a phase is above the
-            stored resolution.
+        UserError: a network cannot be made as its cell asks, the data cannot be found or used, a phase is above the
+            stored resolution, or levels of a factor choose the same images.
     """
     environment, workers = machine.resolve()
     check_networks(grid)
@@ -52,7 +54,9 @@ def make_plan(
         manifest = manifest_of(source, progress)
         images = grid_images(grid, source, manifest)
         file = manifest_file(machine.store, manifest.digest)
-        return build(grid, environment, images, file, cores(), trials, split), workers
+        plan = build(grid, environment, images, file, cores(), trials, split)
+    check_data_factors(plan)
+    return plan, workers
 
 
 def _source(grid: Grid) -> Source:
@@ -91,7 +95,8 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
         grid.file,
         grid.techniques,
     )
-    grid = grid.as_matched(recorded.get("matched", {}))
+    matched = recorded.get("matched", {})
+    grid = grid.as_matched({cell: MatchedSchedule.from_json(values) for cell, values in matched.items()})
     return with_recorded_keys(build(grid, environment_of(recorded), images, file, 1), recorded)
 
 

@@ -12,6 +12,7 @@ from sota_bench.plan.environment import Environment
 from sota_bench.plan.images import GridImages
 from sota_bench.plan.phases import PhasePlan
 from sota_bench.stages.context import PrepareContext
+from sota_bench.stages.params import TrainParams
 from sota_bench.stages.stage import Stage
 
 TrialStatus = Literal["done", "failed", "blocked", "not_applicable", "not_asked"]
@@ -102,6 +103,11 @@ class Plan:
         context = self.prepare.context
         assert isinstance(context, PrepareContext)
         return context
+
+    def training_images(self, trial: TrialPlan) -> list[str]:
+        """Digests of the images of each training phase of a trial."""
+        phases = [self.stages[key].params for key in trial.training]
+        return [params.data.digest for params in phases if isinstance(params, TrainParams)]
 
     @property
     def epochs_asked(self) -> int:

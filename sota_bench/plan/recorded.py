@@ -41,7 +41,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
             "versions": dict(environment.versions),
             "precision": environment.precision,
         },
-        "matched": dict(plan.grid.matched),
+        "matched": {cell: matching.to_json() for cell, matching in plan.grid.matched.items()},
         "images": {
             "source": images.source.spec,
             "manifest": images.manifest.digest,

@@ -29,7 +29,7 @@ def run_notes(plan: Plan, results: Collection[StageResult], trials: pd.DataFrame
     alone = bool(trials["minutes_alone"].notna().any())
     notes = [*memory_notes(trials), *busy_notes(cpu_wait(results), shared_gpu(results), measured_alone=alone)]
     if plan.grid.matched:
-        from sota_bench.forecast.matched import sentence
+        from sota_bench.forecast.match import sentence
 
         notes.append(sentence(plan.grid.match, plan.grid.matched))
     sizes = sorted({phase.size for trial in plan.trials for phase in trial.phases})

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from sota_bench.cli import main
-from sota_bench.forecast.forecast import Forecast
+from sota_bench.forecast.predictor import Predictor
 
 GRID = """
 [grid]
@@ -41,28 +41,28 @@ def sota_bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a grid."""
-    made = tmp_path_factory.mktemp("minutes")
-    (made / "grid.toml").write_text(GRID)
-    return made
+    folder = tmp_path_factory.mktemp("minutes")
+    (folder / "grid.toml").write_text(GRID)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def planned(folder: Path) -> dict[str, Any]:
-    """What ``plan`` says after calibrating."""
+    """The answer of ``plan --json``, which calibrates."""
     done = sota_bench(folder, "plan", "grid.toml", "--json")
     assert done.returncode == 0, done.stderr
     assert "calibrating" in done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
-def test_without_calibrating_a_plan_writes_nothing_and_says_so(
+def test_a_plan_without_calibration_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "grid.toml").write_text(GRID)
     monkeypatch.chdir(tmp_path)
     assert main(["plan", "grid.toml", "--no-calibrate"]) == 0
-    assert "not calibrated" in capsys.readouterr().out
+    assert "Minutes: not calibrated" in capsys.readouterr().out
     assert not (tmp_path / ".sota_bench").exists()
 
 
@@ -79,7 +79,7 @@ def test_a_plan_predicts_minutes_disk_and_memory(
     monkeypatch.chdir(folder)
     assert main(["plan", "grid.toml", "--no-calibrate", "--set", GOAL]) == 0
     shown = capsys.readouterr()
-    assert "Minutes per iteration" in shown.out and "2 of 2 cells miss the goal" in shown.out
+    assert "Predicted per iteration: " in shown.out and "2 of 2 cells miss the goal of 0.01 s" in shown.out
     assert "calibrating" not in shown.err
 
 
@@ -88,7 +88,7 @@ def test_a_missed_goal_is_exit_code_3_and_the_report_is_there(
 ) -> None:
     done = sota_bench(folder, "run", "grid.toml", "--enforce-goal", "--set", GOAL)
     assert done.returncode == 3, done.stderr
-    assert "is missed: the slowest cell takes" in done.stdout and "calibrating" not in done.stderr
+    assert "goal missed: the slowest cell takes" in done.stdout and "calibrating" not in done.stderr
     out = folder / "reports" / "tiny"
     assert (out / "report.html").exists()
     run = json.loads((out / "run.json").read_text())
@@ -123,11 +123,11 @@ def test_alone_the_goal_is_judged_on_what_is_measured_anew_or_on_the_run(
     asked = ["run", "grid.toml", "--exclusive-timing", "--enforce-goal", "--set"]
     assert main([*asked, GOAL]) == 3
     shown = capsys.readouterr()
-    assert "calibrating" in shown.err and "minutes alone: measured anew; other work held the processors" in shown.out
+    assert "calibrating" in shown.err and "exclusive timing: " in shown.out
     assert pd.read_csv("reports/tiny/trials.csv")["minutes_alone"].gt(0).all()
-    monkeypatch.setattr(Forecast, "anew", lambda *arguments: None)
+    monkeypatch.setattr(Predictor, "predict_anew", lambda *arguments: None)
     assert main([*asked, GOAL]) == 3
-    assert "not measured for c00, c01, whose minutes in this run count for the goal" in capsys.readouterr().out
+    assert "exclusive timing: not measured for c00, c01; " in capsys.readouterr().out
     assert main([*asked, "grid.minutes_per_iteration=50"]) == 0
 
 
@@ -141,6 +141,14 @@ def test_alone_the_goal_is_judged_on_what_is_measured_anew_or_on_the_run(
         ("fidelity --sizes 16,32 --epochs 1,2", "fidelity: several things are varied"),
         ("fidelity --fractions half,1", "fidelity: 'half,1' is not a list of numbers"),
         ("fidelity --fractions 0.5,2", "recipe.fraction: 2.0 is out of range"),
+        (
+            "fidelity --fractions 0.5,1 --set recipe.per_class=2",
+            "--fractions: 0.5 and 1 train c00 on the same images, since per_class = 2 limits both; name fractions",
+        ),
+        (
+            "plan --no-calibrate --set recipe.per_class=2 --set factors.fraction=[0.05,0.1]",
+            "factors.fraction: 0.05 and 0.1 choose the same images (in the cell resize = 16x1, tta = off); leave out",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(
@@ -150,6 +158,6 @@ def test_mistakes_are_one_line_and_write_nothing(
     monkeypatch.chdir(tmp_path)
     command, *options = arguments.split()
     assert main([command, "grid.toml", *options]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and message in said
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.toml"]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sota_bench.forecast.calibrate import missing, scratch, startup_of, wanted
-from sota_bench.forecast.calibration import Calibration
+from sota_bench.forecast.calibrate import missing_combinations, stages_by_combination, startup_combination
+from sota_bench.forecast.calibration import Calibration, scratch_folder
 from sota_bench.forecast.combination import Combinations
-from sota_bench.forecast.forecast import Forecast
+from sota_bench.forecast.predictor import Predictor
 from sota_bench.forecast.shrink import LEAST_STEPS, Shrinker
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
@@ -25,32 +25,32 @@ def small(plan_of: Callable[..., Plan]) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def forecast(small: Plan, tmp_path_factory: pytest.TempPathFactory) -> Forecast:
-    """A forecast whose store has been calibrated for the plan, and what it said."""
-    found = Forecast(Store(tmp_path_factory.mktemp("forecast") / "store"))
-    found.calibrate(small, 2)
-    return found
+def predictor(small: Plan, tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """A predictor whose store has been calibrated for the plan."""
+    calibrated = Predictor(Store(tmp_path_factory.mktemp("predictor") / "store"))
+    calibrated.calibrate(small, 2)
+    return calibrated
 
 
-def test_all_of_a_plan_follows_from_what_was_measured(small: Plan, forecast: Forecast) -> None:
-    assert forecast.problems == []
+def test_all_of_a_plan_follows_from_what_was_measured(small: Plan, predictor: Predictor) -> None:
+    assert predictor.problems == []
     combinations = Combinations(small, 2)
-    assert missing(small, combinations, forecast.shelf) == {}
-    prediction = forecast.predict(small, 2)
+    assert missing_combinations(small, combinations, predictor.cache) == {}
+    prediction = predictor.predict(small, 2)
     assert prediction is not None and not prediction.unknown
     assert prediction.run_minutes is not None and prediction.run_minutes > 0
     applicable = [trial for trial in small.trials if trial.inapplicable is None]
     assert len(prediction.trial_minutes) == len(applicable)
-    startup = forecast.shelf.get(startup_of(combinations))
+    startup = predictor.cache.get(startup_combination(combinations))
     assert startup is not None and 0.2 < startup.overhead_s < 120
     for key, stage in small.stages.items():
         assert prediction.stage_s[key] > 0, stage.title
 
 
-def test_fewer_trainings_are_measured_than_there_are(small: Plan, forecast: Forecast) -> None:
+def test_fewer_trainings_are_measured_than_there_are(small: Plan, predictor: Predictor) -> None:
     combinations = Combinations(small, 2)
     trained = {combinations.of(stage) for stage in small.stages.values() if stage.kind == "train"}
-    measured = [one for one in trained if forecast.shelf.get(one) is not None]
+    measured = [combination for combination in trained if predictor.cache.get(combination) is not None]
     assert (
         len(trained) == 2 + 2 + 2
     )  # 32 px, 16 px, and 32 px after a rise with the mitigation; each with and without Mixup
@@ -58,52 +58,52 @@ def test_fewer_trainings_are_measured_than_there_are(small: Plan, forecast: Fore
 
 
 def test_other_seeds_and_epochs_need_no_new_calibration(
-    plan_of: Callable[..., Plan], small: Plan, forecast: Forecast
+    plan_of: Callable[..., Plan], small: Plan, predictor: Predictor
 ) -> None:
     longer = plan_of('resize = "32x9"', FACTORS.replace("x6", "x9"), (3, 4, 5))
-    assert missing(longer, Combinations(longer, 2), forecast.shelf) == {}
-    before, after = forecast.predict(small, 2), forecast.predict(longer, 2)
+    assert missing_combinations(longer, Combinations(longer, 2), predictor.cache) == {}
+    before, after = predictor.predict(small, 2), predictor.predict(longer, 2)
     assert before is not None and after is not None
     cell = next(iter(before.cell_minutes))
     assert after.cell_minutes[cell] > before.cell_minutes[cell]
 
 
-def test_nothing_is_left_but_the_calibrations(forecast: Forecast) -> None:
-    assert {path.suffix for path in forecast.shelf.folder.iterdir()} == {".json"}
-    assert not (forecast.store.root / "artifacts").exists()
+def test_nothing_is_left_but_the_calibrations(predictor: Predictor) -> None:
+    assert {path.suffix for path in predictor.cache.folder.iterdir()} == {".json"}
+    assert not (predictor.store.root / "artifacts").exists()
 
 
 def test_what_is_measured_anew_uses_nothing_that_is_there_and_leaves_it(
     plan_of: Callable[..., Plan], tmp_path: Path
 ) -> None:
     plan = plan_of('resize = "32x2"', "lr = [0.003]", (0,))
-    found = Forecast(Store(tmp_path / "store"))
+    predictor = Predictor(Store(tmp_path / "store"))
     combinations = Combinations(plan, 1)
     busy = Calibration(1e6, 0.0, 0.0, 1.0, 1.0)
-    for combination in (*wanted(plan, combinations), startup_of(combinations)):
-        found.shelf.put(combination, busy)
-    alone = found.anew(plan, 1)
+    for combination in (*stages_by_combination(plan, combinations), startup_combination(combinations)):
+        predictor.cache.put(combination, busy)
+    alone = predictor.predict_anew(plan, 1)
     assert alone is not None and 0 < max(alone.trial_minutes.values()) < 5
-    assert {path.suffix for path in found.shelf.folder.iterdir()} == {".json"}
-    assert found.shelf.get(startup_of(combinations)) == busy
+    assert {path.suffix for path in predictor.cache.folder.iterdir()} == {".json"}
+    assert predictor.cache.get(startup_combination(combinations)) == busy
 
 
 def test_what_a_killed_calibration_left_is_removed(tmp_path: Path) -> None:
     left = tmp_path / "scratch-4194305"  # above the largest process id of Linux
     left.mkdir()
-    made = scratch(tmp_path)
+    made = scratch_folder(tmp_path)
     assert made.is_dir() and not left.exists()
 
 
 def test_without_calibrations_nothing_is_predicted(small: Plan, tmp_path: Path) -> None:
-    assert Forecast(Store(tmp_path / "store")).predict(small, 2) is None
+    assert Predictor(Store(tmp_path / "store")).predict(small, 2) is None
     assert not (tmp_path / "store").exists()
 
 
 def test_calibrating_is_cheap_only_against_a_long_run(plan_of: Callable[..., Plan], tmp_path: Path) -> None:
-    found = Forecast(Store(tmp_path / "store"))
-    assert not found.is_cheap(plan_of('resize = "32x1"', "lr = [0.003]", (0,)), 2)
-    assert found.is_cheap(plan_of('resize = "32x500"', "lr = [0.003, 0.001]", (0, 1, 2)), 2)
+    predictor = Predictor(Store(tmp_path / "store"))
+    assert not predictor.is_cheap_to_calibrate(plan_of('resize = "32x1"', "lr = [0.003]", (0,)), 2)
+    assert predictor.is_cheap_to_calibrate(plan_of('resize = "32x500"', "lr = [0.003, 0.001]", (0, 1, 2)), 2)
 
 
 def test_small_stages_have_the_same_steps_on_fewer_images(small: Plan) -> None:
@@ -117,4 +117,4 @@ def test_small_stages_have_the_same_steps_on_fewer_images(small: Plan) -> None:
     assert made.params.recipe["batch_size"] == stage.params.recipe["batch_size"]
     images = small.images.subset(made.choice).sizes()["train"]
     assert made.epochs * (images // 16) >= LEAST_STEPS
-    assert [one.kind for one in shrinker.stages.values()].count("train") == 2  # with the phase before it
+    assert [stage.kind for stage in shrinker.stages.values()].count("train") == 2  # with the phase before it

@@ -1,4 +1,4 @@
-"""What decides the time of a stage, and what does not."""
+"""Combinations: the settings that decide the time of a stage, and those that do not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sota_bench.forecast.calibrate import steady
-from sota_bench.forecast.calibration import Calibration, Shelf
+from sota_bench.forecast.calibration import Calibration, CalibrationCache
 from sota_bench.forecast.combination import Combination, Combinations
 from sota_bench.plan.plan import Plan
 from sota_bench.stages.results import StageResult, StepTimes, TrainResult
@@ -58,9 +58,9 @@ def test_what_takes_time_makes_one(plan_of: Callable[..., Plan], costly: str) ->
 
 def test_techniques_add_up_and_networks_do_not(plan_of: Callable[..., Plan]) -> None:
     mixed = trained(plan_of('resize = "32x2"', "mixup = [0.0, 0.2]", (0,)))
-    assert len({one.group_name for one in mixed}) == 1
+    assert len({combination.group_name for combination in mixed}) == 1
     networks = trained(plan_of('resize = "32x2"', 'backbone = ["test_resnet", "test_vit"]', (0,)))
-    assert len({one.group_name for one in networks}) == 2
+    assert len({combination.group_name for combination in networks}) == 2
 
 
 def test_a_phase_after_another_costs_what_it_costs_alone_unless_a_technique_acts_there(
@@ -115,14 +115,15 @@ def test_a_stage_that_asks_for_few_images_takes_no_longer_with_more() -> None:
     assert fisher.stage_s(100) == pytest.approx(11.0)
 
 
-def test_the_shelf_gives_back_what_it_was_given_and_nothing_else(tmp_path: Path) -> None:
-    shelf, one, other = Shelf(tmp_path), Combination("train", {"a": 1}, {}), Combination("train", {"a": 2}, {})
-    assert shelf.get(one) is None and not (tmp_path / "calibrations").exists()
-    shelf.put(one, Calibration(0.1, 0.2, 0.3, 4.0, 5.0))
-    assert Shelf(tmp_path).get(one) == Calibration(0.1, 0.2, 0.3, 4.0, 5.0)
-    assert shelf.get(other) is None
-    shelf.put(one, Calibration(9.0, 0.2, 0.3, 4.0, 5.0))
-    assert shelf.get(one) == Calibration(0.1, 0.2, 0.3, 4.0, 5.0)  # a prediction does not move
+def test_the_cache_returns_what_was_stored_and_nothing_else(tmp_path: Path) -> None:
+    cache, first, second = CalibrationCache(tmp_path / "c"), *(Combination("train", {"a": a}, {}) for a in (1, 2))
+    assert cache.get(first) is None and not (tmp_path / "c").exists()
+    stored = Calibration(0.1, 0.2, 0.3, 4.0, 5.0, most_images=7, images=6)
+    cache.put(first, stored)
+    assert CalibrationCache(tmp_path / "c").get(first) == stored
+    assert cache.get(second) is None
+    cache.put(first, Calibration(9.0, 0.2, 0.3, 4.0, 5.0))
+    assert cache.get(first) == stored  # a prediction does not change
     for damage in (b"", b"{", b"[]", b'{"format": 99}', b'{"format": 1, "calibration": {"x": 1}}'):
-        (tmp_path / "calibrations" / f"{one.name}.json").write_bytes(damage)
-        assert shelf.get(one) is None
+        (tmp_path / "c" / f"{first.name}.json").write_bytes(damage)
+        assert cache.get(first) is None

@@ -110,7 +110,8 @@ def test_one_worker_takes_the_sum_of_all_stages(plan: Plan, world: World) -> Non
     overheads = {"prepare": 3.0, "train": 1.0}
     for key, stage in plan.stages.items():
         if stage.kind != "prepare":
-            assert prediction.stage_s[key] == pytest.approx(overheads.get(stage.kind, 0.25) + work_s(world, plan, stage))
+            seconds = overheads.get(stage.kind, 0.25) + work_s(world, plan, stage)
+            assert prediction.stage_s[key] == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 5])

@@ -88,7 +88,7 @@ def test_a_missed_goal_is_exit_code_3_and_the_report_is_there(
 ) -> None:
     done = sota_bench(folder, "run", "grid.toml", "--enforce-goal", "--set", GOAL)
     assert done.returncode == 3, done.stderr
-    assert "goal missed: the slowest cell takes" in done.stdout and "calibrating" not in done.stderr
+    assert "is missed: the slowest cell takes" in done.stdout and "calibrating" not in done.stderr
     out = folder / "reports" / "tiny"
     assert (out / "report.html").exists()
     run = json.loads((out / "run.json").read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from world import World
 
-from sota_bench.engine.engines import ENGINES
+from sota_bench.engine import run_stages as engine
 from sota_bench.engine.events import Summary
 from sota_bench.forecast.additive import AdditiveModel, to_measure
 from sota_bench.forecast.calibrate import stages_by_combination, startup_combination
@@ -203,7 +203,7 @@ def test_each_part_of_a_run_is_predicted_as_what_it_did(
             done.update(ran)
             return Summary(ran=ran, interrupted=True)
 
-        monkeypatch.setitem(ENGINES, "local", run_stages)
+        monkeypatch.setattr(engine, "run_stages", run_stages)
         with store.hold("test"):
             entry = execute(plan, store, RunOptions(1), selected, prediction).entry
             parts = earlier_minutes(store, plan.grid.name, plan)

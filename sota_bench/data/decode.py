@@ -29,7 +29,12 @@ INTEGER_RANGES = (255, 1023, 4095, 16383, 65535)
 """White of images with more than 8 bits: the smallest of these that holds every value of the data set."""
 
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-_HASH_SIDE = 8
+THUMBNAIL = (8, 9)
+"""Height and width of what is kept of each image's look."""
+
+_SMALLEST = (64, 64)
+"""A JPEG is read at no smaller size than this: at a quarter of it, scaled copies differ by their borders."""
+
 _ZEROS = 512
 """So many zero bytes at the end of a JPEG without an end mark are no picture, but a download that broke off."""
 
@@ -53,14 +58,14 @@ class ImageFacts(NamedTuple):
     Attributes:
         height, width: pixels, as stored.
         low, high: the least and the largest sample of an image with more than 8 bits; NaN for others.
-        look: 64 bits that near copies share (difference hash of 8 x 8 grey levels), as a signed number.
+        thumbnail: ``THUMBNAIL`` grey levels, row by row, by which near copies are found.
     """
 
     height: int
     width: int
     low: float
     high: float
-    look: int
+    thumbnail: bytes
 
 
 def inspect_image(data: bytes) -> ImageFacts:
@@ -80,11 +85,11 @@ def inspect_image(data: bytes) -> ImageFacts:
         if image.format in ("JPEG", "MPO"):
             if not data.rstrip(b"\0").endswith(b"\xff\xd9") and data.endswith(bytes(_ZEROS)):
                 raise BadImage("damaged: its end is missing and filled with zeros")
-            image.draft("L", (2 * _HASH_SIDE, 2 * _HASH_SIDE))
+            image.draft("L", _SMALLEST)
         samples = deep_samples(image, data)
         if samples is None:
             image.load()
-            return ImageFacts(height, width, math.nan, math.nan, difference_hash(image))
+            return ImageFacts(height, width, math.nan, math.nan, _thumbnail(image))
     except BadImage:
         raise
     except Exception as error:  # a decoder may raise anything on damaged input
@@ -93,7 +98,7 @@ def inspect_image(data: bytes) -> ImageFacts:
     if not finite.size:
         raise BadImage("damaged: it holds no number")
     low, high = float(finite.min()), float(finite.max())
-    return ImageFacts(height, width, low, high, difference_hash(_scaled(samples, (low, max(high, low + 1e-9)))))
+    return ImageFacts(height, width, low, high, _thumbnail(_scaled(samples, (low, max(high, low + 1e-9)))))
 
 
 def pixel_range(low: float, high: float) -> tuple[float, float]:
@@ -111,14 +116,12 @@ def pixel_range(low: float, high: float) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def difference_hash(image: PIL.Image) -> int:
-    """64 bits that say where an image gets brighter from left to right, on 8 x 8 places (a "dHash")."""
+def _thumbnail(image: PIL.Image) -> bytes:
+    """An image as a few grey levels, each the mean of its part."""
     from PIL import Image
 
-    grey = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
-    levels = np.asarray(grey, dtype=np.int16)
-    bits = np.packbits(levels[:, 1:] > levels[:, :-1])
-    return int(bits.view(">i8")[0])
+    height, width = THUMBNAIL
+    return image.convert("L").resize((width, height), Image.Resampling.BOX).tobytes()
 
 
 def decode_image(data: bytes, size: int, scale: tuple[float, float] | None = None) -> np.ndarray:

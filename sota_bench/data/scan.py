@@ -21,7 +21,7 @@ _FEW = 256
 
 _CHUNK = 256
 
-_KEY = "scan 3"
+_KEY = "scan 4"
 """Changes when ``inspect_image`` judges files in another way."""
 
 CHANGED = "changed since it was listed"
@@ -36,7 +36,7 @@ class Scanned(NamedTuple):
         problem: why it cannot; "" where it can.
         bytes: its length.
         low, high: the least and the largest sample of an image with more than 8 bits; NaN for others.
-        look: 64 bits that near copies share.
+        thumbnail: grey levels by which near copies are found.
     """
 
     sha256: str
@@ -44,7 +44,7 @@ class Scanned(NamedTuple):
     bytes: int = 0
     low: float = math.nan
     high: float = math.nan
-    look: int = 0
+    thumbnail: bytes = b""
 
 
 _COLUMNS = ("path", "size", "mtime", *Scanned._fields)
@@ -156,4 +156,4 @@ def _look(reader: Reader, path: str) -> Scanned:
         return Scanned("", str(error))
     except (OSError, ValueError, MemoryError) as error:
         return Scanned("", f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}")
-    return Scanned(hashlib.sha256(data).hexdigest(), "", len(data), image.low, image.high, image.look)
+    return Scanned(hashlib.sha256(data).hexdigest(), "", len(data), image.low, image.high, image.thumbnail)

@@ -13,6 +13,8 @@ from sota_bench.grid.nearest import did_you_mean
 Design = Literal["full", "one-at-a-time", "leave-one-out"]
 Match = Literal["epochs", "minutes", "flops"]
 
+FolderRole = Literal["train", "val", "test", "class", "skip"]
+
 NAMED_SOURCES = ("known-effects", "imagenette", "imagewoof", "imagenet")
 PATH_SOURCES = ("folder", "archive")
 MAX_SEED = 2**32 - 1
@@ -90,12 +92,47 @@ class DataTable(Table):
     source: str = Field(
         "known-effects",
         description="known-effects (rendered by the project itself: a control, not photographs), imagenette, "
-        "imagewoof, imagenet, folder:PATH or archive:PATH",
+        "imagewoof, imagenet, folder:PATH or archive:PATH. Files are read by their content; transparency is laid on "
+        "black. `python -m sota_bench data SOURCE` shows how a source is read",
     )
     path: str = Field("", description="where the source lies, if it is not found by itself; relative to the grid")
     size: int = Field(
         0, ge=0, le=2048, description="pixels of the shorter side of the stored images; 0 is what the grid needs"
     )
+
+    root: str = Field("", description="folder inside the source in which the data set lies; empty to look for it")
+    folders: dict[str, FolderRole] = Field(
+        {},
+        description='what folders are, by name or by path below `root`: "train", "val", "test", "class" or "skip"; '
+        'for example { masks = "skip" }. Needed only where names mislead',
+    )
+    labels: str = Field(
+        "",
+        description='a table of labels inside the source, such as "train.csv", or "folders" for class folders whatever '
+        "tables there are; empty to look for one. CSV, TSV, JSON lines, or lines of a file name and a label",
+    )
+    file_column: str = Field("", description="column of that table with the images' names; empty to look for it")
+    label_column: str = Field("", description="column of that table with the labels; empty to look for it")
+    split_column: str = Field("", description="column of that table with the splits; empty to look for it")
+    pixel_range: tuple[float, float] | None = Field(
+        None,
+        description="the values that become black and white in images with more than 8 bits, such as [0, 4095]; by "
+        "default one range for the whole data set, found from its images",
+    )
+
+    @field_validator("root")
+    @classmethod
+    def _inside(cls, root: str) -> str:
+        if "\0" in root or root.startswith("/") or ".." in root.split("/"):
+            raise ValueError(f"{root[:80]!r} is not inside the source; write a path below it, such as \"ds/images\"")
+        return root
+
+    @field_validator("pixel_range")
+    @classmethod
+    def _rising(cls, pixel_range: tuple[float, float] | None) -> tuple[float, float] | None:
+        if pixel_range is not None and not pixel_range[0] < pixel_range[1]:
+            raise ValueError(f"{list(pixel_range)} does not rise; write black before white, such as [0, 4095]")
+        return pixel_range
 
     @field_validator("source")
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any
 
 from sota_bench.data.find import open_source
 from sota_bench.data.joined import JoinedSource
+from sota_bench.data.options import ReadingOptions
 from sota_bench.data.source import Source
 from sota_bench.data.specs import source_from_spec
 from sota_bench.errors import UserError, in_file
@@ -61,7 +62,7 @@ def make_plan(
 
 def _source(grid: Grid) -> Source:
     """The grid's own source, joined with those that its base models are trained on."""
-    main, others = open_source(grid.source, grid.data_path), dict[str, Source]()
+    main, others = open_source(grid.source, grid.data_path, options=reading_options(grid)), dict[str, Source]()
     for cell in grid.cells():
         for technique in techniques(grid.techniques).values():
             name = technique.base_data(cell.recipe)
@@ -69,6 +70,14 @@ def _source(grid: Grid) -> Source:
                 kind, colon, path = name.partition(":")
                 others[name] = open_source(f"{kind}:{located(path, grid.file)}" if colon else name)
     return JoinedSource(main, others) if others else main
+
+
+def reading_options(grid: Grid) -> ReadingOptions:
+    """How ``[data]`` says that the source is to be read."""
+    data = grid.data
+    return ReadingOptions(
+        data.root, data.folders, data.labels, data.file_column, data.label_column, data.split_column, data.pixel_range
+    )
 
 
 def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:

@@ -80,9 +80,11 @@ def group_copies(thumbnails: Sequence[bytes]) -> list[list[int]]:
 
 def _packed(bits: np.ndarray) -> np.ndarray:
     """64 bits of each image as one number."""
-    return np.packbits(bits.reshape(len(bits), -1), axis=1).view(np.uint64).ravel()
+    packed: np.ndarray = np.packbits(bits.reshape(len(bits), -1), axis=1).view(np.uint64).ravel()
+    return packed
 
 
 def _set_bits(numbers: np.ndarray) -> np.ndarray:
     """How many bits are set in each number."""
-    return np.unpackbits(numbers.view(np.uint8).reshape(len(numbers), 8), axis=1).sum(axis=1)
+    counts: np.ndarray = np.unpackbits(numbers.view(np.uint8).reshape(len(numbers), 8), axis=1).sum(axis=1)
+    return counts

@@ -282,13 +282,15 @@ def _open(data: bytes) -> PIL.Image:
     if data[4:8] == b"ftyp" and b"avi" not in data[8:32]:
         _register_heic()
     try:
-        image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name != "HEIF" or _heic_registered])
+        formats = [name for name in FORMATS if name != "HEIF" or _heic_registered]
+        image: PIL.Image = Image.open(io.BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise BadImage(f"too large: {_reason(error)}") from None
     except Exception as error:
-        image = _deep_tiff(data)
-        if image is None:
+        deep = _deep_tiff(data)
+        if deep is None:
             raise BadImage(f"not a readable image: {_what(data) or _reason(error)}") from None
+        image = deep
     declared = image.width * image.height
     if declared == 0:
         raise BadImage("the image has no pixels")

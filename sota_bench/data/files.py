@@ -134,7 +134,7 @@ def _images(results: Mapping[str, Scanned], layout: Layout, options: ReadingOpti
         split, label = layout.members[path]
         own = None if math.isnan(scanned.low) else scale
         text = "" if own is None else f"{own[0]!r}:{own[1]!r}"
-        images.append(ScannedImage(path, split, label, content_digest(scanned.sha256, own), scanned.bytes, text))
+        images.append(ScannedImage(path, split, label, content_digest(scanned.sha256, own), scanned.length, text))
     for group in group_copies([scanned.thumbnail for scanned in usable.values()]):
         contents = sorted({images[position].sha256 for position in group})
         if len(contents) > 1:

@@ -297,7 +297,7 @@ def _without_copies(items: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
     copies = ranked[ranked.duplicated("sha256") & (ranked["split"] != "train")]
     reasons = []
     for sha, label in zip(copies["sha256"], copies["label"], strict=True):
-        original, its_label = first.at[sha, "path"], first.at[sha, "label"]
+        original, its_label = str(first.at[sha, "path"]), str(first.at[sha, "label"])
         same = f"{COPY}: the same content as {original}"
         reasons.append(same if label == its_label else f"{TWO_LABELS}: the same content as {original} ({its_label})")
     return items.drop(index=copies.index).reset_index(drop=True), _left_out(copies, reasons)

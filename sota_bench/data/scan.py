@@ -34,14 +34,14 @@ class Scanned(NamedTuple):
     Attributes:
         sha256: of the file; "" where it cannot be used.
         problem: why it cannot; "" where it can.
-        bytes: its length.
+        length: in bytes.
         low, high: the least and the largest sample of an image with more than 8 bits; NaN for others.
         thumbnail: grey levels by which near copies are found.
     """
 
     sha256: str
     problem: str
-    bytes: int = 0
+    length: int = 0
     low: float = math.nan
     high: float = math.nan
     thumbnail: bytes = b""

@@ -111,12 +111,12 @@ def find_tables(
     if options.labels:
         chosen = [path for path in files if path == options.labels or fnmatch(path, options.labels)]
         if not chosen:
-            tables = [path for path in files if path.lower().endswith(SUFFIXES)]
-            remedy = did_you_mean(options.labels, tables, "name a table inside the source")
+            names = [path for path in files if path.lower().endswith(SUFFIXES)]
+            remedy = did_you_mean(options.labels, names, "name a table inside the source")
             raise UserError(origin, "data.labels", f"there is no file {options.labels!r}", remedy)
     else:
         chosen = [path for path, size in files.items() if _may_be_table(path, size)]
-    tables = []
+    tables: list[LabelTable] = []
     for path in sorted(chosen):
         frame = _parse(path, read(path), index)
         table = _as_table(path, frame, index, options) if frame is not None else None

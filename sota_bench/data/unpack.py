@@ -13,7 +13,7 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from sota_bench.data.junk import SIDECAR, is_junk
 from sota_bench.data.tarindex import LINK_OUTSIDE, OUTSIDE, Member, link_target, resolve_links, safe_name
@@ -190,7 +190,8 @@ def _tar_entries(archive: Path, skipped: _Skipped) -> Entries:
 def _opened_tar(archive: Path) -> Generator[tarfile.TarFile, None, None]:
     kind = archive_kind(archive)
     if kind != "zst":
-        with tarfile.open(archive, f"r:{kind}" if kind != "tar" else "r:gz", tarinfo=Member) as tar:
+        modes: dict[str, Literal["r:gz", "r:bz2", "r:xz"]] = {"bz2": "r:bz2", "xz": "r:xz"}
+        with tarfile.open(archive, modes.get(kind, "r:gz"), tarinfo=Member) as tar:
             yield tar
         return
     try:

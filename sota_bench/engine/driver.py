@@ -121,7 +121,7 @@ class Driver:
         """
         self.earlier = {} if not self.queue.left() else self.store.rows()
         done = [stage for key, stage in self.queue.stages.items() if self.queue.state[key] == "done"]
-        self.store.reused(stage.key for stage in done)
+        self.store.touch(stage.key for stage in done)
         for stage in done:
             self.summary.reused.append(stage.key)
             self._emit(StageDone(stage, -1, self.store.result(stage.key), reused=True))

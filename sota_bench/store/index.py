@@ -1,4 +1,4 @@
-"""The ledger of one store as something that cannot be lost: opened, read without a lock, rebuilt when damaged."""
+"""Access to the ledger of a store: opened, read without a lock, and rebuilt from the artifacts when it is damaged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Index:
 
     Args:
         root: the store's folder.
-        note: told, in a line for people, when the ledger was rebuilt.
+        note: called with a line for people when the ledger was rebuilt.
     """
 
     def __init__(self, root: Path, note: Callable[[str], None]) -> None:
@@ -60,21 +60,21 @@ class Index:
             with suppress(sqlite3.Error):
                 ledger.close()
 
-    def read(self, question: Callable[[Ledger], T]) -> T:
+    def read(self, query: Callable[[Ledger], T]) -> T:
         """Ask the ledger, whoever holds the store; where it cannot be read, ask one made from the artifacts."""
         if self.ledger is not None:
-            return self.write(question)
+            return self.write(query)
         try:
             ledger = Ledger(self.path, writable=False)
             try:
-                return question(ledger)
+                return query(ledger)
             finally:
                 ledger.close()
         except (sqlite3.Error, UnicodeDecodeError):
             ledger = Ledger.in_memory()
             try:
                 self._align(ledger)
-                return question(ledger)
+                return query(ledger)
             finally:
                 ledger.close()
 
@@ -108,7 +108,7 @@ class Index:
         self.ledger = Ledger(self.path, writable=True)
         self._align(self.ledger)
         self._note(
-            f"the ledger was damaged ({reason}); rebuilt from the artifacts, the old one is kept as "
+            f"the ledger could not be read ({reason}): it was rebuilt from the artifacts, and the old one is kept as "
             f"{kept.relative_to(self.root)}; stages that had failed are tried again"
         )
 

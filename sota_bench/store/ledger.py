@@ -1,4 +1,7 @@
-"""The index of a store in SQLite: what ran, failed or waits. It can be lost: the artifacts are the truth."""
+"""What artifacts cannot say, in SQLite: failures, attempts, the order of use and the runs; and the parameters of
+finished stages, so that a plan is compared with thousands of them in one query.
+
+It can be lost: results are in the artifacts alone."""
 
 from __future__ import annotations
 
@@ -14,17 +17,15 @@ from sota_bench.errors import UserError
 from sota_bench.stages.stage import Stage
 from sota_bench.store.artifacts import ArtifactRecord
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _ID = 0x50A0_0000
 """Added to the schema version, this is SQLite's ``application_id``: a flipped bit makes no newer version."""
 _TABLES = """
 CREATE TABLE stages (
-    key TEXT PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, params TEXT NOT NULL, parents TEXT NOT NULL,
-    status TEXT NOT NULL, failure TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
-    log TEXT NOT NULL DEFAULT '', pid INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
-    started TEXT NOT NULL DEFAULT '', ended TEXT NOT NULL DEFAULT '', seconds TEXT NOT NULL DEFAULT '{}',
-    peak_memory_mb REAL NOT NULL DEFAULT 0, concurrent INTEGER NOT NULL DEFAULT 0,
-    reused INTEGER NOT NULL DEFAULT 0, used INTEGER NOT NULL DEFAULT 0);
+    key TEXT PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, params TEXT NOT NULL, status TEXT NOT NULL,
+    failure TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', log TEXT NOT NULL DEFAULT '',
+    pid INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0, started TEXT NOT NULL DEFAULT '',
+    used INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX stages_used ON stages (used);
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, grid TEXT NOT NULL, out TEXT NOT NULL, command TEXT NOT NULL, pid INTEGER NOT NULL,
@@ -45,8 +46,6 @@ class StageRow:
             gives.
         pid: process that ran it last.
         attempts: runs begun so far; a reused result is no attempt.
-        seconds: by part, as the stage measured them (monotonic clock).
-        reused: how many runs were answered with its stored result.
         used: order of last use, larger is later; a counter, so that no wall clock matters.
     """
 
@@ -54,7 +53,6 @@ class StageRow:
     kind: str
     title: str
     params: dict[str, Any]
-    parents: dict[str, str]
     status: str
     failure: str
     reason: str
@@ -62,11 +60,6 @@ class StageRow:
     pid: int
     attempts: int
     started: str
-    ended: str
-    seconds: dict[str, float]
-    peak_memory_mb: float
-    concurrent: int
-    reused: int
     used: int
 
 
@@ -128,8 +121,10 @@ class Ledger:
                 str(self.path),
                 "",
                 f"was written by a newer sota_bench (schema {version}, this one reads {SCHEMA_VERSION})",
-                "update sota_bench, or remove this file: it is an index and is made again",
+                "update sota_bench, or remove this file: it is made again, without failures and the history of runs",
             )
+        if 0 < version < SCHEMA_VERSION:
+            raise sqlite3.DatabaseError("an earlier version wrote it")
         if not writable:
             self._check_schema()
             return
@@ -146,10 +141,10 @@ class Ledger:
     def _check_schema(self) -> None:
         made = sqlite3.connect(":memory:")
         made.executescript(_TABLES)
-        question = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
-        expected = made.execute(question).fetchall()
+        query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+        expected = made.execute(query).fetchall()
         made.close()
-        if [tuple(row) for row in self.db.execute(question)] != expected:
+        if [tuple(row) for row in self.db.execute(query)] != expected:
             raise sqlite3.DatabaseError("its tables are not those of a ledger")
 
     @classmethod
@@ -174,19 +169,7 @@ class Ledger:
         """Enter finished artifacts as done; the rows of other stages stay as they are."""
         self.db.execute("BEGIN")
         for record in records:
-            result = record.result
-            self._upsert(
-                _identity(record),
-                {
-                    "status": "done",
-                    "failure": "",
-                    "reason": "",
-                    "ended": record.finished,
-                    "seconds": json.dumps(result.seconds),
-                    "peak_memory_mb": result.peak_memory_mb,
-                    "concurrent": result.concurrent,
-                },
-            )
+            self._upsert(_identity(record), {"status": "done", "failure": "", "reason": ""})
         self.db.execute("COMMIT")
 
     def _upsert(self, identity: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
@@ -197,18 +180,15 @@ class Ledger:
             f"INSERT INTO stages ({names}) VALUES ({marks}) ON CONFLICT (key) DO UPDATE SET {changes}", everything
         )
 
-    def count(self, keys: Iterable[str], column: str) -> None:
-        """Add one to ``reused`` or ``attempts`` of each key's row, in one transaction."""
-        assert column in ("reused", "attempts")
-        self.db.execute("BEGIN")
-        self.db.executemany(f"UPDATE stages SET {column} = {column} + 1 WHERE key = ?", [(key,) for key in keys])
-        self.db.execute("COMMIT")
+    def attempt(self, key: str) -> None:
+        """Count one more attempt of a stage."""
+        self.db.execute("UPDATE stages SET attempts = attempts + 1 WHERE key = ?", (key,))
 
     def touch(self, keys: Iterable[str]) -> None:
         """Make ``keys`` the most recently used ones, the last of them the latest."""
         self.db.execute("BEGIN")
         latest = self.db.execute("SELECT coalesce(max(used), 0) FROM stages").fetchone()[0]
-        numbered = [(latest + place, key) for place, key in enumerate(keys, start=1)]
+        numbered = [(latest + number, key) for number, key in enumerate(keys, start=1)]
         self.db.executemany("UPDATE stages SET used = ? WHERE key = ?", numbered)
         self.db.execute("COMMIT")
 
@@ -240,8 +220,8 @@ class Ledger:
 
     def row(self, key: str) -> StageRow | None:
         """One stage's row."""
-        found = self.db.execute("SELECT * FROM stages WHERE key = ?", (key,)).fetchone()
-        return None if found is None else _row(found)
+        row = self.db.execute("SELECT * FROM stages WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _row(row)
 
     def begin_run(self, **columns: Any) -> int:
         """Enter a run; its id."""
@@ -266,7 +246,6 @@ def _identity(of: Stage | ArtifactRecord) -> dict[str, Any]:
         "kind": of.kind,
         "title": of.title,
         "params": json.dumps(of.described() if isinstance(of, Stage) else dict(of.params)),
-        "parents": json.dumps(dict(of.parents)),
     }
 
 
@@ -285,8 +264,7 @@ def _summary(written: Any) -> dict[str, Any] | None:
 def _row(row: sqlite3.Row) -> StageRow:
     values = dict(row)
     try:
-        for name in ("params", "parents", "seconds"):
-            values[name] = json.loads(values[name])
+        values["params"] = json.loads(values["params"])
     except (ValueError, TypeError) as error:
         raise sqlite3.DatabaseError(f"row {row['key']!r} does not parse") from error
     return StageRow(**values)

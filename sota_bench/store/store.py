@@ -238,17 +238,15 @@ class Store:
         log = f"logs/{stage.key}.log"
 
         def enter(ledger: Ledger) -> None:
-            ledger.update(
-                stage, status="running", pid=pid, started=holding.now(), ended="", failure="", reason="", log=log
-            )
-            ledger.count([stage.key], "attempts")
+            ledger.update(stage, status="running", pid=pid, started=holding.now(), failure="", reason="", log=log)
+            ledger.attempt(stage.key)
             ledger.touch(stage.parents.values())
 
         self._index.write(enter)
 
     def interrupted(self, stage: Stage) -> None:
         """Enter that the stage was stopped from outside; it resumes in its workspace next time."""
-        self._index.write(lambda ledger: ledger.update(stage, status="interrupted", ended=holding.now()))
+        self._index.write(lambda ledger: ledger.update(stage, status="interrupted"))
 
     def fail(self, stage: Stage, reason: str, kind: str, log_of: str = "") -> None:
         """Enter that the stage failed, or cannot run because a parent failed (``kind`` is ``blocked``).
@@ -262,19 +260,11 @@ class Store:
         log = f"logs/{log_of or stage.key}.log"
         status = "blocked" if kind == "blocked" else "failed"
         line = " ".join(reason.split())
-        self._index.write(
-            lambda ledger: ledger.update(stage, status=status, failure=kind, reason=line, log=log, ended=holding.now())
-        )
+        self._index.write(lambda ledger: ledger.update(stage, status=status, failure=kind, reason=line, log=log))
 
-    def reused(self, keys: Iterable[str]) -> None:
-        """Enter that a run was answered with these stored results."""
-        listed = list(keys)
-
-        def enter(ledger: Ledger) -> None:
-            ledger.count(listed, "reused")
-            ledger.touch(listed)
-
-        self._index.write(enter)
+    def touch(self, keys: Iterable[str]) -> None:
+        """Enter that these stored results were used, so that they are pruned last."""
+        self._index.write(lambda ledger: ledger.touch(list(keys)))
 
     def commit(
         self,

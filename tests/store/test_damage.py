@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Store:
     with store.hold("test"):
         commit(store, MADE, b"weights" * 10, **VALUES)
         store.running(stage("bad"), 1)
-        store.fail(stage("bad"), "broken", "", "error")
+        store.fail(stage("bad"), "broken", "error")
     return store
 
 
@@ -129,7 +129,7 @@ def test_a_lost_ledger_is_made_again(store: Store) -> None:
         path.unlink()
     assert store.rows()[MADE.key].status == "done", "a reader sees the artifacts"
     with store.hold("test"):
-        assert store.rows()[MADE.key].seconds == {"train": 1.5}
+        assert store.rows()[MADE.key].params == MADE.described()
     assert (store.root / "ledger.sqlite").exists()
 
 
@@ -196,13 +196,14 @@ def test_a_run_whose_record_is_damaged_is_left_out(store: Store, written: str | 
     db.close()
     assert [run.summary for run in store.runs()] == [{"accuracy": 60}, {}]
     (note,) = store.take_notes()
-    assert "damaged; it is left out" in note
+    assert "is damaged and left out" in note
 
 
 def test_a_ledger_of_a_newer_version_is_refused_in_one_line(store: Store) -> None:
     db = sqlite3.connect(store.root / "ledger.sqlite")
     (application,) = db.execute("PRAGMA application_id").fetchone()
-    db.execute("PRAGMA user_version = 2")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    db.execute(f"PRAGMA user_version = {version + 1}")
     db.execute(f"PRAGMA application_id = {application + 1}")
     db.close()
     for use in (store.rows, lambda: store.hold("test").__enter__()):
@@ -231,3 +232,17 @@ def test_the_store_vanishing_is_one_line(store: Store) -> None:
         with pytest.raises(OSError) as caught:
             store.fail(stage("c"), "x", "", "error")
         assert "vanished" in str(store.trouble(caught.value))
+
+
+def test_a_ledger_of_an_earlier_version_is_made_again_from_the_artifacts(store: Store) -> None:
+    with sqlite3.connect(store.root / "ledger.sqlite") as db:
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        db.execute(f"PRAGMA user_version = {version - 1}")
+        db.execute(f"PRAGMA application_id = {application - 1}")
+    db.close()
+    assert store.rows()[MADE.key].status == "done", "a reader sees the artifacts"
+    with store.hold("test"):
+        (note,) = store.take_notes()
+        assert "an earlier version wrote it" in note
+        assert store.rows()[MADE.key].status == "done"

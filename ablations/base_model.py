@@ -4,17 +4,21 @@ resolution inside the base training."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
-from sota_bench.technique import Card, Settings, Technique, read_schedule, setting
+from sota_bench.technique import Card, Settings, Technique, TrainsBaseModel, read_schedule, setting
+
+if TYPE_CHECKING:
+    from sota_bench.technique import SizePhase
+
 
 SMALLEST = 16
 """Pixels below which no default schedule goes."""
 
 
-def base_schedule(base: str, written: str, resize: Sequence[Any]) -> tuple[Any, ...]:
+def base_schedule(base: str, written: str, resize: Sequence[SizePhase]) -> tuple[SizePhase, ...]:
     """The phases in which a base model is trained.
 
     Args:
@@ -31,7 +35,7 @@ def base_schedule(base: str, written: str, resize: Sequence[Any]) -> tuple[Any, 
     return phases
 
 
-def _default(resize: Sequence[Any]) -> tuple[Any, ...]:
+def _default(resize: Sequence[SizePhase]) -> tuple[SizePhase, ...]:
     epochs = sum(phase.epochs for phase in resize)
     last = _half(resize[0].size)
     first = max(1, epochs // 2)
@@ -70,17 +74,19 @@ class BaseModelSettings(Settings):
         return " ".join(f"{phase.size}x{phase.epochs}" for phase in read_schedule(text)) if text.strip() else ""
 
 
-class BaseModel(Technique):
+class BaseModel(Technique[BaseModelSettings], TrainsBaseModel):
     """The phases and the classes of the base are the core's to train; this says which they are."""
 
     name = "base-model"
     field = "base"
     off = "none"
     applies_to = "phases"
-    settings = BaseModelSettings
+    example: ClassVar = {"base_resize": "16x2 32x4"}
+    settings_type = BaseModelSettings
     card = Card(
         name="Schedule of the base model",
         claim="Whether a base model must itself be trained progressively when its fine-tuning raises the resolution.",
+        response="stability",
         why="A base that has seen one size only has filters and batch-norm statistics for objects of that size; one "
         "trained at rising sizes has met the change of scale before, and may lose less when it meets it again.",
         paper="Touvron, Vedaldi, Douze and Jégou 2019, Fixing the train-test resolution discrepancy "
@@ -93,26 +99,19 @@ class BaseModel(Technique):
         "fixed with progressive. Few classes make the split coarse.",
     )
 
-    @classmethod
-    def problem(cls, recipe: Any) -> str | None:
+    def problem(self) -> str | None:
         """A progressive base needs a rise inside it."""
-        sizes = [phase.size for phase in cls.base_phases(recipe)]
-        if recipe.base == "progressive" and max(sizes) == sizes[0]:
-            shown = " ".join(f"{phase.size}x{phase.epochs}" for phase in cls.base_phases(recipe))
+        phases = self.base_phases()
+        sizes = [phase.size for phase in phases]
+        if self.settings.base == "progressive" and max(sizes) == sizes[0]:
+            shown = " ".join(f"{phase.size}x{phase.epochs}" for phase in phases)
             return f"the base schedule {shown} never rises; write base_resize with rising sizes, or use fixed"
         return None
 
-    @classmethod
-    def fine_tunes(cls, recipe: Any) -> bool:
-        """Every level but ``none``."""
-        return bool(recipe.base != "none")
-
-    @classmethod
-    def base_data(cls, recipe: Any) -> str:
+    def base_data(self) -> str:
         """The base's own source, if it has one."""
-        return str(recipe.base_source) if recipe.base != "none" else ""
+        return self.settings.base_source
 
-    @classmethod
-    def base_phases(cls, recipe: Any) -> tuple[Any, ...]:
+    def base_phases(self) -> tuple[SizePhase, ...]:
         """Phases (``size``, ``epochs``) of the base training."""
-        return base_schedule(recipe.base, recipe.base_resize, recipe.phases)
+        return base_schedule(self.settings.base, self.settings.base_resize, self.recipe.phases)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from sota_bench.technique import Batch
+
 
 def cut_boxes(height: int, width: int, weight: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Rectangles of the image's own shape that cover ``1 - lambda`` of it before they are cut off at its border.
@@ -67,18 +69,19 @@ class CutMixSettings(Settings):
     )
 
 
-class CutMix(Technique):
+class CutMix(Technique[CutMixSettings]):
     """Takes turns with Mixup where both are on: each batch draws one of them, as timm does."""
 
     name = "cutmix"
     field = "cutmix"
     off = 0.0
     order = 20
-    alternates = "mixing"
-    settings = CutMixSettings
+    exclusive_group = "mixing"
+    settings_type = CutMixSettings
     card = Card(
         name="CutMix",
         claim="Higher accuracy on long trainings, and better localization than Mixup gives.",
+        response="accuracy",
         why="The network has to recognize an object from a part of it, and every pixel it sees is natural: nothing "
         "is blended. The target says how much of each image is visible.",
         paper="Yun, Han, Oh, Chun, Choe and Yoo 2019, CutMix: Regularization Strategy to Train Strong Classifiers with "
@@ -89,12 +92,14 @@ class CutMix(Technique):
         "label may name an object that is not in the rectangle.",
     )
 
-    def on_batch(self, images: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def on_batch(
+        self, images: Tensor, targets: Tensor, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Draws rectangles and partners from this technique's own stream."""
         import torch
 
-        alpha, (count, _, height, width) = self.recipe.cutmix, images.shape
-        draws = count if self.recipe.cutmix_lambda == "sample" else 1
+        alpha, (count, _, height, width) = self.settings.cutmix, images.shape
+        draws = count if self.settings.cutmix_lambda == "sample" else 1
         weight = rng.beta(alpha, alpha, size=draws)
         boxes = cut_boxes(height, width, weight, rng.integers(height, size=draws), rng.integers(width, size=draws))
         partner = torch.from_numpy(rng.permutation(count)).to(images.device, non_blocking=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sota_bench.technique import Card, Settings, Technique, setting
 
 if TYPE_CHECKING:
-    from sota_bench.training.phase import Phase
+    from sota_bench.technique import CoreRecipe, Phase
 
 
 def block_scales(blocks: int, factor: float) -> list[float]:
@@ -29,15 +29,17 @@ class DiscriminativeSettings(Settings):
     )  # fmt: skip
 
 
-class Discriminative(Technique):
+class Discriminative(Technique[DiscriminativeSettings]):
     name = "discriminative"
     field = "mitigation"
     level = "discriminative"
     applies_to = "rise"
-    settings = DiscriminativeSettings
+    is_mitigation = True
+    settings_type = DiscriminativeSettings
     card = Card(
         name="Discriminative learning rates",
         claim="Keeps early features nearly as they were while late blocks adapt at full speed.",
+        response="stability",
         why="Blocks hold more and more specific features from the stem to the head, and the specific ones must "
         "change most. A soft form of freezing: nothing stops learning altogether.",
         paper="Howard and Ruder 2018, Universal Language Model Fine-tuning for Text Classification, section 3.2 "
@@ -49,13 +51,13 @@ class Discriminative(Technique):
         "the stem.",
     )
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: CoreRecipe) -> None:
         super().__init__(recipe)
         self._scales: list[float] = []
 
     def on_phase_start(self, phase: Phase) -> None:
         """Scales the learning rate of each block."""
-        self._scales = block_scales(len(phase.blocks), self.recipe.discriminative_factor)
+        self._scales = block_scales(len(phase.blocks), self.settings.discriminative_factor)
         for block, scale in zip(phase.blocks, self._scales, strict=True):
             phase.scale_learning_rate(scale, block)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from sota_bench.technique import Card, Precompute, Settings, Technique, setting
+from sota_bench.technique import Card, Precompute, Precomputes, Settings, Technique, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sota_bench.technique import PrecomputeInputs
-    from sota_bench.training.phase import Phase
+    from sota_bench.technique import CoreRecipe, Outputs, Phase, PrecomputeInputs
 
 PER_SAMPLE_BYTES = 2**28
 """Memory for the gradients of the images that are differentiated at once."""
@@ -123,7 +122,7 @@ class ElasticWeightSettings(Settings):
     )  # fmt: skip
 
 
-class ElasticWeights(Technique):
+class ElasticWeights(Technique[ElasticWeightSettings], Precomputes):
     """Tensors that are new or have changed their shape (the head of a new task, resampled position embeddings) have no
     old value to be held to, and are free."""
 
@@ -131,11 +130,13 @@ class ElasticWeights(Technique):
     field = "mitigation"
     level = "ewc"
     applies_to = "rise"
-    settings = ElasticWeightSettings
+    is_mitigation = True
+    settings_type = ElasticWeightSettings
     precompute = Precompute("fisher", "checkpoint", ("ewc_fisher", "ewc_images", "ewc_decay"))
     card = Card(
         name="Elastic weight consolidation",
         claim="Keeps what the old resolution or task needs, and leaves free what it does not need.",
+        response="stability",
         why="The Fisher information says how much the old predictions change when a weight moves. A quadratic "
         "penalty with it is the old task's posterior in Laplace's approximation, so training on becomes Bayesian "
         "learning in sequence. Batch-norm statistics are no weights, so no penalty holds them, and left free they "
@@ -154,7 +155,7 @@ class ElasticWeights(Technique):
         "is the penalty; a diagonal knows nothing of weights that act together.",
     )
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: CoreRecipe) -> None:
         super().__init__(recipe)
         self._terms: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -166,7 +167,7 @@ class ElasticWeights(Technique):
         model = inputs.model
         parameters = dict(model.named_parameters())
         together = PER_SAMPLE_BYTES // sum(4 * value.numel() for value in parameters.values())
-        batches = inputs.batches(self.recipe.ewc_images, max(1, min(64, together)))
+        batches = inputs.batches(self.settings.ewc_images, max(1, min(64, together)))
 
         def log_probabilities(values: Mapping[str, Tensor], images: Tensor) -> Tensor:
             logits = torch.func.functional_call(model, dict(values), (images,))
@@ -174,8 +175,8 @@ class ElasticWeights(Technique):
 
         # The mathematical form of attention is the one that can be differentiated image by image.
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            found = fisher_diagonal(log_probabilities, parameters, batches, self.recipe.ewc_fisher == "exact")
-        return consolidated(found, inputs.earlier, self.recipe.ewc_decay)
+            found = fisher_diagonal(log_probabilities, parameters, batches, self.settings.ewc_fisher == "exact")
+        return consolidated(found, inputs.earlier, self.settings.ewc_decay)
 
     def on_phase_start(self, phase: Phase) -> None:
         """Fixes batch-norm statistics, and pairs each parameter with its value before the phase and its Fisher
@@ -184,7 +185,7 @@ class ElasticWeights(Technique):
         Raises:
             ValueError: nothing is held, so the penalty would be zero without a word.
         """
-        if self.recipe.ewc_batch_norm == "fixed":
+        if self.settings.ewc_batch_norm == "fixed":
             phase.fix_statistics()
         fisher = phase.computed[self.name]
         parameters = dict(phase.model.named_parameters())
@@ -196,13 +197,13 @@ class ElasticWeights(Technique):
         if not any(bool(held.any()) for _, _, held in self._terms):
             raise ValueError("the Fisher information is zero everywhere, so ewc would hold nothing")
 
-    def penalty(self, phase: Phase) -> Tensor:
-        """Added to the loss in every step."""
-        return elastic_penalty(self._terms, self.recipe.ewc_lambda)
+    def loss(self, loss: Tensor, outputs: Outputs) -> Tensor:
+        """Adds the penalty."""
+        return loss + elastic_penalty(self._terms, self.settings.ewc_lambda)
 
     def describe(self) -> dict[str, Any]:
         """How many weights are held, their mean Fisher information, and the penalty at the end of the phase."""
         held = sum(anchor.numel() for _, anchor, _ in self._terms)
         information = sum(float(fisher.sum()) for _, _, fisher in self._terms)
-        with_penalty = float(elastic_penalty(self._terms, self.recipe.ewc_lambda).detach())
+        with_penalty = float(elastic_penalty(self._terms, self.settings.ewc_lambda).detach())
         return {"held": held, "mean_fisher": information / held, "penalty": with_penalty}

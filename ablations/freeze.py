@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sota_bench.technique import Card, Settings, Technique, setting
+from sota_bench.technique import Card, ChecksNetwork, Settings, Technique, setting
 
 if TYPE_CHECKING:
-    from sota_bench.training.phase import Phase
+    from sota_bench.technique import CoreRecipe, Phase
+
 
 Block = TypeVar("Block")
 
@@ -38,15 +39,17 @@ class FreezeSettings(Settings):
     )  # fmt: skip
 
 
-class Freeze(Technique):
+class Freeze(Technique[FreezeSettings], ChecksNetwork):
     name = "freeze"
     field = "mitigation"
     level = "freeze"
     applies_to = "rise"
-    settings = FreezeSettings
+    is_mitigation = True
+    settings_type = FreezeSettings
     card = Card(
         name="Freezing of early blocks",
         claim="Early features stay exactly as they were, and each step is cheaper.",
+        response="stability",
         why="Early blocks hold edges and textures that serve every task; what must change sits near the head. A "
         "frozen block has no gradients, and its batch-norm statistics and dropout stay as in evaluation: batch norm "
         "does not look at whether its weights are trained, so its statistics would go on drifting towards the new "
@@ -58,22 +61,21 @@ class Freeze(Technique):
         fails="When the new resolution shows details that early filters have never seen, they cannot learn them.",
     )
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: CoreRecipe) -> None:
         super().__init__(recipe)
         self._frozen: list[int] = []
 
-    @classmethod
-    def network_problem(cls, recipe: Any, blocks: int) -> str | None:
+    def network_problem(self, blocks: int) -> str | None:
         """A network with too few blocks to freeze any."""
         try:
-            frozen_blocks(range(blocks), recipe.freeze_trained)
+            frozen_blocks(range(blocks), self.settings.freeze_trained)
         except ValueError as error:
             return str(error)
         return None
 
     def on_phase_start(self, phase: Phase) -> None:
         """Freezes all but the last blocks."""
-        frozen = frozen_blocks(phase.blocks, self.recipe.freeze_trained)
+        frozen = frozen_blocks(phase.blocks, self.settings.freeze_trained)
         for block in frozen:
             phase.freeze(block)
         self._frozen = [block.index for block in frozen]

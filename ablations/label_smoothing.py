@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from sota_bench.technique import Card, Settings, Technique, setting
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+
+    from sota_bench.technique import Batch
 
 
 def smooth(targets: Tensor, smoothing: float) -> Tensor:
@@ -29,17 +32,18 @@ class LabelSmoothingSettings(Settings):
     )  # fmt: skip
 
 
-class LabelSmoothing(Technique):
+class LabelSmoothing(Technique[LabelSmoothingSettings]):
     """Acts on training targets alone: evaluation scores plain labels, so its NLL is comparable between levels."""
 
     name = "label-smoothing"
     field = "label_smoothing"
     off = 0.0
     order = 10
-    settings = LabelSmoothingSettings
+    settings_type = LabelSmoothingSettings
     card = Card(
         name="Label smoothing",
         claim="Less overconfident networks and often a little more accuracy on long trainings.",
+        response="ece",
         why="Cross-entropy with a hard label is only satisfied by an infinite margin. A smoothed target is reached "
         "at a finite one, so logits stay small, and a wrong label pulls less.",
         paper="Szegedy, Vanhoucke, Ioffe, Shlens and Wojna 2016, Rethinking the Inception Architecture for "
@@ -51,6 +55,6 @@ class LabelSmoothing(Technique):
         "student network could learn from a teacher's errors (Müller et al.).",
     )
 
-    def on_targets(self, targets: Tensor) -> Tensor:
+    def on_targets(self, targets: Tensor, batch: Batch, rng: np.random.Generator) -> Tensor:
         """Smoothed targets float32 [B, K]."""
-        return smooth(targets, self.recipe.label_smoothing)
+        return smooth(targets, self.settings.label_smoothing)

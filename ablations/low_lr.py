@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sota_bench.technique import Card, Settings, Technique, setting
 
 if TYPE_CHECKING:
-    from sota_bench.training.phase import Phase
+    from sota_bench.technique import Phase
 
 
 class LowLearningRateSettings(Settings):
@@ -16,15 +16,17 @@ class LowLearningRateSettings(Settings):
     )
 
 
-class LowLearningRate(Technique):
+class LowLearningRate(Technique[LowLearningRateSettings]):
     name = "low-lr"
     field = "mitigation"
     level = "low-lr"
     applies_to = "rise"
-    settings = LowLearningRateSettings
+    is_mitigation = True
+    settings_type = LowLearningRateSettings
     card = Card(
         name="Low learning rate after the rise",
         claim="Keeps what was learned at the old resolution while the new one is learned, at no extra cost.",
+        response="stability",
         why="The stability-plasticity dilemma in its simplest form: the smaller the steps, the closer the weights "
         "stay to those that solved the old task, and the less they can move towards the new one.",
         paper="Howard and Ruder 2018, Universal Language Model Fine-tuning, section 3.2 "
@@ -37,5 +39,4 @@ class LowLearningRate(Technique):
 
     def on_phase_start(self, phase: Phase) -> None:
         """Scales every block's learning rate."""
-        if phase.rise:
-            phase.scale_learning_rate(self.recipe.low_lr_factor)
+        phase.scale_learning_rate(self.settings.low_lr_factor)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sota_bench.technique import Card, Settings, Technique, backbone_mentions, setting
+from sota_bench.technique import Card, DrawsImageSize, Settings, ShapesNetwork, Technique, backbone_mentions, setting
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sota_bench.training.phase import Phase
+    from sota_bench.technique import CoreRecipe, Phase, Step
 
 DYNAMIC = "dynamic_img_size"
 """timm's argument for networks that fit their position embeddings or windows to each image that comes."""
@@ -38,15 +38,17 @@ class MixedSizesSettings(Settings):
     )
 
 
-class MixedSizes(Technique):
+class MixedSizes(Technique[MixedSizesSettings], DrawsImageSize, ShapesNetwork):
     name = "mixed-sizes"
     field = "mitigation"
     level = "mixed-sizes"
     applies_to = "rise"
-    settings = MixedSizesSettings
+    is_mitigation = True
+    settings_type = MixedSizesSettings
     card = Card(
         name="Mixed sizes",
         claim="Keeps accuracy at the old resolutions by going on to train at them, and saves time on those steps.",
+        response="stability",
         why="Rehearsal: what is still practised is not forgotten, and here the old task costs no stored images, "
         "since any image can be made smaller. The network also becomes less sensitive to the size it is tested at.",
         paper="Hoffer, Weinstein, Hubara, Ben-Nun, Hoefler and Soudry 2019, Mix & Match: training convnets with "
@@ -57,16 +59,16 @@ class MixedSizes(Technique):
         "an average over sizes and fit none of them exactly.",
     )
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: CoreRecipe) -> None:
         super().__init__(recipe)
         self._sizes: list[int] = []
 
-    @classmethod
-    def problem(cls, recipe: Any) -> str | None:
+    def problem(self) -> str | None:
         """Backbones made for one size cannot take part."""
-        if backbone_mentions(recipe.backbone, DYNAMIC) or not backbone_mentions(recipe.backbone, FIXED):
+        backbone = self.recipe.backbone
+        if backbone_mentions(backbone, DYNAMIC) or not backbone_mentions(backbone, FIXED):
             return None
-        return f"{recipe.backbone} is made for one size and cannot draw it anew at each step; choose another mitigation"
+        return f"{backbone} is made for one size and cannot draw it anew at each step; choose another mitigation"
 
     def backbone_arguments(self, name: str, family: str) -> dict[str, Any]:
         """Position embeddings that fit the size of each step."""
@@ -76,9 +78,9 @@ class MixedSizes(Technique):
         """Notes the sizes that can be drawn, for the report."""
         self._sizes = [size for size in phase.earlier_sizes if size != phase.size] + [phase.size]
 
-    def image_size(self, phase: Phase, rng: np.random.Generator) -> int:
+    def image_size(self, phase: Phase, step: Step, rng: np.random.Generator) -> int:
         """Draws this step's size."""
-        return draw_size(self._sizes[:-1], phase.size, self.recipe.mixed_share, rng)
+        return draw_size(self._sizes[:-1], phase.size, self.settings.mixed_share, rng)
 
     def describe(self) -> dict[str, Any]:
         """The sizes that were drawn from; how often each came stands in ``steps_at_size``."""

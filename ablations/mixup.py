@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from sota_bench.technique import Batch
+
 
 def mixup(images: Tensor, targets: Tensor, weight: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
     """``x' = w x + (1 - w) x[partner]`` and the same for the targets (Zhang et al. 2018, equation 2).
@@ -38,16 +40,17 @@ class MixupSettings(Settings):
     )
 
 
-class Mixup(Technique):
+class Mixup(Technique[MixupSettings]):
     name = "mixup"
     field = "mixup"
     off = 0.0
     order = 20
-    alternates = "mixing"
-    settings = MixupSettings
+    exclusive_group = "mixing"
+    settings_type = MixupSettings
     card = Card(
         name="Mixup",
         claim="Better calibrated, less overconfident networks, and often higher accuracy on long trainings.",
+        response="ece",
         why="The network is asked to be linear between examples, so it is told when to be unsure: an image that is "
         "70% cat and 30% dog has exactly that as its target. The targets stay probabilities that sum to 1, so "
         "cross-entropy is still a proper score and the network's output can still be read as a probability. With "
@@ -60,12 +63,14 @@ class Mixup(Technique):
         fails="In short trainings it slows the fit and costs accuracy; with a large alpha it underfits.",
     )
 
-    def on_batch(self, images: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def on_batch(
+        self, images: Tensor, targets: Tensor, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Draws lambda and the partners from this technique's own stream."""
         import torch
 
-        alpha, count = self.recipe.mixup, len(images)
-        draws = rng.beta(alpha, alpha, size=count if self.recipe.mixup_lambda == "sample" else 1)
+        alpha, count = self.settings.mixup, len(images)
+        draws = rng.beta(alpha, alpha, size=count if self.settings.mixup_lambda == "sample" else 1)
         weight = torch.as_tensor(draws, dtype=torch.float32).to(images.device, non_blocking=True)
         partner = torch.from_numpy(rng.permutation(count)).to(images.device, non_blocking=True)
         return mixup(images, targets, weight, partner)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from sota_bench.technique import Card, Precompute, Settings, Technique, setting
+from sota_bench.technique import Card, Precompute, Precomputes, Settings, Technique, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sota_bench.technique import PrecomputeInputs
-    from sota_bench.training.phase import Phase
+    from sota_bench.technique import CoreRecipe, Phase, PrecomputeInputs
 
 
 CONSTANT = 0.01
@@ -57,7 +56,7 @@ class NormalizationSettings(Settings):
     )
 
 
-class Normalization(Technique):
+class Normalization(Technique[NormalizationSettings], Precomputes):
     """Runs at every level, as the last step before the network, in training and in evaluation, exactly once."""
 
     name = "normalization"
@@ -66,11 +65,12 @@ class Normalization(Technique):
     with_weights = "pretrained"
     always = True
     order = 90
-    settings = NormalizationSettings
+    settings_type = NormalizationSettings
     precompute = Precompute("statistics", "data", ("normalize", "in_chans"))
     card = Card(
         name="Input normalization",
         claim="Inputs with mean 0 and deviation 1 train faster and more safely than raw pixels.",
+        response="accuracy",
         why="A first layer without a norm of its own passes the scale and offset of its input on to every "
         "gradient: with pixels of 0..255 the useful learning rate is many times smaller. Batch norm after the "
         "first layer cancels scale and offset, so little is left to gain there. Pretrained weights expect the "
@@ -85,20 +85,19 @@ class Normalization(Technique):
         "stages.csv names it in the notes of the training.",
     )
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: CoreRecipe) -> None:
         super().__init__(recipe)
         # The levels that look at the data or at the weights learn theirs later; until then there are none.
         offset, scale = {"none": (0.0, 1.0), "unit": (0.0, 255.0), "symmetric": (127.5, 127.5)}.get(
-            recipe.normalize, (None, None)
+            self.settings.normalize, (None, None)
         )
         self.mean = [] if offset is None else [offset] * recipe.in_chans
         self.std = [] if scale is None else [scale] * recipe.in_chans
         self._tensors: tuple[Tensor, Tensor] | None = None
 
-    @classmethod
-    def needs_precompute(cls, recipe: Any) -> bool:
+    def needs_precompute(self) -> bool:
         """Only the level ``dataset`` looks at the data."""
-        return bool(recipe.normalize == "dataset")
+        return self.settings.normalize == "dataset"
 
     def compute(self, inputs: PrecomputeInputs) -> dict[str, Tensor]:
         """Returns mean and standard deviation per channel of the decoded training images, in units of 0..255; a
@@ -110,14 +109,19 @@ class Normalization(Technique):
         return {"mean": torch.as_tensor(mean, dtype=torch.float64), "std": torch.as_tensor(std, dtype=torch.float64)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes the statistics from the data stage or from a checkpoint; they are never computed again."""
+        """Takes the statistics from a checkpoint; they are never computed again, whatever the weights train on next."""
         self.mean, self.std = state["mean"].double().tolist(), state["std"].double().tolist()
         self._tensors = None
 
     def on_phase_start(self, phase: Phase) -> None:
-        """The level ``pretrained`` reads the backbone's own statistics, in units of 0..1."""
-        if not self.mean:
-            config: Any = phase.model.pretrained_cfg
+        """Looks up the statistics of the data (``dataset``) or the backbone's own (``pretrained``), unless the weights
+        came with theirs."""
+        if self.mean:
+            return
+        if self.needs_precompute():
+            self.load_state(phase.computed[self.name])
+        else:
+            config: Any = phase.model.pretrained_cfg  # in units of 0..1
             channels = self.recipe.in_chans
             self.mean, self.std = (_for_channels(config[key], channels) for key in ("mean", "std"))
 

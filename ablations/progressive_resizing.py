@@ -5,12 +5,15 @@ The schedule is the recipe field ``resize``. The core trains its phases one afte
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from sota_bench.technique import Card, Technique
+from sota_bench.technique import Card, Settings, Technique
+
+if TYPE_CHECKING:
+    from sota_bench.technique import CoreRecipe
 
 
-class ProgressiveResizing(Technique):
+class ProgressiveResizing(Technique[Settings]):
     name = "progressive-resizing"
     field = "resize"
     off = "one phase"
@@ -18,6 +21,7 @@ class ProgressiveResizing(Technique):
     card = Card(
         name="Progressive resizing",
         claim="The accuracy of training at the final size in less time, and sometimes a little more accuracy.",
+        response="minutes",
         why="The time of a convolutional network's step grows with the number of pixels, so epochs at half the "
         "size cost about a quarter. Shapes and colours are learned there; what only the larger images show is "
         "learned last. Images whose objects come at several apparent sizes also act as augmentation.",
@@ -37,6 +41,6 @@ class ProgressiveResizing(Technique):
     )
 
     @classmethod
-    def active(cls, recipe: Any) -> bool:
+    def active(cls, recipe: CoreRecipe) -> bool:
         """A schedule of more than one phase."""
         return len(recipe.phases) > 1

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sota_bench.technique import Card, Settings, Technique, backbone_family, setting
+from sota_bench.technique import Card, Settings, ShapesNetwork, Technique, backbone_family, setting
+
+if TYPE_CHECKING:
+    from sota_bench.technique import CoreRecipe
+
 
 FAMILIES = ("convnext", "deit", "efficientnet", "mobilenetv3", "resnet", "vision_transformer")
 """timm's modules whose models can be scaled; ``efficientnet`` and ``mobilenetv3`` hold the MobileNets."""
@@ -70,7 +74,7 @@ def depth_arguments(name: str, family: str, factor: float) -> dict[str, Any]:
     return {"depths" if family == "convnext" else "layers": blocks}
 
 
-def _problem(recipe: Any, field: str) -> str | None:
+def _problem(recipe: CoreRecipe, field: str) -> str | None:
     family = backbone_family(recipe.backbone)
     if family not in FAMILIES:
         known = "ResNets, MobileNets, EfficientNets, ConvNeXts and vision transformers"
@@ -84,14 +88,15 @@ class WidthSettings(Settings):
     width: float = setting(1.0, "factor on the backbone's channels", scope="train", gt=0, le=8, levels=(1.0, 0.5))
 
 
-class Narrower(Technique):
+class Narrower(Technique[WidthSettings], ShapesNetwork):
     name = "width"
     field = "width"
     off = 1.0
-    settings = WidthSettings
+    settings_type = WidthSettings
     card = Card(
         name="Fewer channels",
         claim="Much less time and memory for a little accuracy: half the channels is about a quarter of the work.",
+        response="minutes",
         why="Work and parameters of a convolution or a linear layer grow with the square of the channels. Small data "
         "needs less capacity, and an iteration gets shorter.",
         paper="Howard et al. 2017, MobileNets, section 3.3 (https://arxiv.org/abs/1704.04861)",
@@ -101,14 +106,13 @@ class Narrower(Technique):
         fails="On a CPU or GPU that is not busy with the smaller layers, time falls less than the work.",
     )
 
-    @classmethod
-    def problem(cls, recipe: Any) -> str | None:
+    def problem(self) -> str | None:
         """Families that cannot be scaled, and pretrained weights."""
-        return _problem(recipe, cls.field)
+        return _problem(self.recipe, self.field)
 
     def backbone_arguments(self, name: str, family: str) -> dict[str, Any]:
         """Fewer channels."""
-        return width_arguments(name, family, self.recipe.width)
+        return width_arguments(name, family, self.settings.width)
 
 
 class DepthSettings(Settings):
@@ -117,14 +121,15 @@ class DepthSettings(Settings):
     )
 
 
-class Shallower(Technique):
+class Shallower(Technique[DepthSettings], ShapesNetwork):
     name = "depth"
     field = "depth"
     off = 1.0
-    settings = DepthSettings
+    settings_type = DepthSettings
     card = Card(
         name="Fewer blocks",
         claim="Time and memory fall in proportion, with a loss of accuracy that small data may not show.",
+        response="minutes",
         why="Each block refines what the one before it found; on small data the last refinements are the first to be "
         "learned by heart.",
         paper="Tan and Le 2019, EfficientNet, section 3 (https://arxiv.org/abs/1905.11946)",
@@ -133,11 +138,10 @@ class Shallower(Technique):
         fails="A backbone with one block per stage cannot get shallower.",
     )
 
-    @classmethod
-    def problem(cls, recipe: Any) -> str | None:
+    def problem(self) -> str | None:
         """Families that cannot be scaled, and pretrained weights."""
-        return _problem(recipe, cls.field)
+        return _problem(self.recipe, self.field)
 
     def backbone_arguments(self, name: str, family: str) -> dict[str, Any]:
         """Fewer blocks."""
-        return depth_arguments(name, family, self.recipe.depth)
+        return depth_arguments(name, family, self.settings.depth)

@@ -100,15 +100,17 @@ class TestTimeAugmentationSettings(Settings):
         return {False: "off", True: "flip"}[value] if isinstance(value, bool) else value
 
 
-class TestTimeAugmentation(Technique):
+class TestTimeAugmentation(Technique[TestTimeAugmentationSettings]):
     name = "tta"
     field = "tta"
     off = "off"
     applies_to = "evaluation"
-    settings = TestTimeAugmentationSettings
+    changes = "predictions"
+    settings_type = TestTimeAugmentationSettings
     card = Card(
         name="Test-time augmentation",
         claim="Higher accuracy and better calibration from the same network, paid for at inference.",
+        response="accuracy",
         why="Each view is another noisy look at the same object, and averaging cancels part of the noise. It "
         "happens at inference, so it never retrains: one training serves every level.",
         paper="Krizhevsky, Sutskever and Hinton 2012, ImageNet Classification with Deep Convolutional Neural "
@@ -123,6 +125,6 @@ class TestTimeAugmentation(Technique):
 
     def predict(self, views: Views, forward: Forward) -> Tensor:
         """Averages over the level's views."""
-        level = self.recipe.tta
-        logits = [forward(view) for view in views_of(level, views, self.recipe.tta_views)]
-        return average(logits, self.recipe.tta_average, weights_of(level, len(logits), self.recipe.tta_beta))
+        level = self.settings.tta
+        logits = [forward(view) for view in views_of(level, views, self.settings.tta_views)]
+        return average(logits, self.settings.tta_average, weights_of(level, len(logits), self.settings.tta_beta))

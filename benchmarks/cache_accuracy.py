@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from sota_bench.training.prepared import Prepared
+    from sota_bench.training.decoded import DecodedSubset
 
 CROP_SCALE = (0.35, 1.0)
 TITLE = "Accuracy with the decoded cache and without it"
@@ -52,7 +52,7 @@ ARMS = ("cache", "files")
 
 
 def from_files(folder: Path, seed: int) -> Callable[..., Any]:
-    """A stand-in for ``Prepared.images``, whose batches come from the files.
+    """A stand-in for ``DecodedSubset.images``, whose batches come from the files.
 
     Args:
         folder: of the images; the manifest's paths start there.
@@ -105,7 +105,7 @@ def from_files(folder: Path, seed: int) -> Callable[..., Any]:
 
             return decode
 
-    def images(prepared: Prepared, split: str, device: torch.device, in_chans: int) -> FromFiles:
+    def images(prepared: DecodedSubset, split: str, device: torch.device, in_chans: int) -> FromFiles:
         made = FromFiles(prepared.cache, prepared.rows[split], prepared.labels[split], device, in_chans)
         paths = prepared.subset.manifest.items["path"].to_numpy(dtype=object)[prepared.subset.rows[split]]
         made.paths, made.training = [folder / path for path in paths], split == "train"
@@ -125,15 +125,15 @@ def trained(plan: Plan, trial: TrialPlan, store: Path, arm: str, folder: Path) -
         folder: of the images.
     """
     from sota_bench.stages.protocol import RunContext
+    from sota_bench.training.decoded import DecodedSubset
     from sota_bench.training.execute import execute
-    from sota_bench.training.prepared import Prepared
 
     device, shelf = plan.environment.device, Store(store)
-    source = from_files(folder, trial.trial.seed) if arm == "files" else Prepared.images
+    source = from_files(folder, trial.trial.seed) if arm == "files" else DecodedSubset.images
     with (
         tempfile.TemporaryDirectory(dir=store) as made,
         tempfile.TemporaryDirectory(dir=store) as judged,
-        patch.object(Prepared, "images", source),
+        patch.object(DecodedSubset, "images", source),
     ):
         (first,), began = trial.training, time.perf_counter()
         training, evaluation = plan.stages[first], plan.stages[trial.final.key]

@@ -17,10 +17,13 @@ from functools import lru_cache, partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sota_bench.errors import UserError
 from sota_bench.technique import Technique
+
+if TYPE_CHECKING:
+    from sota_bench.grid.recipe import CoreRecipe
 
 GROUP = "sota_bench.ablations"
 
@@ -122,12 +125,12 @@ def techniques(files: tuple[Path, ...] = ()) -> dict[str, type[Technique]]:
     return dict(sorted(by_name.items(), key=lambda item: (item[1].order, item[0])))
 
 
-def active(recipe: object, files: tuple[Path, ...] = ()) -> list[type[Technique]]:
-    """The techniques that a recipe switches on, in the order in which their hooks run."""
-    return [technique for technique in techniques(files).values() if technique.active(recipe)]
+def active(recipe: CoreRecipe, files: tuple[Path, ...] = ()) -> list[Technique]:
+    """The techniques that a recipe switches on, made with it, in the order in which their hooks run."""
+    return [technique(recipe) for technique in techniques(files).values() if technique.active(recipe)]
 
 
-def instances(names: Iterable[str], recipe: Any, files: tuple[Path, ...] = ()) -> list[Technique]:
+def instances(names: Iterable[str], recipe: CoreRecipe, files: tuple[Path, ...] = ()) -> list[Technique]:
     """Techniques made with a recipe, in the order of their names."""
     classes = techniques(files)
     return [classes[name](recipe) for name in names]

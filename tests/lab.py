@@ -21,6 +21,7 @@ from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
 from sota_bench.stages.protocol import Progress, RunContext, StageOutcome, Stopped
 from sota_bench.stages.stage import Stage
+from sota_bench.technique import Batch
 from sota_bench.training.execute import execute
 
 CLASSES = ("bars", "checks", "discs", "dots")
@@ -68,6 +69,11 @@ def write_images(
                 rng = np.random.default_rng([label, i, split == "val"])
                 Image.fromarray(draw(label, rng)).save(place / f"{i:03d}.png")
     return folder
+
+
+def batch_of(count: int) -> Batch:
+    """A batch of so many images, numbered from 0, all of the first class."""
+    return Batch(np.arange(count, dtype=np.int64), np.zeros(count, dtype=np.int64))
 
 
 def ignore(progress: Progress) -> None:

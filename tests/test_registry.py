@@ -17,7 +17,7 @@ TECHNIQUE = """
 from sota_bench.technique import Card, Technique
 class One(Technique):
     name, field, off = "{name}", "flip", True
-    card = Card(name="n", claim="{claim}", why="w", paper="p", defaults="d", cost="c", fails="f")
+    card = Card(name="n", claim="{claim}", response="accuracy", why="w", paper="p", defaults="d", cost="c", fails="f")
 """
 
 

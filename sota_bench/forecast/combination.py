@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from sota_bench.stages.params import (
 )
 from sota_bench.stages.stage import Stage
 from sota_bench.stages.values import canonical
-from sota_bench.technique import Technique
+from sota_bench.technique import ShapesNetwork, Technique, TracksWeights
 
 FREE = (
     "lr", "weight_decay", "schedule", "schedule_span", "warmup", "optimizer_at_switch", "flip", "batch_size",
@@ -92,7 +93,8 @@ class Combinations:
         return self.plan.images.subset(stage.choice).sizes()[split]
 
     def batch(self, stage: Stage) -> int:
-        """Images of a full step of a training stage: no more than there are."""
+        """Images of a step of a training stage, no more than there are. (Spread evenly over the steps they make it
+        smaller, which hardly changes the time per image.)"""
         return min(int(str(recipe_of(stage)["batch_size"])), self.images(stage, "train"))
 
     def _make(self, stage: Stage) -> Combination:
@@ -139,17 +141,22 @@ class Combinations:
         return network | {name: text for name, text in self._features(stage).items() if self._shapes_network(name)}
 
     def _shapes_network(self, name: str) -> bool:
-        return self._techniques[name].backbone_arguments is not Technique.backbone_arguments
+        return issubclass(self._techniques[name], ShapesNetwork)
 
     def _features(self, stage: Stage) -> dict[str, str]:
         """The techniques that act in a stage, with their settings and code as text."""
         recipe, params, features = recipe_of(stage), stage.params, dict[str, str]()
         for name in params.techniques if isinstance(params, TrainParams | EvaluateParams) else ():
             technique = self._techniques[name]
+            if issubclass(technique, TracksWeights):  # which weights are judged costs no time
+                continue
             settings: dict[str, Any] = {field: recipe[field] for field in self._fields[name] if field in recipe}
             if technique.applies_to == "rise" and isinstance(params, TrainParams):
                 settings["earlier sizes"] = params.phase.earlier_sizes
             features[name] = canonical([settings, stage.made_with.code.get(technique.__module__, "")])
+        if isinstance(params, TrainParams):
+            trackers = Counter(tracker.technique for tracker in params.trackers or ())
+            features |= {name: f"{count} tracked" for name, count in trackers.items()}
         return features
 
 
@@ -160,4 +167,4 @@ def recipe_of(stage: Stage) -> RecipeSettings:
 
 
 def _fields(technique: type[Technique]) -> list[str]:
-    return sorted({technique.field, *technique.settings.model_fields})
+    return sorted({technique.field, *technique.settings_type.model_fields})

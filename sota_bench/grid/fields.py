@@ -54,7 +54,7 @@ def recipe_fields(files: tuple[Path, ...] = ()) -> tuple[Field, ...]:
     model = recipe_type(files)
     owner: dict[str, str] = {}
     for name, technique in registry.techniques(files).items():
-        for field in technique.settings.model_fields:
+        for field in technique.settings_type.model_fields:
             owner.setdefault(field, name)
         if technique.level is not None:
             owner[technique.field] = technique.field

@@ -19,7 +19,7 @@ from sota_bench.grid.only import parse_only
 from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.grid.resize_schedule import rises
 from sota_bench.grid.tables import DataTable, Design, Match
-from sota_bench.technique import Technique
+from sota_bench.technique import TrainsBaseModel, conflict
 
 
 class Grid(BaseModel):
@@ -88,16 +88,16 @@ class Grid(BaseModel):
             except ValidationError as error:
                 field, (problem, remedy) = explain(model, error)
                 raise self._cell_error(levels, field, problem, remedy) from error
-            for technique in self._techniques:
-                if technique.active(recipe) and (said := technique.problem(recipe)):
+            active = registry.active(recipe, self.techniques)
+            for technique in active:
+                if said := technique.problem():
                     problem, _, remedy = said.partition("; ")
                     raise self._cell_error(levels, technique.field, problem, remedy)
+            if refused := conflict([type(technique) for technique in active]):
+                problem, _, remedy = refused[1].partition("; ")
+                raise self._cell_error(levels, refused[0].field, problem, remedy)
             cells.append(Cell(name, levels, recipe))
         return tuple(cells)
-
-    @cached_property
-    def _techniques(self) -> tuple[type[Technique], ...]:
-        return tuple(registry.techniques(self.techniques).values())
 
     def _cell_error(self, levels: dict[str, Any], field: str, problem: str, remedy: str) -> UserError:
         key = f"factors.{field}" if field in levels else f"recipe.{field}" if field else "factors"
@@ -163,8 +163,8 @@ class Grid(BaseModel):
         Fine-tuning a base model counts as a rise.
         """
         recipe = cell.recipe
-        active = [technique for technique in self._techniques if technique.active(recipe)]
-        if rises(recipe.phases) or any(one.fine_tunes(recipe) or one.base_phases(recipe) for one in active):
+        active = registry.active(recipe, self.techniques)
+        if rises(recipe.phases) or any(isinstance(technique, TrainsBaseModel) for technique in active):
             return None
         for technique in active:
             if technique.applies_to == "rise":

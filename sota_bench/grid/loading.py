@@ -167,7 +167,7 @@ class _Reading:
         choosing: set[str] = set()
         for technique in registry.techniques(files).values():
             if technique.applies_to == "data":
-                choosing |= set(technique.settings.model_fields)
+                choosing |= set(technique.settings_type.model_fields)
         choosing |= {field for field in model.model_fields if scope_of(model, field) == "data"}
         data, recipe = self.tables.get("data", {}), self.tables.get("recipe", {})
         self.check_keys("data", data, [*DataTable.model_fields, *sorted(choosing)])

@@ -218,9 +218,9 @@ def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
         UserError: a technique adds a field that exists already.
     """
     found = list(registry.techniques(files).values())
-    bases = tuple(dict.fromkeys(technique.settings for technique in found if technique.settings is not Settings))
+    bases = tuple({technique.settings_type: None for technique in found if technique.settings_type is not Settings})
     owners = dict.fromkeys(CoreRecipe.model_fields, "every recipe")
-    declared_by = {technique.settings: registry.source_name(technique) for technique in found}
+    declared_by = {technique.settings_type: registry.source_name(technique) for technique in found}
     for base in bases:
         inherited = {field for parent in base.__mro__[1:] for field in getattr(parent, "model_fields", {})}
         for field in base.model_fields.keys() - inherited:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sota_bench import registry
 from sota_bench.errors import UserError
 from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
@@ -21,7 +22,6 @@ from sota_bench.plan.phases import PhasePlan, phases_of
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
 from sota_bench.plan.titles import with_levels
 from sota_bench.plan.weights import weights_digest
-from sota_bench.registry import techniques
 from sota_bench.stages.context import ImageChoice, PrepareContext, StageContext
 from sota_bench.stages.keys import CanonicalTexts, stage_key
 from sota_bench.stages.params import (
@@ -34,11 +34,12 @@ from sota_bench.stages.params import (
     RateSpan,
     RecipeSettings,
     StageParams,
+    TrackerParams,
     TrainParams,
 )
 from sota_bench.stages.stage import MadeWith, Stage
 from sota_bench.stages.values import Json, canonical
-from sota_bench.technique import Scope, Technique
+from sota_bench.technique import Precomputes, Scope, Technique, TracksWeights, overrides
 
 _NOT_IN_TRAINING = {"resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span"}
 """Core fields that reach a training stage in another form: as its phase, its own batch size, or a digest."""
@@ -53,7 +54,6 @@ class _Builder:
     ) -> None:
         self.grid, self.environment, self.images, self.split = grid, environment, images, split
         self.manifest_file = manifest_file
-        self.techniques = list(techniques(grid.techniques).values())
         self.core = frozenset(CoreRecipe.model_fields)
         self.texts = CanonicalTexts()
         self._settings: dict[tuple[int, frozenset[str]], dict[str, Json]] = {}
@@ -63,6 +63,7 @@ class _Builder:
         self.stages: dict[str, Stage] = {}
         self.users: dict[str, dict[str, None]] = {}
         self.prepare = ""
+        self.trackers: dict[tuple[str, int], tuple[TrackerParams, ...]] = {}
         decoded_with = canonical([code_of("prepare", ()), environment.software_of("prepare")])
         self.decoder = hashlib.sha256(decoded_with.encode()).hexdigest()[:16]
 
@@ -84,9 +85,11 @@ class _Builder:
         self.users.setdefault(key, {})[trial] = None
         return key
 
-    def made_with(self, kind: str, acting: Sequence[type[Technique]] = (), computes_on_device: bool = True) -> MadeWith:
+    def made_with(
+        self, kind: str, techniques: Sequence[type[Technique]] = (), computes_on_device: bool = True
+    ) -> MadeWith:
         """The code, software and device of a stage; the device only where it decides the result."""
-        modules = tuple(technique.__module__ for technique in acting)
+        modules = tuple(technique.__module__ for technique in techniques)
         name = kind, modules, computes_on_device
         if name not in self._made_with:
             made_with = MadeWith(
@@ -99,12 +102,12 @@ class _Builder:
         return self._made_with[name]
 
     def settings(
-        self, recipe: CoreRecipe, scopes: Sequence[Scope], acting: Sequence[type[Technique]]
+        self, recipe: CoreRecipe, scopes: Sequence[Scope], acting: Sequence[Technique]
     ) -> dict[str, Json]:
         """The recipe fields of these scopes that decide a stage: the core's, and those of the techniques in it."""
         names = {name for name in fields_of(type(recipe), *scopes) if name in self.core} - _NOT_IN_TRAINING
         for technique in acting:
-            names |= {technique.field, *technique.settings.model_fields}
+            names |= {technique.field, *technique.settings_type.model_fields}
         return self.dumped(recipe, frozenset(names))
 
     def dumped(self, recipe: CoreRecipe, names: frozenset[str]) -> dict[str, Json]:
@@ -139,7 +142,7 @@ class _Builder:
         reason = self.grid.inapplicable(trial.cell)
         if reason:
             return TrialPlan(trial, reason)
-        active = [technique for technique in self.techniques if technique.active(recipe)]
+        active = registry.active(recipe, self.grid.techniques)
         phases = phases_of(recipe, active)
         training: list[str] = []
         computed: dict[str, list[str]] = {}
@@ -153,7 +156,7 @@ class _Builder:
     def _train(
         self,
         trial: Trial,
-        active: Sequence[type[Technique]],
+        active: Sequence[Technique],
         phases: Sequence[PhasePlan],
         phase: PhasePlan,
         training: Sequence[str],
@@ -170,7 +173,7 @@ class _Builder:
         if training:
             parents["checkpoint"] = training[-1]
         for technique in acting:
-            if technique.precompute is not None and technique.needs_precompute(recipe):
+            if isinstance(technique, Precomputes) and technique.needs_precompute():
                 before = computed.setdefault(technique.name, [])
                 key = self._compute(trial, technique, phases, phase, parents, before)
                 if key:
@@ -184,6 +187,8 @@ class _Builder:
             batches: dict[str, Json] = {str(other.size): recipe.batch_at(other.size) for other in spanned}
             settings |= {"schedule_span": "run", "batch_sizes": batches}
             rate_span = RateSpan(spanned.index(phase), tuple((other.size, other.epochs) for other in spanned))
+        trackers = self.trackers.get((trial.cell.id, phase.index), ())
+        spanning = any(technique.uses_training_share for technique in acting)
         digest, weights = None, ""
         if recipe.weights and not training:
             digest = weights_digest(recipe.weights, recipe.backbone, self.grid.file)
@@ -191,22 +196,25 @@ class _Builder:
         params = TrainParams(
             self.texts.shared(settings),
             tuple(technique.name for technique in acting),
-            _phase_params(phase),
+            _phase_params(phase, sum(other.epochs for other in phases) if spanning else None),
             phase.task,
             self.selection(choice, "train"),
             trial.seed,
             digest,
             rate_span,
+            trackers or None,
         )
         task = "" if phase.task == "main" else f"{phase.task} "
         title = f"train {task}{phase.size} px x{phase.epochs}"
-        made_with, context = self.made_with("train", acting), self.context(choice, weights)
+        known = registry.techniques(self.grid.techniques)
+        deciding = [*map(type, acting), *(known[tracker.technique] for tracker in trackers)]
+        made_with, context = self.made_with("train", deciding), self.context(choice, weights)
         return self.add("train", params, parents, title, trial.id, made_with, context, phase.epochs)
 
     def _compute(
         self,
         trial: Trial,
-        technique: type[Technique],
+        technique: Technique,
         phases: Sequence[PhasePlan],
         phase: PhasePlan,
         parents: Mapping[str, str],
@@ -217,15 +225,15 @@ class _Builder:
         What a technique keeps in a checkpoint travels with the weights, so it needs no data but those of the task that
         the weights learned first.
         """
-        assert technique.precompute is not None
+        assert isinstance(technique, Precomputes)
         recipe, precompute = trial.cell.recipe, technique.precompute
         settings: dict[str, Json] = recipe.model_dump(mode="json", include=set(precompute.fields))
         kind, name = precompute.kind, technique.name
         if precompute.source == "data":
-            travels = technique.state is not Technique.state
+            travels = overrides(type(technique), "state")
             choice = self.images.choice(recipe, phases[0].task if travels else phase.task)
             params = PrecomputeParams(self.texts.shared(settings), name, self.selection(choice, "train"), 0)
-            made_with = self.made_with(kind, [technique], computes_on_device=False)
+            made_with = self.made_with(kind, [type(technique)], computes_on_device=False)
             return self.add(kind, params, {"data": self.prepare}, kind, trial.id, made_with, self.context(choice))
         if phase.index == 0:
             return None
@@ -242,13 +250,13 @@ class _Builder:
         params = PrecomputeParams(
             self.texts.shared(settings), name, selection, trial.seed, last.size, last.task, earlier_task
         )
-        title, made_with = f"{kind} at {last.size} px", self.made_with(kind, [technique])
+        title, made_with = f"{kind} at {last.size} px", self.made_with(kind, [type(technique)])
         return self.add(kind, params, needed, title, trial.id, made_with, self.context(choice))
 
     def _evaluate(
         self,
         trial: Trial,
-        active: Sequence[type[Technique]],
+        active: Sequence[Technique],
         phases: Sequence[PhasePlan],
         phase: PhasePlan,
         checkpoint: str,
@@ -257,7 +265,12 @@ class _Builder:
         with and without its views."""
         recipe, last = trial.cell.recipe, phase is phases[-1]
         final_size = recipe.eval_size or phases[-1].size
-        augmenting = [technique for technique in active if technique.applies_to == "evaluation"]
+        judging = [technique for technique in active if isinstance(technique, TracksWeights)]
+        augmenting = [
+            technique
+            for technique in active
+            if technique.applies_to == "evaluation" and not isinstance(technique, TracksWeights)
+        ]
         needed: dict[tuple[str, int, bool], bool] = {}
         if len(phases) > 1:
             for other in phases:
@@ -269,7 +282,7 @@ class _Builder:
                 needed["main", final_size, True] = True
         evaluations = []
         for (task, size, augmented), final in needed.items():
-            using = augmenting if augmented else []
+            using = [*judging, *augmenting] if augmented else judging
             choice = self.images.choice(recipe, task)
             settings = self.settings(recipe, ("evaluate",), using) | self.dumped(recipe, _FOR_EVALUATION)
             settings.pop("eval_size", None)
@@ -283,17 +296,26 @@ class _Builder:
                 trial.seed,
             )
             parents = {"data": self.prepare, "checkpoint": checkpoint}
-            views = "+".join(level_text(getattr(recipe, technique.field)) for technique in using) or "off"
+            levels = {technique: level_text(getattr(recipe, technique.field)) for technique in using}
+            views = "+".join(levels[technique] for technique in using if technique in augmenting) or "off"
             title = f"evaluate {'' if task == 'main' else f'{task} '}at {size} px"
-            if any(technique.field not in self.grid.factors for technique in using):
-                title += f" with {views}"  # else its level is named as a factor's
+            for technique in using:
+                if technique.field not in self.grid.factors:  # else its level is named as a factor's
+                    title += f" with {technique.field} {levels[technique]}"
             title += "" if last else f" after phase {phase.index + 1}"
-            made_with = self.made_with("evaluate", using)
+            made_with = self.made_with("evaluate", [type(technique) for technique in using])
             key = self.add("evaluate", params, parents, title, trial.id, made_with, self.context(choice))
             evaluations.append(Evaluation(phase.index, phase.size, size, task, views, final, key))
-        return evaluations + self._probe(trial, phases, phase, checkpoint)
+        return evaluations + self._probe(trial, judging, phases, phase, checkpoint)
 
-    def _probe(self, trial: Trial, phases: Sequence[PhasePlan], phase: PhasePlan, checkpoint: str) -> list[Evaluation]:
+    def _probe(
+        self,
+        trial: Trial,
+        judging: Sequence[Technique],
+        phases: Sequence[PhasePlan],
+        phase: PhasePlan,
+        checkpoint: str,
+    ) -> list[Evaluation]:
         """What the features still know of the base model's classes, once the base is trained: a linear probe at the
         size at which it ended. (The accuracy with the base's own head is an evaluation like any other.)"""
         base = [other for other in phases if other.task != "main"]
@@ -301,9 +323,11 @@ class _Builder:
             return []
         recipe, task, size = trial.cell.recipe, base[-1].task, base[-1].size
         choice = self.images.choice(recipe, task)
-        settings: RecipeSettings = self.dumped(recipe, _FOR_EVALUATION | {"eval_crop", "eval_batch_size"})
+        names = {name for technique in judging for name in technique.settings_type.model_fields}
+        settings: RecipeSettings = self.dumped(recipe, _FOR_EVALUATION | {"eval_crop", "eval_batch_size"} | names)
         params = ProbeParams(
             self.texts.shared(settings),
+            tuple(technique.name for technique in judging),
             size,
             self.split,
             task,
@@ -314,7 +338,8 @@ class _Builder:
         parents = {"data": self.prepare, "checkpoint": checkpoint}
         title = f"linear probe of {task} at {size} px"
         title += "" if phase is phases[-1] else f" after phase {phase.index + 1}"
-        key = self.add("probe", params, parents, title, trial.id, self.made_with("probe"), self.context(choice))
+        made_with = self.made_with("probe", [type(technique) for technique in judging])
+        key = self.add("probe", params, parents, title, trial.id, made_with, self.context(choice))
         return [Evaluation(phase.index, phase.size, size, f"{task}-probe", "off", False, key)]
 
 
@@ -342,8 +367,44 @@ def _check_counts(grid: Grid, images: GridImages, choices: Iterable[ImageChoice]
             raise UserError(place, "data", problem, remedy)
 
 
-def _phase_params(phase: PhasePlan) -> PhaseParams:
-    return PhaseParams(phase.index, phase.size, phase.epochs, phase.first_epoch, phase.earlier_sizes, phase.rise)
+def _phase_params(phase: PhasePlan, total_epochs: int | None) -> PhaseParams:
+    return PhaseParams(
+        phase.index, phase.size, phase.epochs, phase.first_epoch, phase.earlier_sizes, phase.rise, total_epochs
+    )
+
+
+def _trackers(grid: Grid, scout: _Builder) -> dict[tuple[str, int], tuple[TrackerParams, ...]]:
+    """(cell, phase) -> the trackers that its training runs: those of all cells of the grid that share the phase. So
+    which weights are judged never retrains, whatever part of the grid is planned.
+
+    Args:
+        grid: all of its cells count.
+        scout: plans their trainings without trackers, to learn which of them are shared.
+    """
+    trackers = {cell.id: _asked_for(grid, cell.recipe) for cell in grid.cells()}
+    if not any(trackers.values()):
+        return {}
+    training: dict[str, tuple[str, ...]] = {}
+    sharing: dict[str, dict[str, TrackerParams]] = {}
+    for cell in grid.cells():
+        training[cell.id] = scout.trial(Trial(cell.id, cell, 0)).training
+        for key in training[cell.id]:
+            sharing.setdefault(key, {}).update(trackers[cell.id])
+    return {
+        (cell, index): tuple(params for _, params in sorted(sharing[key].items()))
+        for cell, keys in training.items()
+        for index, key in enumerate(keys)
+    }
+
+
+def _asked_for(grid: Grid, recipe: CoreRecipe) -> dict[str, TrackerParams]:
+    """The trackers of one recipe, by their canonical text."""
+    trackers = [
+        TrackerParams(technique.name, technique.settings.model_dump(mode="json"))
+        for technique in registry.active(recipe, grid.techniques)
+        if isinstance(technique, TracksWeights)
+    ]
+    return {canonical(params): params for params in trackers}
 
 
 def build(
@@ -367,11 +428,12 @@ def build(
         split: the images that judge, ``select`` or ``test``.
     """
     builder = _Builder(grid, environment, images, manifest_file, split)
+    builder.trackers = _trackers(grid, _Builder(grid, environment, images, manifest_file, split))
     trials = grid.trials() if trials is None else trials
     choices: dict[ImageChoice, None] = {}
     for cell in {trial.cell.id: trial.cell for trial in trials}.values():
         if grid.inapplicable(cell) is None:
-            for task in {phase.task for phase in phases_of(cell.recipe, builder.techniques)}:
+            for task in {phase.task for phase in phases_of(cell.recipe, registry.active(cell.recipe, grid.techniques))}:
                 choices[images.choice(cell.recipe, task)] = None
     _check_counts(grid, images, choices, split)
     contents, count = images.contents_digest(tuple(choices))

@@ -20,8 +20,9 @@ from sota_bench.grid.pretrained import located
 from sota_bench.grid.recipe import CoreRecipe, fields_of
 from sota_bench.plan.manifest_queries import ManifestQueries, RemoteManifest, SubsetSummary
 from sota_bench.plan.phases import phases_of
-from sota_bench.registry import techniques
+from sota_bench.registry import active
 from sota_bench.stages.context import ImageChoice
+from sota_bench.technique import TrainsBaseModel
 
 LEAST_HEADROOM, MOST_HEADROOM = 1.25, 2.0
 """The stored side over the largest size in the grid, whatever its crops are: beyond twice the side the cache is four
@@ -66,9 +67,9 @@ class GridImages:
             chosen = replace(chosen, keep=str(located(chosen.keep, self.grid_file)))
         if self.joined:  # the classes of other sources are there for base models alone
             chosen = replace(chosen, classes=tuple(limited(self._classes_of(""), chosen.classes)))
-        for technique in techniques(self.technique_files).values():
-            if technique.fine_tunes(recipe):
-                other = technique.base_data(recipe)
+        for technique in active(recipe, self.technique_files):
+            if isinstance(technique, TrainsBaseModel):
+                other = technique.base_data()
                 if other and task == "base":
                     chosen = replace(chosen, classes=tuple(self._classes_of(other)))
                 elif not other:
@@ -128,11 +129,10 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest | RemoteManifest)
     Raises:
         UserError: a phase is larger than the images and the grid does not allow ``upsample``.
     """
-    found = list(techniques(grid.techniques).values())
     needed: dict[int, bool] = {}
     named: dict[int, str] = {}
     for cell in grid.cells():
-        phases = phases_of(cell.recipe, found)
+        phases = phases_of(cell.recipe, active(cell.recipe, grid.techniques))
         sizes = {phase.size: "resize" for phase in phases}
         for size, name in {cell.recipe.eval_size or phases[-1].size: "eval_size", **sizes}.items():
             needed[size] = needed.get(size, True) and bool(cell.recipe.upsample)

@@ -19,8 +19,8 @@ from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.grid.torch_queries import Answer, Query, ask
 from sota_bench.plan.code import closure
 from sota_bench.plan.weights import weights_digest
-from sota_bench.registry import techniques
-from sota_bench.technique import Technique
+from sota_bench.registry import active, techniques
+from sota_bench.technique import ChecksNetwork, ShapesNetwork, Technique, TrainsBaseModel
 
 MODULE = "sota_bench.training.feasibility"
 DECIDES = ("backbone", "in_chans", "dropout", "drop_path")
@@ -39,7 +39,7 @@ def check_networks(grid: Grid) -> None:
     for cell in grid.cells():
         if grid.inapplicable(cell) is None:
             cells.setdefault(repr([getattr(cell.recipe, name) for name in fields]), cell)
-    networks = [_Network.of(grid, cell, available) for cell in cells.values()]
+    networks = [_Network.of(grid, cell) for cell in cells.values()]
     unknown = {network.text: network.query for network in networks if network.blocks is None}
     answers = dict(zip(unknown, _ask(list(unknown.values())), strict=True))
     for network in networks:
@@ -48,29 +48,20 @@ def check_networks(grid: Grid) -> None:
             raise grid.mistake(network.cell, answer["field"], answer["problem"], answer["remedy"])
         blocks = int(network.blocks or answer.get("blocks", 0))
         for technique in network.active:
-            if blocks and (text := technique.network_problem(network.cell.recipe, blocks)):
+            if blocks and isinstance(technique, ChecksNetwork) and (text := technique.network_problem(blocks)):
                 problem, _, remedy = text.partition("; ")
                 raise grid.mistake(network.cell, technique.field, problem, remedy)
 
 
 def _deciding(available: Sequence[type[Technique]]) -> list[str]:
     """The recipe fields on which all of this depends; of cells that agree in them one is looked at."""
-    hooks = ("backbone_arguments", "base_phases", "fine_tunes", "network_problem")
     names = dict.fromkeys((*DECIDES, "weights", "resize", "eval_size"))
     for technique in available:
-        if any(_overrides(technique, hook) for hook in hooks):
-            names |= dict.fromkeys((technique.field, *technique.settings.model_fields))
+        if issubclass(technique, ShapesNetwork | TrainsBaseModel | ChecksNetwork):
+            names |= dict.fromkeys((technique.field, *technique.settings_type.model_fields))
         elif technique.applies_to == "rise":
             names[technique.field] = None
     return list(names)
-
-
-def _overrides(technique: type[Technique], hook: str) -> bool:
-    def function(owner: type[Technique]) -> object:
-        method = getattr(owner, hook)
-        return getattr(method, "__func__", method)
-
-    return function(technique) is not function(Technique)
 
 
 @dataclass(frozen=True)
@@ -86,16 +77,16 @@ class _Network:
     """
 
     cell: Cell
-    active: Sequence[type[Technique]]
+    active: Sequence[Technique]
     query: Query
     text: str
     blocks: int | None
 
     @classmethod
-    def of(cls, grid: Grid, cell: Cell, available: Sequence[type[Technique]]) -> _Network:
-        active = [technique for technique in available if technique.active(cell.recipe)]
-        query = _query(grid, cell.recipe, active)
-        return cls(cell, active, query, json.dumps(query, sort_keys=True), _known_blocks(query))
+    def of(cls, grid: Grid, cell: Cell) -> _Network:
+        switched_on = active(cell.recipe, grid.techniques)
+        query = _query(grid, cell.recipe, switched_on)
+        return cls(cell, switched_on, query, json.dumps(query, sort_keys=True), _known_blocks(query))
 
 
 def _ask(queries: Sequence[Query]) -> list[Answer]:
@@ -107,17 +98,18 @@ def _ask(queries: Sequence[Query]) -> list[Answer]:
     return [answer or {} for answer in ask(MODULE, queries, code)]
 
 
-def _query(grid: Grid, recipe: CoreRecipe, active: Sequence[type[Technique]]) -> Query:
+def _query(grid: Grid, recipe: CoreRecipe, active: Sequence[Technique]) -> Query:
     """What decides whether a network can be made, as JSON values."""
     shaping = [
         technique
         for technique in active
-        if technique.backbone_arguments is not Technique.backbone_arguments and technique.applies_to != "rise"
+        if isinstance(technique, ShapesNetwork) and technique.applies_to != "rise"
     ]
-    names = {field for technique in shaping for field in (technique.field, *technique.settings.model_fields)}
+    names = {field for technique in shaping for field in (technique.field, *technique.settings_type.model_fields)}
     sizes = {recipe.eval_size: "eval_size"} if recipe.eval_size else {}
     for technique in active:
-        sizes |= {phase.size: technique.field for phase in technique.base_phases(recipe)}
+        if isinstance(technique, TrainsBaseModel):
+            sizes |= {phase.size: technique.field for phase in technique.base_phases()}
     sizes |= {phase.size: "resize" for phase in recipe.phases}
     local = recipe.weights not in ("", HUB)
     return {

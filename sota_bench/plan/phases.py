@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sota_bench.grid.recipe import CoreRecipe
-from sota_bench.technique import Technique
+from sota_bench.technique import Technique, TrainsBaseModel
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,15 @@ class PhasePlan:
     rise: bool
 
 
-def phases_of(recipe: CoreRecipe, techniques: Sequence[type[Technique]]) -> tuple[PhasePlan, ...]:
-    """The phases of a recipe: those of a base model first, then those of ``resize``."""
-    steps = [("base", phase) for technique in techniques for phase in technique.base_phases(recipe)]
+def phases_of(recipe: CoreRecipe, active: Sequence[Technique]) -> tuple[PhasePlan, ...]:
+    """The phases of a recipe: those of a base model first, then those of ``resize``.
+
+    Args:
+        recipe: the settings.
+        active: the techniques that it switches on.
+    """
+    bases = [technique for technique in active if isinstance(technique, TrainsBaseModel)]
+    steps = [("base", phase) for technique in bases for phase in technique.base_phases()]
     steps += [("main", phase) for phase in recipe.phases]
     found: list[PhasePlan] = []
     for index, (task, phase) in enumerate(steps):

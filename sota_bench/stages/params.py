@@ -57,6 +57,8 @@ class PhaseParams:
         first_epoch: epochs of the trial before this phase.
         earlier_sizes: sizes trained at before, oldest first, each once.
         rise: the resolution is higher than before, or a base model is fine-tuned.
+        total_epochs: of the whole training, where a technique asks how much of it is done; else None, so that trainings
+            of different lengths share their first phases.
     """
 
     index: int
@@ -65,6 +67,20 @@ class PhaseParams:
     first_epoch: int
     earlier_sizes: tuple[int, ...]
     rise: bool
+    total_epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class TrackerParams:
+    """Further weights that a training keeps beside its own (``technique.TracksWeights``).
+
+    Attributes:
+        technique: its name.
+        settings: recipe fields of the technique.
+    """
+
+    technique: str
+    settings: RecipeSettings
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,7 @@ class TrainParams(StageParams):
         seed: of the trial.
         weights: digest of the pretrained weights that a first phase starts from; None for none.
         rate_span: the phases of its learning-rate schedule; None where the schedule is this phase's own.
+        trackers: the further weights that some cell of the grid judges; None where there are none.
     """
 
     recipe: RecipeSettings
@@ -103,6 +120,7 @@ class TrainParams(StageParams):
     seed: int
     weights: str | None = None
     rate_span: RateSpan | None = None
+    trackers: tuple[TrackerParams, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +152,7 @@ class ProbeParams(StageParams):
 
     Attributes:
         recipe: the settings that decide it.
+        techniques: names of those that choose the weights.
         size: pixels of both sides.
         split: the images that judge.
         task: whose classes.
@@ -143,6 +162,7 @@ class ProbeParams(StageParams):
     """
 
     recipe: RecipeSettings
+    techniques: tuple[str, ...]
     size: int
     split: str
     task: str

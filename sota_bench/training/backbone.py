@@ -15,7 +15,7 @@ from timm.models import adapt_input_conv, load_state_dict, model_entrypoint
 from torch import Tensor, nn
 
 from sota_bench.errors import UserError
-from sota_bench.technique import Technique
+from sota_bench.technique import ShapesNetwork, Technique
 from sota_bench.training.architecture import build
 from sota_bench.training.initialization import drawn_by_name
 
@@ -54,7 +54,8 @@ def create(
     if recipe.drop_path:
         arguments["drop_path_rate"] = recipe.drop_path
     for technique in techniques:
-        arguments.update(technique.backbone_arguments(name, family_of(name)))
+        if isinstance(technique, ShapesNetwork):
+            arguments.update(technique.backbone_arguments(name, family_of(name)))
     if weights:
         model, arguments = _with_weights(name, weights, arguments, seed)
     else:

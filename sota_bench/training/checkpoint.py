@@ -11,16 +11,32 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-MODEL, OPTIMIZER, TECHNIQUES, EARLIER_HEAD, SOURCE, ABOUT = (
+from sota_bench.technique import Technique
+
+MODEL, OPTIMIZER, TECHNIQUES, EARLIER_HEAD, TRACKED, SOURCE, ABOUT = (
     "model.safetensors",
     "optimizer.safetensors",
     "techniques.safetensors",
     "earlier_head.safetensors",
+    "tracked.safetensors",
     "resampled_from.safetensors",
     "checkpoint.json",
 )
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of one network.
+
+    Attributes:
+        model: parameters and buffers by name.
+        earlier_head: the classifier of the task before this one, by name; empty where there was none.
+    """
+
+    model: Mapping[str, Tensor]
+    earlier_head: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,22 +44,22 @@ class Checkpoint:
     """A checkpoint's folder, read.
 
     Attributes:
-        about: ``recipe`` (the settings that decided it), ``techniques`` (names), ``backbone`` (how it was
-            built), ``size``, ``classes``, ``task``,
-            ``sizes`` (trained at so far), ``seed``.
-        model: parameters and buffers by name.
+        about: ``recipe`` (the settings that decided it), ``techniques`` and ``technique_files`` (names), ``backbone``
+            (how it was built), ``size``, ``classes``, ``task``, ``sizes`` (trained at so far), ``steps`` (taken so
+            far), ``seed``.
+        weights: those that were trained.
+        tracked: label -> further weights that were kept during training (``technique.TracksWeights``).
         optimizer: moments by ``parameter/moment``.
         techniques: technique name -> its state.
-        earlier_head: the classifier of the task before this one, by name; empty where there was none.
         source: what was resampled for this size and not trained since (position embeddings), as it was at
             ``about["source_size"]``; empty where there is no such.
     """
 
     about: dict[str, Any]
-    model: dict[str, Tensor]
+    weights: Weights
+    tracked: dict[str, Weights]
     optimizer: dict[str, Tensor]
     techniques: dict[str, dict[str, Tensor]]
-    earlier_head: dict[str, Tensor]
     source: dict[str, Tensor]
 
 
@@ -53,45 +69,57 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     save_file(own, str(path))
 
 
-def write(
-    folder: Path,
-    about: Mapping[str, Any],
-    model: nn.Module,
-    optimizer: Mapping[str, Tensor],
-    techniques: Mapping[str, Mapping[str, Tensor]],
-    earlier_head: Mapping[str, Tensor],
-    source: Mapping[str, Tensor],
-) -> None:
+def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint into an existing folder."""
-    write_tensors(folder / MODEL, model.state_dict())
-    write_tensors(folder / OPTIMIZER, optimizer)
-    states = {f"{name}/{key}": value for name, state in techniques.items() for key, value in state.items()}
-    write_tensors(folder / TECHNIQUES, states)
-    if earlier_head:
-        write_tensors(folder / EARLIER_HEAD, earlier_head)
-    if source:
-        write_tensors(folder / SOURCE, source)
-    (folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True))
+    write_tensors(folder / MODEL, checkpoint.weights.model)
+    write_tensors(folder / OPTIMIZER, checkpoint.optimizer)
+    write_tensors(folder / TECHNIQUES, flat(checkpoint.techniques))
+    optional = {
+        EARLIER_HEAD: checkpoint.weights.earlier_head,
+        TRACKED: flat(
+            {f"{label}/model": weights.model for label, weights in checkpoint.tracked.items()}
+            | {f"{label}/earlier_head": weights.earlier_head for label, weights in checkpoint.tracked.items()}
+        ),
+        SOURCE: checkpoint.source,
+    }
+    for name, tensors in optional.items():
+        if tensors:
+            write_tensors(folder / name, tensors)
+    (folder / ABOUT).write_text(json.dumps(checkpoint.about, indent=1, sort_keys=True))
 
 
 def read(folder: Path, with_optimizer: bool = True) -> Checkpoint:
     """Reads a checkpoint onto the CPU."""
-    techniques: dict[str, dict[str, Tensor]] = {}
-    for key, value in load_file(str(folder / TECHNIQUES)).items():
-        name, _, part = key.partition("/")
-        techniques.setdefault(name, {})[part] = value
-    head, source = folder / EARLIER_HEAD, folder / SOURCE
+    tracked = {label: nested(tensors) for label, tensors in nested(_optional(folder / TRACKED)).items()}
     return Checkpoint(
         about=json.loads((folder / ABOUT).read_text()),
-        model=load_file(str(folder / MODEL)),
+        weights=Weights(load_file(str(folder / MODEL)), _optional(folder / EARLIER_HEAD)),
+        tracked={label: Weights(parts["model"], parts.get("earlier_head", {})) for label, parts in tracked.items()},
         optimizer=load_file(str(folder / OPTIMIZER)) if with_optimizer else {},
-        techniques=techniques,
-        earlier_head=load_file(str(head)) if head.exists() else {},
-        source=load_file(str(source)) if source.exists() else {},
+        techniques=nested(load_file(str(folder / TECHNIQUES))),
+        source=_optional(folder / SOURCE),
     )
 
 
-def restore_techniques(techniques: Sequence[Any], states: Mapping[str, Mapping[str, Tensor]]) -> None:
+def _optional(path: Path) -> dict[str, Tensor]:
+    return load_file(str(path)) if path.exists() else {}
+
+
+def flat(groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors by ``group/name``."""
+    return {f"{group}/{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
+
+
+def nested(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """What :func:`flat` put together: the groups with a tensor in them."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        group, _, name = key.partition("/")
+        groups.setdefault(group, {})[name] = value
+    return groups
+
+
+def restore_techniques(techniques: Sequence[Technique], states: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Gives each technique the state that travelled with the checkpoint."""
     for technique in techniques:
         if technique.name in states:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,14 +21,15 @@ from sota_bench.stages.context import StageContext
 from sota_bench.stages.params import EvaluateParams
 from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
 from sota_bench.stages.results import EvaluateResult
-from sota_bench.technique import Technique
+from sota_bench.technique import Technique, overrides
 from sota_bench.training import device as devices
 from sota_bench.training.clock import ResourceMeter
 from sota_bench.training.crop import TRIES, central_boxes, resized_boxes
+from sota_bench.training.decoded import decoded_subset
 from sota_bench.training.images import Images
-from sota_bench.training.opened import Opened, open_checkpoint
-from sota_bench.training.prepared import prepared
+from sota_bench.training.loaded import LoadedCheckpoint, load_checkpoint
 from sota_bench.training.small_maps import as_convolutions, patch_small_maps
+from sota_bench.training.tracking import judged_weights
 
 WARM_UP = 8
 """Images that warm up an evaluation of fewer than two whole batches."""
@@ -157,17 +158,23 @@ def evaluate(params: EvaluateParams, context: StageContext, run: RunContext) -> 
     setup, usage = time.perf_counter(), ResourceMeter(device)
     devices.reset_peak_memory(device)
     size = params.size
-    data = prepared(run.inputs["data"], context, params.data)
-    opened = open_checkpoint(run.inputs["checkpoint"], size, params.task, context.technique_files, device)
-    patch_small_maps(opened.model)
-    chain = [*opened.techniques, *instances(params.techniques, recipe, context.technique_files)]
-    images = data.images(params.split, device, opened.channels)
+    data = decoded_subset(run.inputs["data"], context, params.data)
+    own = instances(params.techniques, recipe, context.technique_files)
+    weights = judged_weights(own)
+    loaded = load_checkpoint(run.inputs["checkpoint"], size, params.task, context.technique_files, device, weights)
+    patch_small_maps(loaded.model)
+    chain = [*loaded.techniques, *own]
+    for technique in chain:
+        if overrides(type(technique), "evaluation_model"):
+            model = technique.evaluation_model(loaded.model).eval()
+            loaded = replace(loaded, model=model, architecture=f"{loaded.architecture} {technique.name}")
+    images = data.images(params.split, device, loaded.channels)
     if len(images) == 0:
         raise ValueError(f"the {params.split} split has no images")
     devices.synchronize(device)
     started = time.perf_counter()
     log_probabilities, latency = predict(
-        opened.model, chain, images, recipe, opened.recipe, size, params.seed, run.progress
+        loaded.model, chain, images, recipe, loaded.recipe, size, params.seed, run.progress
     )
     seconds = time.perf_counter() - started
     labels = data.labels[params.split]
@@ -179,7 +186,7 @@ def evaluate(params: EvaluateParams, context: StageContext, run: RunContext) -> 
         **metrics.summarize(log_probabilities, labels),
         latency_ms=round(1000 * latency, 4),
         images_per_s=round(len(images) / seconds, 1),
-        **cost(opened, size),
+        **cost(loaded, size),
         **usage.use().model_dump(),
     )
     parts = {"prepare": started - setup, "evaluate": seconds}
@@ -189,13 +196,13 @@ def evaluate(params: EvaluateParams, context: StageContext, run: RunContext) -> 
 _COSTS: dict[tuple[str, int], dict[str, int]] = {}
 
 
-def cost(opened: Opened, size: int) -> dict[str, int]:
+def cost(loaded: LoadedCheckpoint, size: int) -> dict[str, int]:
     """Returns ``params``, ``layers`` (with a weight of two or more dimensions) and ``flops`` of an image's forward pass
     at ``size`` (two per multiply-add), counted by torch once for all checkpoints of an architecture."""
-    key = (opened.architecture, size)
+    key = (loaded.architecture, size)
     if key not in _COSTS:
-        model, device = opened.model, next(opened.model.parameters()).device
-        image = torch.zeros(1, opened.channels, size, size, device=device)
+        model, device = loaded.model, next(loaded.model.parameters()).device
+        image = torch.zeros(1, loaded.channels, size, size, device=device)
         # Attention written out as products: torch's counter does not know the CPU's fused kernel.
         with (FlopCounterMode(display=False) as counter, torch.inference_mode(), sdpa_kernel(SDPBackend.MATH),
               as_convolutions()):  # fmt: skip

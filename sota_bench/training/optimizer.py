@@ -4,7 +4,7 @@ is stored without pickles."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +12,7 @@ from timm.optim.muon import Muon
 from timm.optim.sgdw import SGDW
 from torch import Tensor
 
+from sota_bench.technique import CreatesOptimizer, GroupsParameters, Technique
 from sota_bench.training.backbone import classifier_names
 from sota_bench.training.phase import Phase
 
@@ -71,7 +72,7 @@ def _in_memory_order(tensor: Tensor) -> Tensor:
     return tensor.permute(0, 2, 3, 1) if nhwc else tensor
 
 
-def create(recipe: CoreRecipe, phase: Phase) -> torch.optim.Optimizer:
+def create(recipe: CoreRecipe, phase: Phase, techniques: Sequence[Technique] = ()) -> torch.optim.Optimizer:
     """Creates the optimizer of a phase, with one group per learning rate and kind of decay; frozen blocks are in none.
 
     Groups are few because a fused optimizer makes one call for each, which a GPU waits for in every step. Each group
@@ -84,28 +85,42 @@ def create(recipe: CoreRecipe, phase: Phase) -> torch.optim.Optimizer:
     Muon orthogonalizes updates of weight matrices, a convolution's as output channels x all else. As its author says,
     the classifier is left to AdamW, here with Nesterov momentum; timm leaves it norms, biases and what else is no
     matrix. Its rule ``match_rms_adamw`` (Liu et al. 2025) gives updates the size of AdamW's.
+
+    Args:
+        recipe: the optimizer, its peak learning rate and its weight decay.
+        phase: the network and how fast each block learns.
+        techniques: those that act; some give parameters another learning rate or weight decay, and one may make the
+            optimizer.
     """
-    muon = recipe.optimizer == "muon"
+    makers = [technique for technique in techniques if isinstance(technique, CreatesOptimizer)]
+    grouping = [technique for technique in techniques if isinstance(technique, GroupsParameters)]
+    muon = recipe.optimizer == "muon" and not makers
     parameters = dict(phase.model.named_parameters())
     exempt = set(getattr(phase.model, "no_weight_decay", set)())
     left_to_adamw = classifier_names(phase.model) | exempt if muon else set[str]()
-    names_by_group: dict[tuple[float, bool, bool], list[str]] = {}
+    names_by_group: dict[tuple[float, float, bool], list[str]] = {}
     for block in phase.blocks:
-        scale = phase.learning_rate_scales[block.index]
-        if scale != 0.0:
-            for name in block.parameters:
-                decays = parameters[name].ndim >= 2 and name not in exempt
-                names_by_group.setdefault((scale, decays, name in left_to_adamw), []).append(name)
-    groups = [
+        for name in block.parameters:
+            scale = phase.learning_rate_scales[block.index]
+            decay = recipe.weight_decay if parameters[name].ndim >= 2 and name not in exempt else 0.0
+            for technique in grouping:
+                own = technique.parameter_scale(name, parameters[name], phase)
+                scale, decay = scale * own.learning_rate, decay * own.weight_decay
+            if scale != 0.0:
+                names_by_group.setdefault((scale, decay, name in left_to_adamw), []).append(name)
+    groups: list[dict[str, Any]] = [
         {
             "params": [parameters[name] for name in names],
             "names": names,
             "scale": scale,
-            "weight_decay": recipe.weight_decay if decays else 0.0,
+            "lr": recipe.lr * scale,
+            "weight_decay": decay,
             **({"use_fallback": True} if falls_back else {}),
         }
-        for (scale, decays, falls_back), names in names_by_group.items()
+        for (scale, decay, falls_back), names in names_by_group.items()
     ]
+    if makers:
+        return makers[0].create_optimizer(groups)
     if muon:
         return Muon(groups, lr=recipe.lr, nesterov=True, adjust_lr_fn="match_rms_adamw")
     if recipe.optimizer == "sgd":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from sota_bench.technique import Forward
 from sota_bench.training.blocks import Block, blocks_of
 
 
@@ -23,6 +27,8 @@ class Phase:
         start: where mitigations act, detached copies of the parameters as the phase before left them, by name (theta*
             of EWC); a new task's head is not among them. The same when a phase is resumed.
         computed: precompute results by technique name.
+        teachers: by technique name, a teacher: images float32 [B, C, H, W] 0..255 to logits float32 [B, K], without
+            gradient.
         blocks: the network from stem to head.
         learning_rate_scales: per block, a factor on the learning rate; 0 is frozen.
         statistics_fixed: batch norm uses and keeps the statistics that it came with.
@@ -35,6 +41,7 @@ class Phase:
     model: nn.Module
     start: Mapping[str, Tensor] = field(default_factory=dict)
     computed: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    teachers: Mapping[str, Forward] = field(default_factory=dict)
     blocks: list[Block] = field(init=False)
     learning_rate_scales: list[float] = field(init=False)
     statistics_fixed: bool = field(init=False, default=False)
@@ -63,10 +70,26 @@ class Phase:
         """Training mode for all but what is frozen: batch norm ignores ``requires_grad``, so it must be told."""
         self.model.train()
         for module in self.model.modules():
-            if self.statistics_fixed and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if self.statistics_fixed and isinstance(module, _BatchNorm):
                 module.train(False)
         modules = dict(self.model.named_modules())
         for block in self.blocks:
             if self.learning_rate_scales[block.index] == 0.0:
                 for name in block.modules:
                     modules[name].train(False)
+
+    @contextmanager
+    def statistics_kept(self) -> Iterator[None]:
+        """Within it, batch norm normalizes by the batch as before, and its running statistics stay as they are."""
+        tracking = [layer for layer in self._normalizing if layer.track_running_stats]
+        for layer in tracking:
+            layer.track_running_stats = False
+        try:
+            yield
+        finally:
+            for layer in tracking:
+                layer.track_running_stats = True
+
+    @cached_property
+    def _normalizing(self) -> list[_BatchNorm]:
+        return [module for module in self.model.modules() if isinstance(module, _BatchNorm)]

@@ -19,12 +19,13 @@ from sota_bench.stages.context import StageContext
 from sota_bench.stages.params import PrecomputeParams
 from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
 from sota_bench.stages.results import PrecomputeResult
+from sota_bench.technique import Precomputes
 from sota_bench.training import backbone, checkpoint
 from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes
+from sota_bench.training.decoded import decoded_subset
 from sota_bench.training.images import Images
-from sota_bench.training.opened import Opened, open_checkpoint
-from sota_bench.training.prepared import prepared
+from sota_bench.training.loaded import LoadedCheckpoint, load_checkpoint
 
 COMPUTED = "computed.safetensors"
 
@@ -34,20 +35,30 @@ SHOWN = 16
 
 @dataclass(frozen=True)
 class Inputs:
-    """What :meth:`Technique.compute` is given (see ``technique.PrecomputeInputs``)."""
+    """What :meth:`Precomputes.compute` is given (see ``technique.PrecomputeInputs``).
+
+    Attributes:
+        seed: of the trial.
+        images: the training images.
+        loaded: the network before the rise with its techniques, or None.
+        size: pixels at which it was trained; 0 without one.
+        earlier: what the technique computed at the rise before.
+        progress: called after every batch.
+        limits: how many images were asked for, each time.
+    """
 
     seed: int
     images: Images
-    opened: Opened | None
+    loaded: LoadedCheckpoint | None
     size: int
+    earlier: Mapping[str, Tensor]
     progress: Callable[[Progress], None]
-    limits: list[int]
-    earlier: Mapping[str, Tensor] = field(default_factory=dict)
+    limits: list[int] = field(default_factory=list)
 
     @property
     def model(self) -> nn.Module | None:
         """The network before the rise; None where there is none."""
-        return self.opened.model if self.opened else None
+        return self.loaded.model if self.loaded else None
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation float64 [C] of the training pixels, in units of 0..255."""
@@ -64,7 +75,7 @@ class Inputs:
             boxes = central_boxes(self.images.heights[positions], self.images.widths[positions], 1.0)
             pixels = self.images.batch(positions, boxes, np.zeros(len(positions), dtype=bool), self.size)
             labels = self.images.labels[torch.from_numpy(positions)].to(pixels.device)
-            yield self.opened.on_input(pixels) if self.opened else pixels, labels
+            yield self.loaded.on_input(pixels) if self.loaded else pixels, labels
             self.progress(Progress(first + len(positions), count))
 
 
@@ -80,17 +91,19 @@ def precompute(params: PrecomputeParams, context: StageContext, run: RunContext)
     device, files = torch.device(run.device), context.technique_files
     recipe = recipe_from(params.recipe, files)
     (technique,) = instances([params.technique], recipe, files)
+    if not isinstance(technique, Precomputes):
+        raise TypeError(f"the technique {technique.name} has no stage of its own; it does not inherit Precomputes")
     started = time.perf_counter()
     devices.reset_peak_memory(device)
-    data = prepared(run.inputs["data"], context, params.data)
-    opened, size = None, params.size or 0
+    data = decoded_subset(run.inputs["data"], context, params.data)
+    loaded, size = None, params.size or 0
     if "checkpoint" in run.inputs:
-        opened = open_checkpoint(run.inputs["checkpoint"], size, params.task, files, device)
-    model = opened.model if opened else None
-    images = data.images("train", device if opened else torch.device("cpu"), recipe.in_chans)  # statistics: no network
+        loaded = load_checkpoint(run.inputs["checkpoint"], size, params.task, files, device)
+    model = loaded.model if loaded else None
+    images = data.images("train", device if loaded else torch.device("cpu"), recipe.in_chans)  # statistics: no network
     ready = time.perf_counter()
     earlier = _earlier(run.inputs["earlier"], params, model, device) if "earlier" in run.inputs else {}
-    given = Inputs(params.seed, images, opened, size, run.progress, [], earlier)
+    given = Inputs(params.seed, images, loaded, size, earlier, run.progress)
     computed = technique.compute(given)
     checkpoint.write_tensors(run.workspace / COMPUTED, computed)
     devices.synchronize(device)
@@ -108,6 +121,6 @@ def _earlier(
     folder: Path, params: PrecomputeParams, model: nn.Module | None, device: torch.device
 ) -> dict[str, Tensor]:
     """What the stage of the rise before computed, without the head where that was another task's."""
-    found = load_file(str(folder / COMPUTED), device=str(device))
+    computed = load_file(str(folder / COMPUTED), device=str(device))
     other = set() if model is None or params.earlier_task == params.task else backbone.classifier_names(model)
-    return {name: value for name, value in found.items() if name not in other}
+    return {name: value for name, value in computed.items() if name not in other}

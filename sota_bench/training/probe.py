@@ -16,15 +16,17 @@ from torch import Tensor
 
 from sota_bench import metrics
 from sota_bench.grid.recipe import CoreRecipe, recipe_from
+from sota_bench.registry import instances
 from sota_bench.stages.context import StageContext
 from sota_bench.stages.params import ProbeParams
 from sota_bench.stages.protocol import Progress, RunContext, StageOutcome
 from sota_bench.stages.results import ProbeResult
 from sota_bench.training import device as devices
 from sota_bench.training.crop import central_boxes
+from sota_bench.training.decoded import decoded_subset
 from sota_bench.training.images import Images
-from sota_bench.training.opened import Opened, open_checkpoint
-from sota_bench.training.prepared import prepared
+from sota_bench.training.loaded import LoadedCheckpoint, load_checkpoint
+from sota_bench.training.tracking import judged_weights
 
 MOST_IMAGES = 20_000
 """Training images that are used at most, spread evenly: enough for a linear classifier, and they fit in memory."""
@@ -68,10 +70,15 @@ def standardize(train: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _features(
-    opened: Opened, images: Images, recipe: CoreRecipe, size: int, limit: int | None, done: Callable[[int], None]
+    loaded: LoadedCheckpoint,
+    images: Images,
+    recipe: CoreRecipe,
+    size: int,
+    limit: int | None,
+    done: Callable[[int], None],
 ) -> tuple[Tensor, Tensor]:
     """Pooled features float64 [N, D] of central crops, as the head gets them, and labels int64 [N]."""
-    model, count = opened.model, len(images) if limit is None else min(limit, len(images))
+    model, count = loaded.model, len(images) if limit is None else min(limit, len(images))
     spread = np.linspace(0, len(images) - 1, count).round().astype(np.int64)
     found = []
     with torch.inference_mode():
@@ -80,7 +87,7 @@ def _features(
             boxes = central_boxes(images.heights[positions], images.widths[positions], recipe.eval_crop)
             pixels = images.batch(positions, boxes, np.zeros(len(positions), dtype=bool), size)
             with devices.autocast(images.device, recipe.precision):
-                maps = model.forward_features(opened.on_input(pixels))  # type: ignore[operator]
+                maps = model.forward_features(loaded.on_input(pixels))  # type: ignore[operator]
                 found.append(model.forward_head(maps, pre_logits=True).double())  # type: ignore[operator]
             done(len(positions))
     return torch.cat(found).clone(), images.labels[torch.from_numpy(spread)].to(images.device)
@@ -99,10 +106,11 @@ def probe(params: ProbeParams, context: StageContext, run: RunContext) -> StageO
     setup = time.perf_counter()
     devices.reset_peak_memory(device)
     size = params.size
-    data = prepared(run.inputs["data"], context, params.data)
-    prepared(run.inputs["data"], context, params.train_data)
-    opened = open_checkpoint(run.inputs["checkpoint"], size, None, context.technique_files, device)
-    train, judged = (data.images(split, device, opened.channels) for split in ("train", params.split))
+    data = decoded_subset(run.inputs["data"], context, params.data)
+    decoded_subset(run.inputs["data"], context, params.train_data)
+    weights = judged_weights(instances(params.techniques, recipe, context.technique_files))
+    loaded = load_checkpoint(run.inputs["checkpoint"], size, None, context.technique_files, device, weights)
+    train, judged = (data.images(split, device, loaded.channels) for split in ("train", params.split))
     if len(judged) == 0:
         raise ValueError(f"the {params.split} split has no images")
     total, seen = min(len(train), MOST_IMAGES) + len(judged), 0
@@ -113,8 +121,8 @@ def probe(params: ProbeParams, context: StageContext, run: RunContext) -> StageO
         run.progress(Progress(seen, total, note=f"probe at {size} px"))
 
     started = time.perf_counter()
-    features, labels = _features(opened, train, recipe, size, MOST_IMAGES, done)
-    others, _ = _features(opened, judged, recipe, size, None, done)
+    features, labels = _features(loaded, train, recipe, size, MOST_IMAGES, done)
+    others, _ = _features(loaded, judged, recipe, size, None, done)
     features, others = standardize(features, others)
     weight, offset = fit_linear(features, labels, len(data.classes))
     scores = torch.log_softmax(others @ weight.T + offset, dim=1).cpu().numpy()

@@ -81,7 +81,7 @@ def test_every_phase_of_the_fine_tuning_is_mitigated(lab: Lab) -> None:
 def test_the_head_of_a_new_task_starts_without_the_moments_of_the_old_one(lab: Lab) -> None:
     ran = lab.run(RECIPE.format("test_resnet"), FACTORS)
     base, main = (read(ran.checkpoint(phase)) for phase in (0, 1))
-    assert base.model["fc.weight"].shape == main.model["fc.weight"].shape
+    assert base.weights.model["fc.weight"].shape == main.weights.model["fc.weight"].shape
     steps = [ran.trained(phase).values["steps"] for phase in (0, 1)]
     assert main.optimizer["fc.weight/step"] == steps[1]
     assert main.optimizer["conv1.0.weight/step"] == sum(steps)
@@ -90,14 +90,14 @@ def test_the_head_of_a_new_task_starts_without_the_moments_of_the_old_one(lab: L
 def test_the_base_head_travels_and_the_body_is_the_fine_tuned_one(lab: Lab) -> None:
     ran = lab.run(RECIPE.format("test_resnet"), FACTORS)
     before, after = read(ran.checkpoint(0)), read(ran.checkpoint(1))
-    assert set(after.earlier_head) == {"fc.weight", "fc.bias"}
-    assert all(torch.equal(after.earlier_head[name], before.model[name]) for name in after.earlier_head)
-    assert not torch.equal(after.model["layer4.0.conv1.weight"], before.model["layer4.0.conv1.weight"])
+    assert set(after.weights.earlier_head) == {"fc.weight", "fc.bias"}
+    assert all(torch.equal(value, before.weights.model[name]) for name, value in after.weights.earlier_head.items())
+    assert not torch.equal(after.weights.model["layer4.0.conv1.weight"], before.weights.model["layer4.0.conv1.weight"])
     # By hand: the fine-tuned body under the base's head gives the stored log-probabilities.
     from sota_bench.training.backbone import rebuild
 
     model = rebuild(after.about["backbone"], 2, 32)
-    model.load_state_dict({**after.model, **after.earlier_head})
+    model.load_state_dict({**after.weights.model, **after.weights.earlier_head})
     evaluation = next(e for e in ran.plan.trials[0].evaluations if (e.phase, e.task) == (1, "base"))
     stored = load_file(ran.folders[evaluation.key] / "predictions.safetensors")
     images = _central(lab, ran, evaluation.key)
@@ -111,10 +111,10 @@ def test_the_base_head_travels_and_the_body_is_the_fine_tuned_one(lab: Lab) -> N
 def _central(lab: Lab, ran: object, key: str) -> torch.Tensor:
     """Central crops of the images of an evaluation, by the project's own reader."""
     from sota_bench.training.crop import central_boxes
-    from sota_bench.training.prepared import prepared
+    from sota_bench.training.decoded import decoded_subset
 
     stage = ran.plan.stages[key]  # type: ignore[attr-defined]
-    data = prepared(lab.folders[stage.parents["data"]], stage.context, stage.params.data)
+    data = decoded_subset(lab.folders[stage.parents["data"]], stage.context, stage.params.data)
     images = data.images("select", torch.device("cpu"), 3)
     boxes = central_boxes(images.heights, images.widths, 1.0)
     return images.batch(np.arange(len(images)), boxes, np.zeros(len(images), bool), 32)
@@ -159,8 +159,8 @@ def test_the_chosen_classes_are_the_ones_divided(lab: Lab) -> None:
     data = 'classes = ["dots", "bars", "discs", "checks"]'
     plan = lab.plan('resize = "32x1"\nbase_resize = "32x1"', 'base = ["fixed"]', data=data)
     recipe = plan.grid.recipe
-    assert plan.images.choice(recipe, "base")["classes"] == ["bars", "checks"]
-    assert plan.images.choice(recipe, "main")["classes"] == ["discs", "dots"]
+    assert plan.images.choice(recipe, "base").classes == ("bars", "checks")
+    assert plan.images.choice(recipe, "main").classes == ("discs", "dots")
 
 
 def test_a_source_of_its_own(lab: Lab, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_source_of_its_own(lab: Lab, tmp_path: Path) -> None:
     assert [path for path in images.manifest.left_out["path"] if path.endswith("copy.png")]
     assert source_from_spec(images.source.spec).scan().digest == images.manifest.digest
     limited = lab.plan(recipe, 'base = ["fixed"]', data="classes = 2")
-    assert limited.images.choice(limited.grid.recipe, "main")["classes"] == ["bars", "checks"]
+    assert limited.images.choice(limited.grid.recipe, "main").classes == ("bars", "checks")
 
 
 def test_no_such_source_is_one_line(lab: Lab) -> None:

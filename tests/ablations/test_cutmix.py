@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lab import batch_of
 from timm.data.mixup import Mixup as TimmMixup
 from timm.data.mixup import rand_bbox
 from torchvision.transforms import v2
 
 from ablations.cutmix import CutMix, cut_boxes, cutmix
+from sota_bench.grid.recipe import recipe_type
 from sota_bench.randomness import generator
 
 CLASSES = 5
@@ -77,10 +78,10 @@ def test_equals_torchvision_on_the_same_draws() -> None:
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_the_target_is_the_share_of_pixels_that_each_image_keeps(how: str, count: int) -> None:
     """Images of one grey level each: the pixels themselves say what was pasted."""
-    technique = CutMix(SimpleNamespace(cutmix=1.0, cutmix_lambda=how))
+    technique = CutMix(recipe_type()(cutmix=1.0, cutmix_lambda=how))
     images = torch.arange(count).float().view(count, 1, 1, 1).expand(count, 3, 13, 10).contiguous()
     for step in range(30):
-        mixed, soft = technique.on_batch(images, torch.eye(count), generator(0, "cutmix", 0, step))
+        mixed, soft = technique.on_batch(images, torch.eye(count), batch_of(count), generator(0, "cutmix", 0, step))
         shares = torch.stack([(mixed[:, 0] == level).float().mean(dim=(1, 2)) for level in range(count)], dim=1)
         torch.testing.assert_close(soft, shares, rtol=0, atol=1e-6)
         torch.testing.assert_close(soft.sum(1), torch.ones(count), rtol=0, atol=1e-6)
@@ -88,8 +89,8 @@ def test_the_target_is_the_share_of_pixels_that_each_image_keeps(how: str, count
 
 def test_two_images_of_one_class_keep_their_hard_target() -> None:
     targets = F.one_hot(torch.full((6,), 2), CLASSES).float()
-    technique = CutMix(SimpleNamespace(cutmix=1.0, cutmix_lambda="sample"))
-    _, soft = technique.on_batch(batch(6)[0], targets, generator(0, "cutmix"))
+    technique = CutMix(recipe_type()(cutmix=1.0, cutmix_lambda="sample"))
+    _, soft = technique.on_batch(batch(6)[0], targets, batch_of(6), generator(0, "cutmix"))
     torch.testing.assert_close(soft, targets, rtol=0, atol=1e-6)
 
 

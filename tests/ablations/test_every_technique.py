@@ -329,7 +329,7 @@ def test_card_is_complete(technique: Any) -> None:
         assert getattr(card, part).endswith("."), part
     assert "https://" in card.paper
     assert any(year in card.paper for year in map(str, range(1980, 2030)))
-    for field, info in technique.settings.model_fields.items():
+    for field, info in technique.settings_type.model_fields.items():
         assert info.description, field
 
 

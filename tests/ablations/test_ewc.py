@@ -152,24 +152,26 @@ def test_it_holds_what_mattered(lab: Lab, backbone: str) -> None:
 
 def test_after_one_step_it_pulls_back_with_its_own_gradient() -> None:
     """The trap: a penalty that is silently zero. Through the technique and a network, against finite differences."""
-    from types import SimpleNamespace
-
+    from sota_bench.grid.recipe import recipe_type
+    from sota_bench.technique import Outputs, Step
     from sota_bench.training.phase import Phase
 
     torch.manual_seed(0)
     model = timm.create_model("test_resnet", num_classes=4, zero_init_last=False)
     start = {name: value.detach().clone() for name, value in model.named_parameters()}
     fisher = {name: torch.rand_like(value) for name, value in start.items()}
-    recipe = SimpleNamespace(ewc_lambda=50.0, ewc_batch_norm="free", ewc_fisher="exact", ewc_images=9, ewc_decay=1.0)
+    recipe = recipe_type()(ewc_lambda=50.0, ewc_batch_norm="free")
     phase = Phase(32, 1, True, (16,), model, start, {"ewc": fisher})
     acting = ElasticWeights(recipe)
     acting.on_phase_start(phase)
-    assert float(acting.penalty(phase).detach()) == 0
+    none = torch.zeros(())
+    outputs = Outputs(none, none, none, none, phase, Step(0, 0, 0, 0.0))
+    assert float(acting.loss(torch.tensor(2.0), outputs).detach()) == 2.0
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     F.cross_entropy(model(torch.randn(4, 3, 64, 64)), torch.arange(4)).backward()
     optimizer.step()
     optimizer.zero_grad()
-    penalty = acting.penalty(phase)
+    penalty = acting.loss(torch.tensor(0.0), outputs)
     assert float(penalty.detach()) > 0
     penalty.backward()
     for name in ("conv1.0.weight", "layer4.0.conv1.weight", "fc.bias"):
@@ -273,14 +275,14 @@ def test_the_second_rise_is_held_to_all_before_it(lab: Lab) -> None:
 def test_the_second_size_alone_is_a_fresh_fisher_information(lab: Lab) -> None:
     """Against the definition, on the checkpoint after the second phase and the images as the stage crops them."""
     from sota_bench.training.crop import central_boxes
-    from sota_bench.training.opened import load_model
-    from sota_bench.training.prepared import prepared
+    from sota_bench.training.decoded import decoded_subset
+    from sota_bench.training.loaded import load_network
 
     ran = lab.run(LONG, 'mitigation = ["ewc"]\newc_lambda = [1000.0]\newc_decay = [1.0, 0.5, 0.0]')
     stage = ran.plan.stages[ran.plan.stages[ran.plan.trials[2].training[2]].parents["ewc"]]
     assert (stage.params.size, set(stage.parents)) == (24, {"data", "checkpoint", "earlier"})
-    model, about = load_model(lab.folders[stage.parents["checkpoint"]], 24, "main", torch.device("cpu"))
-    data = prepared(lab.folders[stage.parents["data"]], stage.context, stage.params.data)
+    model, about = load_network(lab.folders[stage.parents["checkpoint"]], 24, "main", torch.device("cpu"))
+    data = decoded_subset(lab.folders[stage.parents["data"]], stage.context, stage.params.data)
     images = data.images("train", torch.device("cpu"), 3)
     chosen = np.linspace(0, len(images) - 1, 16).round().astype(np.int64)
     boxes = central_boxes(images.heights[chosen], images.widths[chosen], 1.0)

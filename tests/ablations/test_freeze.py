@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ablations.freeze import frozen_blocks
-from sota_bench.technique import Technique
 from sota_bench.training import optimizer as optimizers
 from sota_bench.training.phase import Phase
 
@@ -89,6 +88,6 @@ def test_it_refuses_to_freeze_nothing(lab: Lab) -> None:
     from ablations.freeze import Freeze
 
     recipe = lab.plan("freeze_trained = 6").grid.recipe
-    technique: Technique = Freeze(recipe)
+    technique = Freeze(recipe)
     with pytest.raises(ValueError, match="freeze_trained = 6 freezes nothing"):
         technique.on_phase_start(Phase(32, 1, True, (16,), timm.create_model("test_resnet", num_classes=4)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -10,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lab import Lab
+from lab import Lab, batch_of
 from timm.data.mixup import Mixup as TimmMixup
 from torchvision.transforms import v2
 
 from ablations.cutmix import CutMix
 from ablations.label_smoothing import LabelSmoothing, smooth
 from ablations.mixup import Mixup, mixup
+from sota_bench.grid.recipe import recipe_type
 from sota_bench.randomness import generator
 from sota_bench.training.train import cross_entropy
 
@@ -31,7 +31,7 @@ def batch(count: int = 8, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, to
 
 
 def technique(count: int, how: str, alpha: float = 0.4) -> Mixup:
-    return Mixup(SimpleNamespace(mixup=alpha, mixup_lambda=how))
+    return Mixup(recipe_type()(mixup=alpha, mixup_lambda=how))
 
 
 @pytest.mark.parametrize("mode", ["batch", "elem"])
@@ -65,7 +65,7 @@ def test_equals_torchvision_on_the_same_draws() -> None:
 @pytest.mark.parametrize("alpha", [1e-6, 0.2, 100.0])
 def test_targets_stay_probabilities_for_any_batch(how: str, count: int, alpha: float) -> None:
     images, _, targets = batch(count)
-    mixed, soft = technique(count, how, alpha).on_batch(images, targets, generator(0, "mixup"))
+    mixed, soft = technique(count, how, alpha).on_batch(images, targets, batch_of(count), generator(0, "mixup"))
     assert mixed.shape == images.shape
     assert mixed.dtype == torch.float32
     assert float(mixed.min()) >= 0 and float(mixed.max()) <= 255
@@ -76,7 +76,7 @@ def test_targets_stay_probabilities_for_any_batch(how: str, count: int, alpha: f
 def test_two_images_of_one_class_keep_their_hard_target() -> None:
     images, _, _ = batch(6)
     targets = F.one_hot(torch.full((6,), 2), CLASSES).float()
-    _, soft = technique(6, "sample").on_batch(images, targets, generator(0, "mixup"))
+    _, soft = technique(6, "sample").on_batch(images, targets, batch_of(6), generator(0, "mixup"))
     torch.testing.assert_close(soft, targets, rtol=0, atol=1e-6)
 
 
@@ -84,7 +84,7 @@ def test_one_lambda_for_a_batch_or_one_for_each_image() -> None:
     images = torch.arange(64.0).view(64, 1, 1, 1).expand(64, 3, 2, 2)
     targets = torch.eye(64)
     for how, distinct in (("batch", 1), ("sample", 64)):
-        _, soft = technique(64, how, 2.0).on_batch(images, targets, generator(4, "mixup"))
+        _, soft = technique(64, how, 2.0).on_batch(images, targets, batch_of(64), generator(4, "mixup"))
         kept = soft.diagonal()
         assert len({round(float(value), 5) for value in kept[kept < 1]}) >= distinct * 0.9
         assert how == "sample" or len({round(float(value), 5) for value in kept[kept < 1]}) == 1
@@ -95,7 +95,7 @@ def test_lambda_is_drawn_from_its_beta_distribution() -> None:
 
     weights, pixels = [], torch.zeros(2, 3, 1, 1)
     for step in range(800):
-        _, soft = technique(2, "batch", 0.7).on_batch(pixels, torch.eye(2), generator(0, "mixup", 0, step))
+        _, soft = technique(2, "batch", 0.7).on_batch(pixels, torch.eye(2), batch_of(2), generator(0, "mixup", 0, step))
         if float(soft[0, 1]) > 0:  # the two images were paired with each other
             weights.append(float(soft[0, 0]))
     assert 300 < len(weights) < 500
@@ -121,12 +121,12 @@ def test_the_loss_is_that_of_soft_targets_and_smoothing_is_whole() -> None:
 
 def test_smoothing_comes_before_mixing_and_both_take_turns_in_one_group() -> None:
     assert LabelSmoothing.order < Mixup.order
-    assert Mixup.alternates == CutMix.alternates == "mixing"
+    assert Mixup.exclusive_group == CutMix.exclusive_group == "mixing"
 
 
 @pytest.mark.parametrize("on", ["mixup = 0.4", "cutmix = 1.0", "mixup = 0.4\ncutmix = 1.0"])
 def test_a_training_sees_whole_targets_in_every_batch(lab: Lab, monkeypatch: Any, on: str) -> None:
-    """Through the loop, with smoothing, a batch size that is odd and leaves a smaller last batch (48 = 3 x 13 + 9)."""
+    """Through the loop, with smoothing, a batch size that is odd and does not divide them (48 = 4 x 12)."""
     from sota_bench.training import train
 
     seen: list[torch.Tensor] = []
@@ -138,7 +138,7 @@ def test_a_training_sees_whole_targets_in_every_batch(lab: Lab, monkeypatch: Any
     monkeypatch.setattr(train, "cross_entropy", spy)
     factors = f"lr = [0.00{len(on)}]"  # a training of its own, so that it is not taken from the session
     ran = lab.run(f"{on}\nlabel_smoothing = 0.2\nbatch_size = 13", factors)
-    assert [len(targets) for targets in seen] == [13, 13, 13, 9]
+    assert [len(targets) for targets in seen] == [12, 12, 12, 12]
     floor = 0.2 / 4
     for targets in seen:
         torch.testing.assert_close(targets.sum(1), torch.ones(len(targets)), rtol=0, atol=1e-5)
@@ -149,11 +149,12 @@ def test_a_training_sees_whole_targets_in_every_batch(lab: Lab, monkeypatch: Any
 
 
 def test_turns_are_drawn_for_each_batch() -> None:
-    from sota_bench.training.train import _turn_takers, _whose_turn
+    from sota_bench.technique import Step
+    from sota_bench.training.hooks import Hooks
 
-    recipe = SimpleNamespace(mixup=0.4, mixup_lambda="batch", cutmix=1.0, cutmix_lambda="batch")
-    both = [Mixup(recipe), CutMix(recipe)]
-    turns = [_whose_turn(_turn_takers(both), generator(0, "turn", 0, step)) for step in range(200)]
+    recipe = recipe_type()(mixup=0.4, cutmix=1.0)
+    hooks = Hooks([Mixup(recipe), CutMix(recipe)], seed=0)
+    turns = [hooks.on_batch(Step(0, index, index, 0.0)) for index in range(200)]
     assert all(len(turn) == 1 for turn in turns)
     count = sum(isinstance(turn[0], Mixup) for turn in turns)
     assert 70 < count < 130

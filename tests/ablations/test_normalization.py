@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +57,7 @@ def test_statistics_of_luminance_equal_numpys(lab: Lab) -> None:
     seen = ran.trained().values["input"]
     assert abs(seen["mean"][0]) < 0.3
     assert 0.7 < seen["std"][0] < 1.3
-    first = checkpoint.read(ran.checkpoint()).model["conv1.0.weight"]
+    first = checkpoint.read(ran.checkpoint()).weights.model["conv1.0.weight"]
     assert first.shape[1] == 1
     assert np.isfinite(ran.evaluated()["nll"])
 
@@ -188,7 +186,7 @@ def test_pretrained_reads_the_folder_of_the_weights(lab: Lab, tmp_path: Path) ->
 
 
 def test_a_state_that_is_taken_back_is_the_same_to_the_last_bit() -> None:
-    recipe: Any = SimpleNamespace(normalize="dataset", in_chans=3)
+    recipe = recipe_type()(normalize="dataset")
     first, second = Normalization(recipe), Normalization(recipe)
     rng = np.random.default_rng(0)
     first.load_state({key: torch.from_numpy(rng.random(3) * 255) for key in ("mean", "std")})

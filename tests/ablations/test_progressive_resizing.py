@@ -72,10 +72,10 @@ def test_all_sizes_are_judged_by_the_same_images(lab: Lab) -> None:
     plan = lab.plan('resize = "24x1 32x1"', "lr = [0.003, 0.001]", seeds=(0, 1))
     data = [stage.params.data for stage in plan.stages.values() if stage.kind == "evaluate"]
     assert len(data) == 2 * 2 * 2 * 2  # two phases, sizes, rates and seeds
-    assert {(one["split"], one["digest"]) for one in data} == {("select", data[0]["digest"])}
+    assert {(images.split, images.digest) for images in data} == {("select", data[0].digest)}
     training = {stage.params.data.digest for stage in plan.stages.values() if stage.kind == "train"}
     assert len(training) == 1
-    assert not training & {data[0]["digest"]}
+    assert not training & {data[0].digest}
     labels = [
         load_file(str(ran.folders[one.key] / "predictions.safetensors"))["labels"].tolist()
         for one in ran.trial.evaluations
@@ -98,7 +98,7 @@ def test_a_second_phase_continues_from_the_first(lab: Lab) -> None:
     from sota_bench.training import checkpoint
 
     ran = lab.run('resize = "24x2 32x1"\nweight_decay = 0.0', "lr = [1e-12]")
-    first, second = (checkpoint.read(ran.checkpoint(phase)).model for phase in (0, 1))
+    first, second = (checkpoint.read(ran.checkpoint(phase)).weights.model for phase in (0, 1))
     weights = [name for name in first if name.endswith("weight")]
     assert weights
     for name in weights:

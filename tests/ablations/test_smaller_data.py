@@ -12,6 +12,7 @@ from sota_bench.data.rendered import KnownEffects
 from sota_bench.errors import UserError
 from sota_bench.grid import load
 from sota_bench.plan.images import GridImages, grid_images
+from sota_bench.stages.context import ImageChoice
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def sizes(images: GridImages, recipe: Any) -> dict[str, int]:
 
 def test_nothing_named_is_everything(tmp_path: Path, opened: Any) -> None:
     images, recipes = images_of(tmp_path, opened, "")
-    assert images.choice(recipes[0], "main") == {"fraction": 1.0}
+    assert images.choice(recipes[0], "main") == ImageChoice(fraction=1.0)
     assert sizes(images, recipes[0]) == COUNTS
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,7 +142,7 @@ def test_an_unknown_level_is_refused_and_switches_are_read() -> None:
         recipe(tta="ten-crop")
     with pytest.raises(ValueError, match="tta"):
         recipe(tta=0)
-    assert not tta.TestTimeAugmentation.active(SimpleNamespace(tta="off"))
+    assert not tta.TestTimeAugmentation.active(recipe())
 
 
 @pytest.fixture(scope="module")
@@ -170,10 +169,10 @@ def test_stored_predictions_are_of_the_same_images(ran: Any) -> None:
 def test_evaluation_with_flip_is_the_mean_of_both_sides_by_hand(ran: Any, lab: Lab) -> None:
     from PIL import Image
 
-    from sota_bench.training.opened import load_model
+    from sota_bench.training.loaded import load_network
 
     folder = ran.checkpoint()
-    model, found = load_model(folder, 32, "main", torch.device("cpu"))
+    model, found = load_network(folder, 32, "main", torch.device("cpu"))
     mean, std = (found.techniques["normalization"][key].float().view(3, 1, 1) for key in ("mean", "std"))
     data = ran.plan.images
     choice = data.choice(ran.trial.trial.cell.recipe, "main")

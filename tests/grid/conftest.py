@@ -15,9 +15,9 @@ Load = Callable[..., Grid]
 TECHNIQUE = '''
 """Two techniques for tests: one that needs a rise, one with settings that must agree."""
 from pydantic import field_validator
-from sota_bench.technique import Card, Settings, Technique, setting
+from sota_bench.technique import Card, Settings, Technique, TrainsBaseModel, setting
 
-CARD = Card(name="n", claim="c", why="w", paper="p", defaults="d", cost="c", fails="f")
+CARD = Card(name="n", claim="c", response="accuracy", why="w", paper="p", defaults="d", cost="c", fails="f")
 
 
 class AnchorSettings(Settings):
@@ -31,11 +31,10 @@ class AnchorSettings(Settings):
 
 
 class Anchor(Technique):
-    name, field, off, applies_to, card, settings = "anchor", "anchor", "off", "rise", CARD, AnchorSettings
+    name, field, off, applies_to, card, settings_type = "anchor", "anchor", "off", "rise", CARD, AnchorSettings
 
-    @classmethod
-    def problem(cls, recipe):
-        return "anchor needs a dropout; set recipe.dropout" if recipe.dropout == 0.5 else None
+    def problem(self):
+        return "anchor needs a dropout; set recipe.dropout" if self.recipe.dropout == 0.5 else None
 
 
 class WarmStartSettings(Settings):
@@ -47,12 +46,11 @@ class WarmStartSettings(Settings):
         return value
 
 
-class WarmStart(Technique):
-    name, field, off, card, settings = "warm-start", "warm_start", False, CARD, WarmStartSettings
+class WarmStart(Technique, TrainsBaseModel):
+    name, field, off, card, settings_type = "warm-start", "warm_start", False, CARD, WarmStartSettings
 
-    @classmethod
-    def fine_tunes(cls, recipe):
-        return True
+    def base_phases(self):
+        return ()
 '''
 
 

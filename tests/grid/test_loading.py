@@ -119,8 +119,8 @@ def test_two_techniques_may_name_their_validators_alike(read, technique: str) ->
 def test_a_technique_may_not_redefine_a_field(read, tmp_path: Path) -> None:
     text = (
         "from sota_bench.technique import *\nclass S(Settings):\n    lr: float = setting(1.0, 'h', scope='train')\n"
-        "class T(Technique):\n    name, field, off, settings = 'own-lr', 'lr', 0.0, S\n"
-        "    card = Card(name='n', claim='c', why='w', paper='p', defaults='d', cost='c', fails='f')\n"
+        "class T(Technique):\n    name, field, off, settings_type = 'own-lr', 'lr', 0.0, S\n"
+        "    card = Card(name='n', claim='c', response='nll', why='w', paper='p', defaults='d', cost='c', fails='f')\n"
     )
     (tmp_path / "own.py").write_text(text)
     with pytest.raises(UserError, match="this recipe field belongs to every recipe"):

@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sota_bench.stages.stage import Stage
-from sota_bench.training import train
+from sota_bench.training import backbone, log, train
 from sota_bench.training.accumulation import Accumulation
 
 STEPS = 6
-"""48 images in batches of 20, 20 and 8, twice."""
+"""48 images in batches of 16, twice."""
 
 PLAIN = "\nmixup = 0.4\nlabel_smoothing = 0.1"
 
@@ -35,10 +35,10 @@ def fits_only(
 ) -> list[int]:
     """Lets the network run out of memory above ``most`` images, before or (``late``) after all of its layers and once
     ``calls`` batches have fitted; returns the list that will hold the size of each part that it got."""
-    original, seen = train._network, list[int]()
+    original, seen = backbone.create, list[int]()
 
     def hungry(*arguments: Any) -> Any:
-        model, built, head = original(*arguments)
+        model, built = original(*arguments)
 
         def look(module: nn.Module, inputs: tuple[Tensor, ...], *output: Tensor) -> None:
             if module.training:
@@ -50,14 +50,14 @@ def fits_only(
             model.register_forward_hook(look)
         else:
             model.register_forward_pre_hook(look)
-        return model, built, head
+        return model, built
 
-    monkeypatch.setattr(train, "_network", hungry)
+    monkeypatch.setattr(backbone, "create", hungry)
     return seen
 
 
-def phase(lab: Lab, backbone: str, more: str = "") -> Stage:
-    ran = lab.run(f'backbone = "{backbone}"\nresize = "32x2"\nbatch_size = 20' + more)
+def phase(lab: Lab, network: str, more: str = "") -> Stage:
+    ran = lab.run(f'backbone = "{network}"\nresize = "32x2"\nbatch_size = 20' + more)
     return ran.plan.stages[ran.trial.training[0]]
 
 
@@ -72,8 +72,8 @@ def test_parts_halve_until_they_fit_and_give_the_same_training(
     stage = phase(lab, "test_vit", PLAIN)
     seen = fits_only(monkeypatch, 6, error)
     folder, outcome = lab.run_apart(stage)
-    assert seen == [20, 10] + [5] * 4 + [5] * 4 + [4] * 2 + [5] * 8 + [4] * 2
-    assert outcome.values["accumulated"] == {"micro_batch": 5, "steps": STEPS}
+    assert seen == [16, 8] + [4] * 4 * STEPS
+    assert outcome.values["accumulated"] == {"micro_batch": 4, "steps": STEPS}
     whole, parts = (load_file(path / "model.safetensors") for path in (lab.folders[stage.key], folder))
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, rtol=2e-3, atol=2e-4)
@@ -127,10 +127,10 @@ def test_it_goes_on_in_parts_after_a_stop(lab: Lab, monkeypatch: pytest.MonkeyPa
     whole, once = lab.run_apart(stage)
     seen.clear()
     folder, outcome = lab.run_apart(stage, stops=(2, 2))
-    assert seen.count(20) == 1  # what fits is part of what is saved
+    assert seen.count(16) == 1  # what fits is part of what is saved
     expected, resumed = (load_file(path / "model.safetensors") for path in (whole, folder))
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
-    assert outcome.values["accumulated"] == once.values["accumulated"] == {"micro_batch": 10, "steps": 4}
+    assert outcome.values["accumulated"] == once.values["accumulated"] == {"micro_batch": 8, "steps": STEPS}
 
 
 def test_what_never_fits_fails_as_it_did(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_what_never_fits_fails_as_it_did(lab: Lab, monkeypatch: pytest.MonkeyPat
     seen = fits_only(monkeypatch, 1, MemoryError)  # batch norm needs two images
     with pytest.raises(MemoryError):
         lab.run_apart(stage)
-    assert seen == [20, 10, 5, 2]
+    assert seen == [16, 8, 4, 2]
 
 
 def test_it_can_be_turned_off_and_other_errors_are_no_matter_of_memory(
@@ -149,11 +149,11 @@ def test_it_can_be_turned_off_and_other_errors_are_no_matter_of_memory(
         seen = fits_only(patch, 10, MemoryError)
         with pytest.raises(MemoryError):
             lab.run_apart(replace(stage, context=replace(stage.context, accumulate=False)))
-        assert seen == [20]
+        assert seen == [16]
     seen = fits_only(monkeypatch, 10, lambda: RuntimeError("shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes"):
         lab.run_apart(stage)
-    assert seen == [20]
+    assert seen == [16]
 
 
 def test_steps_that_were_tried_again_are_not_among_the_times_of_steps(
@@ -162,13 +162,13 @@ def test_steps_that_were_tried_again_are_not_among_the_times_of_steps(
     stage = phase(lab, "test_resnet")
     fits_only(monkeypatch, 10, MemoryError)
     positions: list[int] = []
-    original = train._tail
+    original = log.step_times
 
     def noted(step_ms: Any) -> Any:
         positions.append(len(step_ms))
         return original(step_ms)
 
-    monkeypatch.setattr(train, "_tail", noted)
+    monkeypatch.setattr(log, "step_times", noted)
     lab.run_apart(stage)
     assert positions == [STEPS - 1]
 

@@ -17,7 +17,7 @@ from sota_bench.training import backbone, checkpoint
 from sota_bench.training.architecture import build
 from sota_bench.training.backbone import resize
 from sota_bench.training.evaluate import cost
-from sota_bench.training.opened import Opened, load_model, open_checkpoint
+from sota_bench.training.loaded import LoadedCheckpoint, load_checkpoint, load_network
 
 CPU = torch.device("cpu")
 
@@ -102,7 +102,7 @@ def test_evaluations_of_one_checkpoint_do_not_depend_on_their_order(lab: Lab) ->
     folder = ran.checkpoint()
     seen: dict[int, torch.Tensor] = {}
     for size in (32, 16, 64, 16, 32, 64):
-        model, _ = load_model(folder, size, "main", CPU)
+        model, _ = load_network(folder, size, "main", CPU)
         now = logits(model, size)
         assert torch.equal(seen.setdefault(size, now), now)
 
@@ -112,10 +112,10 @@ def test_a_rise_starts_from_the_network_before_it(lab: Lab) -> None:
     ran = lab.run('backbone = "test_vit"\nresize = "16x1 32x1"', "lr = [0.0031]")
     before = checkpoint.read(ran.checkpoint(0))
     model = backbone.rebuild(before.about["backbone"], 4, 16).eval()
-    model.load_state_dict(before.model)
+    model.load_state_dict(before.weights.model)
     old = logits(model, 16)
     resize(model, 32)
-    assert model.pos_embed.shape == checkpoint.read(ran.checkpoint(1)).model["pos_embed"].shape
+    assert model.pos_embed.shape == checkpoint.read(ran.checkpoint(1)).weights.model["pos_embed"].shape
     resize(model, 16)
     assert torch.equal(logits(model, 16), old)
 
@@ -123,10 +123,10 @@ def test_a_rise_starts_from_the_network_before_it(lab: Lab) -> None:
 def test_what_a_freeze_keeps_from_training_gives_the_old_logits_after_phases_in_files(lab: Lab) -> None:
     """Position embeddings of 2 x 2 patches lose detail when they go to 4 x 4 and back, and none of it was training."""
     ran = lab.run('backbone = "test_vit"\nresize = "32x1 64x1 96x1"\nupsample = true', 'mitigation = ["freeze"]')
-    first = checkpoint.read(ran.checkpoint(0)).model["pos_embed"]
+    first = checkpoint.read(ran.checkpoint(0)).weights.model["pos_embed"]
     for phase in (1, 2):
         assert checkpoint.read(ran.checkpoint(phase)).about["source_size"] == 32
-        model, _ = load_model(ran.checkpoint(phase), 32, "main", CPU)
+        model, _ = load_network(ran.checkpoint(phase), 32, "main", CPU)
         assert torch.equal(model.pos_embed.detach(), first)  # type: ignore[operator,union-attr]
 
 
@@ -195,7 +195,7 @@ def test_logits_of_a_network_in_bf16_are_not_rounded_to_bf16(name: str) -> None:
 
 def test_checkpoints_are_opened_with_a_classifier_in_fp32(lab: Lab) -> None:
     """So evaluations, test-time augmentation, probes and Fisher information all have one."""
-    model, _ = load_model(lab.run().checkpoint(), 32, "main", CPU)
+    model, _ = load_network(lab.run().checkpoint(), 32, "main", CPU)
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert model(torch.rand(2, 3, 32, 32)).dtype == torch.float32
 
@@ -205,7 +205,7 @@ def test_checkpoints_are_opened_with_a_classifier_in_fp32(lab: Lab) -> None:
 )
 def test_operations_are_twice_the_multiply_adds_that_timm_publishes(name: str, macs: float, params: float) -> None:
     """At 224 px; for a vision transformer they include those of the attention."""
-    counted = cost(Opened(build(name, num_classes=1000).eval(), [], None, 3, name), 224)
+    counted = cost(LoadedCheckpoint(build(name, num_classes=1000).eval(), [], None, 3, name), 224)
     assert counted["flops"] == pytest.approx(2 * macs, rel=0.01)
     assert counted["params"] == pytest.approx(params, rel=0.01)
 
@@ -214,7 +214,7 @@ def test_the_cost_of_a_checkpoint(lab: Lab) -> None:
     folder, model = lab.run().checkpoint(), network("test_resnet")
 
     def at(size: int) -> dict[str, int]:
-        return cost(open_checkpoint(folder, size, None, (), CPU), size)
+        return cost(load_checkpoint(folder, size, None, (), CPU), size)
 
     small, large = at(32), at(64)
     assert small["params"] == sum(value.numel() for value in model.parameters())

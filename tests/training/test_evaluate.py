@@ -15,7 +15,7 @@ from sota_bench import metrics
 from sota_bench.plan.plan import Evaluation
 from sota_bench.training import checkpoint
 from sota_bench.training.images import LUMINANCE, Images
-from sota_bench.training.opened import load_model, read_once
+from sota_bench.training.loaded import load_network, read_once
 
 
 def predictions(ran: Any, evaluation: Evaluation | None = None) -> dict[str, np.ndarray]:
@@ -86,14 +86,15 @@ def test_a_checkpoint_that_was_made_again_at_the_same_place_is_read_anew(tmp_pat
         folder.mkdir()
         model = torch.nn.Linear(1, 1)
         torch.nn.init.constant_(model.weight, value)
-        checkpoint.write(folder, {}, model, {}, {}, {}, {})
-        assert read_once(folder).model["weight"].item() == value
+        weights = checkpoint.Weights(model.state_dict(), {})
+        checkpoint.write(folder, checkpoint.Checkpoint({}, weights, {}, {}, {}, {}))
+        assert read_once(folder).weights.model["weight"].item() == value
 
 
 def test_batch_norm_statistics_do_not_move(lab: Lab) -> None:
     ran = lab.run()
-    model, _ = load_model(ran.checkpoint(), 32, "main", torch.device("cpu"))
-    stored = checkpoint.read(ran.checkpoint()).model
+    model, _ = load_network(ran.checkpoint(), 32, "main", torch.device("cpu"))
+    stored = checkpoint.read(ran.checkpoint()).weights.model
     assert all(torch.equal(value.cpu(), stored[name]) for name, value in model.state_dict().items())
 
 

@@ -17,8 +17,8 @@ from sota_bench.stages.context import ImageChoice, StageContext
 from sota_bench.stages.params import ImageSelection
 from sota_bench.training import images as module
 from sota_bench.training.crop import crop_resize_products, random_resized_boxes
+from sota_bench.training.decoded import decoded_subset
 from sota_bench.training.images import Images
-from sota_bench.training.prepared import prepared
 
 
 class Pictures:
@@ -107,14 +107,14 @@ def test_pixels_that_were_made_again_at_the_same_place_are_opened_anew(tmp_path:
     source, folder = FolderSource("d", tmp_path / "d"), tmp_path / "prepare"
     manifest = source.scan()
     build_cache(folder / "cache", source, manifest.items, 8, 1)
-    manifest.save(folder / "manifest.csv")
+    manifest.save(tmp_path / "manifest.csv")
     shutil.copytree(folder, tmp_path / "sound")
     pixels = folder / "cache" / "pixels.u8"
     pixels.write_bytes(bytes(pixels.stat().st_size))
 
     def first_pixel() -> list[int]:
-        context = StageContext(ImageChoice(), folder / "manifest.csv")
-        return prepared(folder, context, ImageSelection("train", digest, 8)).cache.image(0)[0, 0].tolist()
+        context = StageContext(ImageChoice(), tmp_path / "manifest.csv")
+        return decoded_subset(folder, context, ImageSelection("train", digest, 8)).cache.image(0)[0, 0].tolist()
 
     digest = choose(manifest).split_digest("train")
     assert first_pixel() == [0, 0, 0]

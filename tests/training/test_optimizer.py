@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 from torch.profiler import ProfilerActivity, profile
 
 from sota_bench.training import checkpoint, optimizer
+from sota_bench.training.batches import steps_in_epoch
 from sota_bench.training.phase import Phase
-from sota_bench.training.train import steps_in_epoch
 
 
 def their_rates(scheduler: Any, steps: int) -> list[float]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sota_bench.stages.protocol import Diverged, Progress, RunContext, Stopped
 from sota_bench.stages.stage import Stage
-from sota_bench.technique import Technique
+from sota_bench.technique import Batch, Settings, Technique
 from sota_bench.training import optimizer as optimizers
 from sota_bench.training import train
 from sota_bench.training.execute import execute
@@ -122,7 +122,7 @@ def _stop_after(steps: int) -> Callable[[Progress], None]:
     return progress
 
 
-class Momentum(Technique):
+class Momentum(Technique[Settings]):
     """A technique whose state evolves: it moves each batch by a running mean of the batches before."""
 
     name = "momentum"
@@ -131,7 +131,9 @@ class Momentum(Technique):
         super().__init__(recipe)
         self.mean, self.steps = torch.zeros(3), torch.zeros((), dtype=torch.int64)
 
-    def on_batch(self, images: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def on_batch(
+        self, images: Tensor, targets: Tensor, batch: Batch, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
         moved = (images + rng.normal() * self.mean.view(1, 3, 1, 1)).clamp(0, 255)
         self.mean = 0.9 * self.mean + 0.1 * images.mean(dim=(0, 2, 3))
         self.steps = self.steps + 1

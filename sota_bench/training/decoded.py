@@ -1,4 +1,4 @@
-"""Opens what the ``prepare`` stage left: the decoded pixels, and which of them a trial trains and is judged on."""
+"""The decoded pixels of the ``prepare`` stage, and which of them a trial trains and is judged on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sota_bench.training.images import Images
 
 
 @dataclass(frozen=True)
-class Prepared:
+class DecodedSubset:
     """Decoded images and a subset of them.
 
     Attributes:
@@ -58,12 +58,12 @@ Versions = tuple[tuple[int, int], tuple[int, int]]
 
 
 @lru_cache(maxsize=32)
-def _chosen(folder: Path, file: Path, versions: Versions, choice: ImageChoice) -> Prepared:
+def _chosen(folder: Path, file: Path, versions: Versions, choice: ImageChoice) -> DecodedSubset:
     cache, manifest = _cache(folder, versions[0]), _manifest(file, versions[1])
     subset = choose(manifest, **choice.arguments())
     rows = {split: cache.rows_of(subset.contents(split)) for split in SPLITS}
     labels = {split: subset.targets(split) for split in SPLITS}
-    return Prepared(cache, subset, rows, labels)
+    return DecodedSubset(cache, subset, rows, labels)
 
 
 @lru_cache(maxsize=64)
@@ -71,7 +71,7 @@ def _digest(folder: Path, file: Path, versions: Versions, choice: ImageChoice, s
     return _chosen(folder, file, versions, choice).subset.split_digest(split)
 
 
-def prepared(folder: Path, context: StageContext, data: ImageSelection) -> Prepared:
+def decoded_subset(folder: Path, context: StageContext, data: ImageSelection) -> DecodedSubset:
     """The images that a stage reads.
 
     The decoded pixels are filed by content alone; the manifest says which of them are in which split and class.

@@ -77,6 +77,7 @@ def command(
                    "left": sum(stages[key].epochs for key in missing)},
         "images": {"source": plan.images.source.name, "size": plan.images.size, "digest": plan.images.manifest.digest,
                    **plan.images.subset(plan.images.choice(question.cells()[0].recipe, "main")).sizes()},
+        "data": plan.images.account.summary(),
         "weights": sentences((cell.recipe for cell in question.cells()), question.file),
         "device": dict(plan.environment.identity),
         "workers": count,
@@ -96,6 +97,16 @@ def command(
     return 0
 
 
+def data_lines(data: Mapping[str, Any]) -> list[str]:
+    """How the source was read, what is left out of it, and what should be looked at."""
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in data["left_out"].items())
+    return [
+        *(f"{note[0].upper()}{note[1:]}." for note in data["notes"]),
+        *([f"Left out of {data['found']:,} files: {left_out}."] if left_out else []),
+        *data["alarms"],
+    ]
+
+
 MOST_ROWS = 40
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 """A sentence: no colours by guess, and no breaks that a pipe would keep."""
@@ -113,6 +124,8 @@ def _show(answer: dict[str, Any], everything: bool) -> Console:
     console.print(f"[bold]{answer['grid']}[/bold]: {size} on {images['source']} "
                   f"({images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test, "
                   f"stored at {images['size']} px)", **PLAIN)  # fmt: skip
+    for line in data_lines(answer["data"]):
+        console.print(line, markup=False, **PLAIN)
     for line in answer["weights"]:
         console.print(line, **PLAIN)
     cells = Table(title="Cells", title_justify="left", box=None, header_style="bold")

@@ -54,6 +54,10 @@ class Account:
         """All of it, as JSON values."""
         return asdict(self)
 
+    def summary(self) -> dict[str, Any]:
+        """All but the single files, as JSON values."""
+        return {name: value for name, value in self.to_json().items() if name not in ("left_out_files", "near_copies")}
+
     def contract(self) -> dict[str, Any]:
         """What ``data SOURCE --json`` prints."""
         fields = ("classes", "left_out", "left_out_files", "near_copies", "alarms")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,8 +20,6 @@ from sota_bench.data.manifest import Manifest
 from sota_bench.data.split import SPLITS, image_ids, rank_key
 from sota_bench.errors import UserError
 from sota_bench.grid.nearest import did_you_mean
-
-_MORE_TRAINING_IMAGES = "ask for more classes, a larger fraction or another list"
 
 
 class Classes(Protocol):
@@ -120,28 +118,8 @@ def choose(
         else:
             rows[split] += ranked[:each]
     if not rows["train"]:
-        raise UserError("data", "", "no training image is left", _MORE_TRAINING_IMAGES)
+        raise UserError("data", "", "no training image is left", "allow more classes, a larger fraction or another list")
     return Subset(manifest, chosen, {split: np.array(sorted(rows[split]), dtype=np.int64) for split in SPLITS})
-
-
-def require_images(sizes: Mapping[str, int], split: str = "select", origin: str = "data") -> None:
-    """Check that there are images to train on and images of a split to judge by; for use while planning.
-
-    Args:
-        sizes: images per split, as ``Subset.sizes`` gives them.
-        split: the one that judges, ``select`` or ``test``.
-        origin: where the choice of images was made, for the error.
-
-    Raises:
-        UserError: there are none, with what to add.
-    """
-    if not sizes["train"]:
-        raise UserError(origin, "", "no training image is left", _MORE_TRAINING_IMAGES)
-    if not sizes[split]:
-        purpose = {"select": "to choose by", "test": "to confirm with"}[split]
-        problem = f"there is no image {purpose}: the {split} split is empty"
-        remedy = "add val/<class>/ or test/<class>/ with two images a class or more"
-        raise UserError(origin, "", problem, remedy)
 
 
 def class_split(manifest: Classes, parts: int = 2, classes: int | Sequence[str] | None = None) -> list[list[str]]:

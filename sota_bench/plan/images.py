@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
+from sota_bench.data.account import Account
 from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Source
 from sota_bench.data.subset import class_split, limited
@@ -113,6 +114,11 @@ class GridImages:
         if choices not in self._contents:
             self._contents[choices] = self._ask(ManifestQueries.contents_digest, choices)
         return self._contents[choices]
+
+    @cached_property
+    def account(self) -> Account:
+        """What the source holds, what of it is used, and what should be looked at before anything trains."""
+        return self._ask(ManifestQueries.account)
 
     def part(self, choices: Sequence[ImageChoice], name: str) -> Manifest:
         """A manifest of the images that some choice uses."""

@@ -16,8 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-import numpy as np
-
+from sota_bench.data.account import Account, account_of
 from sota_bench.data.files import FileSource
 from sota_bench.data.joined import JoinedSource, classes_of, is_joined
 from sota_bench.data.manifest import Manifest
@@ -110,15 +109,11 @@ class ManifestQueries:
 
     def part(self, choices: Sequence[ImageChoice], name: str) -> Manifest:
         """The images that some choice uses."""
-        items = self.manifest.items
-        few = items[items["sha256"].isin(self._contents(choices))].reset_index(drop=True)
-        return Manifest(name, few, self.manifest.left_out.iloc[:0])
+        return self.manifest.limited_to(self._contents(choices), name)
 
     def paths(self, count: int) -> list[str]:
         """Some images, evenly spread."""
-        paths = self.manifest.items["path"]
-        rows = np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)
-        return [str(paths.iloc[row]) for row in rows]
+        return self.manifest.sample_paths(count)
 
     def classes_of(self, name: str) -> list[str]:
         """Class names of one source in a joined manifest."""
@@ -139,6 +134,10 @@ class ManifestQueries:
     def left_out(self) -> pd.DataFrame:
         """Columns ``path`` and ``reason``."""
         return self.manifest.left_out
+
+    def account(self) -> Account:
+        """What the source holds, what of it is used, and what should be looked at."""
+        return account_of(self.manifest)
 
     def save(self, path: Path) -> None:
         """Writes the manifest."""

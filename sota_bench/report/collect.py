@@ -106,7 +106,7 @@ class Collector:
             predicted=_predicted_minutes(trials, total.predicted if total else None),
             measured=_measured_minutes(trials, total.measured if total else None),
             sharing=_sharing(plan, self.results, trials),
-            images=ImageCounts(**_split_sizes(plan), left_out=len(plan.images.manifest.left_out)),
+            images=_image_counts(plan),
             started=entry.started,
             git_commit=entry.git_commit,
             command=entry.command,
@@ -124,6 +124,19 @@ class Collector:
             added_seeds=list(grid.added_seeds),
             confirmation=entry.confirmation,
         )
+
+
+def _image_counts(plan: Plan) -> ImageCounts:
+    account = plan.images.account
+    return ImageCounts(
+        **_split_sizes(plan),
+        left_out=len(account.left_out_files),
+        found=account.found,
+        reasons=account.left_out,
+        classes=account.classes,
+        reading=account.notes,
+        alarms=account.alarms,
+    )
 
 
 def _predicted_minutes(trials: pd.DataFrame, run_minutes: float | None) -> PredictedMinutes:

@@ -100,12 +100,27 @@ class Sharing:
 
 @dataclass(frozen=True)
 class ImageCounts:
-    """Images of each split, and those that were left out."""
+    """Images of each split, and what the source holds.
+
+    Attributes:
+        train, select, test: images of the whole source's splits that the grid may use.
+        left_out: files of the source that are not used.
+        found: files of the source.
+        reasons: why files are left out -> how many.
+        classes: class -> split -> images of the whole source.
+        reading: sentences about how the source was read.
+        alarms: sentences about what should be looked at in it.
+    """
 
     train: int
     select: int
     test: int
     left_out: int = 0
+    found: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    reading: Sequence[str] = ()
+    alarms: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

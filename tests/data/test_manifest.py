@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sota_bench.data.manifest import COLUMNS, Manifest, assemble
 from sota_bench.data.split import image_ids, shared_contents
-from sota_bench.data.subset import choose, class_split, require_images
+from sota_bench.data.subset import choose, class_split
 from sota_bench.errors import UserError
 
 HEADER = 'sota-bench manifest 2 {"name": "n", "junk": 0, "notes": [], "alarms": []}\n'
@@ -245,17 +245,6 @@ def test_image_ids_are_the_same_in_every_subset(manifest):
     for subset in (small, large):
         assert subset.image_ids("train").tolist() == image_ids(subset.contents("train")).tolist()
     assert set(small.image_ids("train").tolist()) < set(large.image_ids("train").tolist())
-
-
-def test_a_choice_without_images_to_judge_by_is_refused(manifest):
-    require_images(choose(manifest).sizes())
-    for split in ("select", "test"):
-        with pytest.raises(UserError) as caught:
-            require_images({"train": 5, "select": 3, "test": 3} | {split: 0}, split, "grid.toml")
-        assert split in caught.value.problem
-        assert str(caught.value).startswith("grid.toml")
-    with pytest.raises(UserError, match="training"):
-        require_images({"train": 0, "select": 3, "test": 3})
 
 
 def test_targets_follow_the_subsets_classes(manifest):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sota_bench.report.parts import Block, Facts, Fold, Links, Prose, Section
-from sota_bench.report.run_record import RunRecord
+from sota_bench.report.run_record import ImageCounts, RunRecord
 from sota_bench.report.text import MISSING, number
 from sota_bench.report.view import View
 from sota_bench.units import counted
@@ -47,6 +47,7 @@ def section(view: View) -> Section:
     recipe = [(name, _text(value)) for name, value in run.grid.recipe.items()]
     blocks: list[Block] = [
         Facts(_pairs(run)),
+        *_data_set(run.images),
         Fold("Grid file", code=view.tables.grid_text),
         Fold("Software versions", pairs=list(run.versions.items())),
         Fold("Baseline recipe, with defaults", pairs=recipe),
@@ -64,6 +65,16 @@ def section(view: View) -> Section:
         "What is needed to run this again and to judge how it was measured.",
         blocks,
     )
+
+
+def _data_set(images: ImageCounts) -> list[Block]:
+    """What the source holds: what to look at, how it was read, what is left out, and the images of each class."""
+    blocks: list[Block] = [Prose(list(images.alarms))] if images.alarms else []
+    pairs = [("Read as", sentence) for sentence in images.reading]
+    pairs += [(f"Left out: {reason}", counted(count, "file")) for reason, count in images.reasons.items()]
+    pairs += [(name, ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+              for name, counts in images.classes.items()]  # fmt: skip
+    return [*blocks, Fold(f"Data set: {counted(images.found, 'file')}", pairs=pairs)] if pairs else blocks
 
 
 def _text(value: object) -> str:

@@ -118,7 +118,8 @@ def choose(
         else:
             rows[split] += ranked[:each]
     if not rows["train"]:
-        raise UserError("data", "", "no training image is left", "allow more classes, a larger fraction or another list")
+        remedy = "allow more classes, a larger fraction or another list"
+        raise UserError("data", "", "no training image is left", remedy)
     return Subset(manifest, chosen, {split: np.array(sorted(rows[split]), dtype=np.int64) for split in SPLITS})
 
 

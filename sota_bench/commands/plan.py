@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,18 @@ from sota_bench.commands.options import grid_options, load_grid, machine_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sota_bench.plan.plan import Plan
+    from sota_bench.stages.stage import Stage
+
+MOST_ROWS = 40
+PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
+"""A sentence: no colours by guess, and no breaks that a pipe would keep."""
+
 
 @click.command()
 @grid_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-@click.option("--all", "everything", is_flag=True, help="List every stage, however many there are.")
+@click.option("--all", "everything", is_flag=True, help="List every cell and stage, however many there are.")
 @click.option("--no-calibrate", is_flag=True, help="Measure nothing; predict from earlier calibrations alone.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
@@ -32,70 +40,173 @@ def command(
     from sota_bench.forecast.goal import advise
     from sota_bench.forecast.match import settle_schedules
     from sota_bench.forecast.predictor import Predictor
-    from sota_bench.grid.pretrained import sentences
     from sota_bench.plan.make import make_plan
     from sota_bench.plan.why import Reasons, to_run
     from sota_bench.store import Store
 
-    question = load_grid(grid, overrides, seeds, out)
-    selected = {trial.id for trial in question.only(only)} if only else None
-    machine = machine_of(store, device, workers)
-    question = settle_schedules(question, machine, measure=not no_calibrate, log=partial(click.echo, err=True))
-    plan, count = make_plan(question, machine)
-    shelf = Store(store)
-    predictor = Predictor(shelf, partial(click.echo, err=True))
+    loaded = load_grid(grid, overrides, seeds, out)
+    selected = {trial.id for trial in loaded.only(only)} if only else None
+    machine = machine_of(store, device, workers, grid=loaded)
+    log = partial(click.echo, err=True)
+    plan, n_workers = make_plan(settle_schedules(loaded, machine, measure=not no_calibrate, log=log), machine)
+    results = Store(store)
+    predictor = Predictor(results, log)
     if not no_calibrate:
-        predictor.calibrate(plan, count)
-    prediction = predictor.predict(plan, count, selected)
-    advice = advise(plan, count, predictor, prediction, measure=not no_calibrate)
+        predictor.calibrate(plan, n_workers)
+    prediction = predictor.predict(plan, n_workers, selected)
+    advice = advise(plan, n_workers, predictor, prediction, measure=not no_calibrate)
     stages = {
         key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
     }
-    is_done, has_files = cache(shelf.is_done), cache(shelf.has_files)
-    missing = set(to_run(stages, is_done, has_files))
-    reasons = Reasons(shelf.rows(), is_done, has_files)
-    rows = [
-        {
-            "key": key,
-            "kind": stage.kind,
-            "title": stage.title,
-            "trials": list(stage.trials),
-            "epochs": stage.epochs,
-            "runs": key in missing,
-            "why": reasons.why(stage, missing),
-        }
-        for key, stage in stages.items()
-    ]
-    answer = {
-        "grid": question.name,
-        "cells": [
-            {"cell": cell.id, **cell.text, "not_applicable": question.inapplicable(cell)} for cell in question.cells()
-        ],
-        "trials": len(plan.trials),
-        "stages": rows,
-        "epochs": {"asked": plan.epochs_asked, "planned": plan.epochs_planned,
-                   "factor": plan.epochs_asked / max(1, plan.epochs_planned),
-                   "left": sum(stages[key].epochs for key in missing)},
-        "images": {"source": plan.images.source.name, "size": plan.images.size, "digest": plan.images.manifest.digest,
-                   **plan.images.subset(plan.images.choice(question.cells()[0].recipe, "main")).sizes()},
-        "data": plan.images.account.summary(),
-        "weights": sentences((cell.recipe for cell in question.cells()), question.file),
-        "device": dict(plan.environment.identity),
-        "workers": count,
-        "matched": {cell: matching.to_json() for cell, matching in question.matched.items()},
-        "minutes": prediction_json(plan, prediction, advice),
-    }  # fmt: skip
+    is_done, has_files = cache(results.is_done), cache(results.has_files)
+    pending = set(to_run(stages, is_done, has_files))
+    reasons = Reasons(results.rows(), is_done, has_files)
+    dry_run = DryRun(plan, n_workers, tuple(
+        PlannedStage(stage, key in pending, reasons.why(stage, pending)) for key, stage in stages.items()
+    ))  # fmt: skip
     if as_json:
-        click.echo(json.dumps(answer))
+        click.echo(json.dumps({**dry_run.to_json(), "minutes": prediction_json(plan, prediction, advice)}))
         return 0
-    console = _show(answer, everything)
-    if question.matched:
-        from sota_bench.forecast.match import sentence
-
-        console.print(sentence(question.match, question.matched), **PLAIN)
-    for line in as_lines(plan, prediction, advice, count):
+    console = dry_run.show(everything)
+    for line in as_lines(plan, prediction, advice, n_workers):
         console.print(line, markup=False, **PLAIN)
     return 0
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of a dry run.
+
+    Attributes:
+        stage: the stage.
+        runs: whether a run would run it.
+        why: why it runs or is reused.
+    """
+
+    stage: Stage
+    runs: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would do.
+
+    Attributes:
+        plan: all of it.
+        n_workers: worker processes.
+        stages: those that were asked for, in running order.
+    """
+
+    plan: Plan
+    n_workers: int
+    stages: tuple[PlannedStage, ...]
+
+    @property
+    def epochs_left(self) -> int:
+        """Training epochs that are not done."""
+        return sum(planned.stage.epochs for planned in self.stages if planned.runs)
+
+    def images(self) -> dict[str, int]:
+        """Images of the baseline by split."""
+        return self.plan.images.subset(self.plan.images.choice(self.plan.grid.recipe, "main")).sizes()
+
+    def weights(self) -> list[str]:
+        """What the pretrained weights in the grid were made for."""
+        from sota_bench.grid.pretrained import sentences
+
+        return sentences((cell.recipe for cell in self.plan.grid.cells()), self.plan.grid.file)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer for programs."""
+        plan, grid = self.plan, self.plan.grid
+        return {
+            "grid": grid.name,
+            "cells": [
+                {"cell": cell.id, **cell.text, "not_applicable": grid.inapplicable(cell)} for cell in grid.cells()
+            ],
+            "trials": len(plan.trials),
+            "stages": [
+                {
+                    "key": planned.stage.key,
+                    "kind": planned.stage.kind,
+                    "title": planned.stage.title,
+                    "trials": list(planned.stage.trials),
+                    "epochs": planned.stage.epochs,
+                    "runs": planned.runs,
+                    "why": planned.why,
+                }
+                for planned in self.stages
+            ],
+            "epochs": {
+                "asked": plan.epochs_asked,
+                "planned": plan.epochs_planned,
+                "factor": plan.epochs_asked / max(1, plan.epochs_planned),
+                "left": self.epochs_left,
+            },
+            "images": {
+                "source": plan.images.source.name,
+                "size": plan.images.size,
+                "digest": plan.images.manifest.digest,
+                **self.images(),
+            },
+            "data": plan.images.account.summary(),
+            "weights": self.weights(),
+            "device": dict(plan.environment.identity),
+            "workers": self.n_workers,
+            "matched": {cell: matching.to_json() for cell, matching in grid.matched.items()},
+        }
+
+    def show(self, everything: bool) -> Console:
+        """Prints it for people; the console, for what follows."""
+        from rich.console import Console
+
+        from sota_bench.units import counted
+
+        console, plan, images = Console(), self.plan, self.images()
+        source = plan.images.source.name
+        size = f"{counted(len(plan.grid.cells()), 'cell')}, {counted(len(plan.trials), 'trial')}"
+        counts = f"{images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test"
+        console.print(f"[bold]{plan.grid.name}[/bold]: {size} on {source} ({counts})", **PLAIN)
+        console.print(stored_size(plan.images.size, len(plan.grid.cells())), **PLAIN)
+        for line in [*data_lines(plan.images.account.summary()), *self.weights()]:
+            console.print(line, markup=False, **PLAIN)
+        self._show_cells(console, everything)
+        self._show_stages(console, everything)
+        self._show_totals(console)
+        return console
+
+    def _show_cells(self, console: Console, everything: bool) -> None:
+        grid = self.plan.grid
+        rows = []
+        for cell in grid.cells():
+            reason = grid.inapplicable(cell)
+            rows.append((cell.id, *cell.text.values(), f"not applicable: {reason}" if reason else ""))
+        _table(console, "Cells", ("cell", *grid.factors, ""), rows, everything)
+
+    def _show_stages(self, console: Console, everything: bool) -> None:
+        rows = [
+            (planned.stage.title, str(len(planned.stage.trials)), "runs" if planned.runs else "reused", planned.why)
+            for planned in self.stages
+        ]
+        _table(console, "Stages, in running order", ("stage", "trials", "", "why"), rows, everything)
+
+    def _show_totals(self, console: Console) -> None:
+        from sota_bench.units import counted
+
+        plan, grid = self.plan, self.plan.grid
+        totals = Counter(planned.stage.kind for planned in self.stages)
+        left = Counter(planned.stage.kind for planned in self.stages if planned.runs)
+        kinds = ", ".join(f"{left[kind]} of {count} {kind}" for kind, count in totals.items())
+        console.print(f"Stages to run: {kinds}.", **PLAIN)
+        console.print(epochs_sentence(plan.epochs_asked, plan.epochs_planned, self.epochs_left), **PLAIN)
+        identity = plan.environment.identity
+        workers = counted(self.n_workers, "worker")
+        console.print(f"Device: {identity['name']} ({identity['kind']}), {workers}.", **PLAIN)
+        if grid.matched:
+            from sota_bench.forecast.match import sentence
+
+            console.print(sentence(grid.match, grid.matched), **PLAIN)
 
 
 def data_lines(data: Mapping[str, Any]) -> list[str]:
@@ -108,59 +219,35 @@ def data_lines(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-MOST_ROWS = 40
-PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
-"""A sentence: no colours by guess, and no breaks that a pipe would keep."""
+def stored_size(size: int, cells: int) -> str:
+    """At which size images are stored, and what follows for other grids."""
+    of = "the largest size of all cells" if cells > 1 else "the grid's largest size"
+    return (
+        f"Images are stored at {size} px (shorter side), chosen for {of}; a grid with other sizes may store others, "
+        "and its pixels differ slightly. Set data.size to compare across grids."
+    )
 
 
-def _show(answer: dict[str, Any], everything: bool) -> Console:
-    from rich.console import Console
-    from rich.table import Table
-
+def epochs_sentence(asked: int, planned: int, left: int) -> str:
+    """What sharing saves and what is left, in epochs."""
     from sota_bench.units import counted
 
-    console = Console()
-    images, epochs = answer["images"], answer["epochs"]
-    size = f"{len(answer['cells'])} cells, {answer['trials']} trials"
-    console.print(f"[bold]{answer['grid']}[/bold]: {size} on {images['source']} "
-                  f"({images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test, "
-                  f"stored at {images['size']} px)", **PLAIN)  # fmt: skip
-    for line in data_lines(answer["data"]):
-        console.print(line, markup=False, **PLAIN)
-    for line in answer["weights"]:
-        console.print(line, **PLAIN)
-    cells = Table(title="Cells", title_justify="left", box=None, header_style="bold")
-    names = [name for name in answer["cells"][0] if name != "not_applicable"]
-    for name in [*names, ""]:
-        cells.add_column(name)
-    for cell in answer["cells"] if everything else answer["cells"][:MOST_ROWS]:
-        reason = cell["not_applicable"]
-        cells.add_row(*(cell[name] for name in names), f"not applicable: {reason}" if reason else "")
-    console.print(cells)
-    _rest(console, len(answer["cells"]), everything)
+    shared = f"Shared stages cut {counted(asked, 'epoch')} to {planned}" if planned < asked else ""
+    total = shared or f"{counted(planned, 'epoch')} in all, none of them shared"
+    return f"{total}; {left or 'none'} left to train."
 
-    table = Table(title="Stages, in running order", title_justify="left", box=None, header_style="bold")
-    table.add_column("stage", overflow="fold")
-    table.add_column("trials", justify="right")
-    table.add_column("", no_wrap=True)
-    table.add_column("why", overflow="fold")
-    for row in answer["stages"] if everything else answer["stages"][:MOST_ROWS]:
-        table.add_row(row["title"], str(len(row["trials"])), "runs" if row["runs"] else "reused", row["why"])
+
+def _table(
+    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], everything: bool
+) -> None:
+    """A table of at most ``MOST_ROWS`` rows, unless everything is asked for."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold", justify="right" if name == "trials" else "left")
+    for row in rows if everything else rows[:MOST_ROWS]:
+        table.add_row(*row)
     console.print(table)
-    _rest(console, len(answer["stages"]), everything)
-
-    kinds = Counter(row["kind"] for row in answer["stages"])
-    left = Counter(row["kind"] for row in answer["stages"] if row["runs"])
-    parts = ", ".join(f"{left[kind]} of {count} {kind}" for kind, count in kinds.items())
-    console.print(f"To run: {parts}.", **PLAIN)
-    shared = f"Shared stages cut {epochs['asked']} epochs to {epochs['planned']}"
-    total = shared if epochs["planned"] < epochs["asked"] else counted(epochs["planned"], "epoch").capitalize()
-    console.print(f"{total}, of which {epochs['left']} remain.", **PLAIN)
-    device = answer["device"]
-    console.print(f"On {device['name']} ({device['kind']}), {answer['workers']} workers.", **PLAIN)
-    return console
-
-
-def _rest(console: Any, count: int, everything: bool) -> None:
-    if count > MOST_ROWS and not everything:
-        console.print(f"  ... and {count - MOST_ROWS} more (--all shows them)", **PLAIN)
+    if len(rows) > MOST_ROWS and not everything:
+        console.print(f"  ... and {len(rows) - MOST_ROWS} more (--all shows them)", **PLAIN)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+
+if TYPE_CHECKING:
+    from sota_bench.store import Store
+    from sota_bench.store.ledger import StageRow
+
+STATES = ("done", "running", "failed", "blocked", "left", "not applicable")
+"""Of stages and trials, in the order in which they are shown."""
 
 
 @click.command()
@@ -24,67 +32,71 @@ def command(
     from sota_bench.plan.make import make_plan
     from sota_bench.store import Store
 
-    question = load_grid(grid, overrides, seeds, out, writes=False)
-    selected = {trial.id for trial in question.only(only)} if only else None
-    machine = machine_of(store, device, workers, writes=False)
-    plan, _ = make_plan(settle_schedules(question, machine, measure=False), machine)
-    shelf = Store(store)
-    rows = shelf.rows()
-    holder = shelf.holder()
-    states = {key: _state(key, shelf, rows, holder is not None) for key in plan.stages}
-    trials = {}
+    loaded = load_grid(grid, overrides, seeds, out, writes=False)
+    selected = {trial.id for trial in loaded.only(only)} if only else None
+    machine = machine_of(store, device, workers, writes=False, grid=loaded)
+    plan, _ = make_plan(settle_schedules(loaded, machine, measure=False), machine)
+    results = Store(store)
+    rows, holder = results.rows(), results.holder()
+    stages = {
+        key: stage for key, stage in plan.stages.items() if selected is None or selected.intersection(stage.trials)
+    }
+    states = {key: _state(key, results, rows, holder is not None) for key in stages}
+    trials = []
     for trial in plan.trials:
         if selected is None or trial.trial.id in selected:
-            keys = () if trial.inapplicable else (*trial.computed, *trial.training, trial.final.key)
-            trials[trial.trial.id] = "not applicable" if trial.inapplicable else _worst([states[key] for key in keys])
+            own = () if trial.inapplicable else (*trial.computed, *trial.training, trial.final.key)
+            trials.append("not applicable" if trial.inapplicable else _worst(states[key] for key in own))
     failures = [
         {
-            "stage": plan.stages[key].title,
-            "trials": list(plan.stages[key].trials),
+            "stage": stages[key].title,
+            "trials": list(stages[key].trials),
             "reason": rows[key].reason,
-            "log": rows[key].log,
+            "log": str(results.root / rows[key].log) if rows[key].log else "",
         }
-        for key, state in states.items() if state == "failed"
-    ]  # fmt: skip
-    answer: dict[str, Any] = {
-        "grid": question.name,
-        "trials": dict(Counter(trials.values())),
-        "stages": dict(Counter(states.values())),
-        "running": [plan.stages[key].title for key, state in states.items() if state == "running"],
-        "failures": failures,
-        "holder": str(holder) if holder else None,
-    }
+        for key, state in states.items()
+        if state == "failed"
+    ]
+    running = [stages[key].title for key, state in states.items() if state == "running"]
     if as_json:
+        answer: dict[str, Any] = {
+            "grid": loaded.name,
+            "trials": dict(Counter(trials)),
+            "stages": dict(Counter(states.values())),
+            "running": running,
+            "failures": failures,
+            "holder": str(holder) if holder else None,
+        }
         click.echo(json.dumps(answer))
         return 0
-    order = ("done", "running", "failed", "blocked", "left", "not applicable")
-    for what in ("trials", "stages"):
-        counts = answer[what]
-        total = sum(counts.values())
-        click.echo(
-            f"{what}: {total} ("
-            + ", ".join(f"{counts.get(name, 0)} {name}" for name in order if counts.get(name) or name in order[:1])
-            + ")"
-        )
-    for title in answer["running"]:
+    click.echo(f"trials: {_counts(trials)}")
+    click.echo(f"stages: {_counts(states.values())}")
+    for title in running:
         click.echo(f"running: {title}")
     for failure in failures:
-        click.echo(
-            f"failed: {failure['stage']}: {failure['reason']}" + (f" (log: {failure['log']})" if failure["log"] else "")
-        )
+        log = f" (log: {failure['log']})" if failure["log"] else ""
+        click.echo(f"failed: {failure['stage']}: {failure['reason']}{log}")
     if holder:
         click.echo(f"in use by {holder}")
     return 0
 
 
-def _state(key: str, shelf: Any, rows: Any, held: bool) -> str:
-    if shelf.is_done(key):
+def _counts(states: Iterable[str]) -> str:
+    """``12 (8 done, 4 left)``; how many are done stands there in any case."""
+    counts = Counter(states)
+    parts = [f"{counts[state]} {state}" for state in STATES if counts[state] or state == "done"]
+    return f"{counts.total()} ({', '.join(parts)})"
+
+
+def _state(key: str, results: Store, rows: Mapping[str, StageRow], held: bool) -> str:
+    if results.is_done(key):
         return "done"
     status = rows[key].status if key in rows else "left"
     if status in ("failed", "blocked"):
-        return str(status)
+        return status
     return "running" if status == "running" and held else "left"
 
 
-def _worst(states: list[str]) -> str:
-    return next((state for state in ("failed", "blocked", "running", "left") if state in states), "done")
+def _worst(states: Iterable[str]) -> str:
+    present = set(states)
+    return next((state for state in ("failed", "blocked", "running", "left") if state in present), "done")

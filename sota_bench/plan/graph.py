@@ -40,6 +40,7 @@ from sota_bench.stages.params import (
 from sota_bench.stages.stage import MadeWith, Stage
 from sota_bench.stages.values import Json, canonical
 from sota_bench.technique import Precomputes, Scope, Technique, TracksWeights, overrides
+from sota_bench.units import counted
 
 _NOT_IN_TRAINING = {"resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span"}
 """Core fields that reach a training stage in another form: as its phase, its own batch size, or a digest."""
@@ -439,7 +440,7 @@ def build(
     contents, count = images.contents_digest(tuple(choices))
     context = PrepareContext(manifest_file, images.source.spec, tuple(choices), processes)
     params, made_with = PrepareParams(contents, images.size), builder.made_with("prepare", computes_on_device=False)
-    title = f"decode {count} image{'' if count == 1 else 's'} at {images.size} px"
+    title = f"decode {counted(count, 'image')} at {images.size} px"
     builder.prepare = builder.add("prepare", params, {}, title, "", made_with, context)
     planned = tuple(builder.trial(trial) for trial in trials)
     for trial_plan in planned:

@@ -39,6 +39,6 @@ def _levels(grid: Grid, users: Sequence[Trial]) -> list[str]:
         return [f"{factor} {first[factor]}" for factor in shared]
     center = grid.cells()[0]
     changed = [f"{factor} {first[factor]}" for factor in shared if first[factor] != center.text[factor]]
-    if changed or len(shared) < len(grid.factors):
+    if changed:
         return changed
     return ["baseline"] if center == grid.baseline_cell else ["every factor at its last level"]

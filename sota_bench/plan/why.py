@@ -1,4 +1,4 @@
-"""Why a stage runs or is reused, in words: compared with what the store knows of the same work."""
+"""Which stages must run, and why each runs or is reused."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from sota_bench.stages.stage import Stage
 from sota_bench.stages.values import canonical, to_json
 
 
-class Known(Protocol):
-    """What the ledger knows of a stage."""
+class LedgerRow(Protocol):
+    """What the ledger has of a stage."""
 
     @property
     def kind(self) -> str: ...
@@ -25,7 +25,7 @@ class Known(Protocol):
     def params(self) -> Mapping[str, Any]: ...
 
 
-def _asked(kind: str, params: Mapping[str, Any]) -> str:
+def _work(kind: str, params: Mapping[str, Any]) -> str:
     return canonical([kind, {name: value for name, value in params.items() if name != "made_with"}])
 
 
@@ -33,19 +33,19 @@ class Reasons:
     """Answers for the stages of one plan.
 
     Args:
-        rows: what the ledger knows, by key.
+        rows: what the ledger has, by key.
         is_done: whether a stage has its result.
         has_files: whether a done stage still has its files.
     """
 
     def __init__(
-        self, rows: Mapping[str, Known], is_done: Callable[[str], bool], has_files: Callable[[str], bool]
+        self, rows: Mapping[str, LedgerRow], is_done: Callable[[str], bool], has_files: Callable[[str], bool]
     ) -> None:
         self.rows, self.is_done, self.has_files = rows, is_done, has_files
-        self._same: dict[str, list[Known]] = {}
+        self._same: dict[str, list[LedgerRow]] = {}
         for row in rows.values():
             if row.status == "done":
-                self._same.setdefault(_asked(row.kind, row.params), []).append(row)
+                self._same.setdefault(_work(row.kind, row.params), []).append(row)
 
     def why(self, stage: Stage, runs: Iterable[str] = ()) -> str:
         """One phrase.
@@ -62,12 +62,12 @@ class Reasons:
         if row is not None and row.status in ("failed", "blocked"):
             return f"{row.status} before: {row.reason}"
         if row is not None and row.status in ("interrupted", "running"):
-            return "was interrupted, goes on"
-        for other in self._same.get(_asked(stage.kind, to_json(stage.params)), []):
+            return "was interrupted; resumes from its last checkpoint"
+        for other in self._same.get(_work(stage.kind, to_json(stage.params)), []):
             return self._changed(stage, other)
         return "new"
 
-    def _changed(self, stage: Stage, other: Known) -> str:
+    def _changed(self, stage: Stage, other: LedgerRow) -> str:
         now, then = stage.made_with, other.params.get("made_with", {})
         for part, values in (("code", now.code), ("software", now.software), ("device", now.device)):
             new, old = dict(values or {}), dict(then.get(part) or {})

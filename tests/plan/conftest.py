@@ -62,6 +62,12 @@ class Painted(Source):
 
 
 @pytest.fixture
+def painted() -> Source:
+    """A source of blank images."""
+    return Painted()
+
+
+@pytest.fixture
 def plan_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
     """Makes the plan of a grid given as text, for the fixed environment unless another is given."""
 

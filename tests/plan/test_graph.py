@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from sota_bench.data.manifest import Manifest, assemble
 from sota_bench.data.source import Source
 from sota_bench.errors import UserError
 from sota_bench.grid import load
@@ -177,42 +174,52 @@ def test_images_are_stored_so_large_that_no_crop_is_enlarged(plan_of: PlanOf, re
     assert next(stage for stage in plan.stages.values() if stage.kind == "prepare").params.size == stored
 
 
-class Few(Source):
-    """Two classes with given numbers of images: cats and dogs to train on, and of each to judge by."""
-
-    name = "few"
-
-    def __init__(self, cats: int, dogs: int, judge: int) -> None:
-        self.counts = {("train", "cat"): cats, ("train", "dog"): dogs, ("val", "cat"): judge, ("val", "dog"): judge}
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        return {"kind": "few"}
-
-    def decode(self, path: str, size: int, sha256: str = "") -> np.ndarray:
-        return np.zeros((64, 64, 3), np.uint8)
-
-    def scan(self, progress: Any = None) -> Manifest:
-        found = [
-            (f"{split}/{label}/{i}.png", split, label, hashlib.sha256(f"{split}{label}{i}".encode()).hexdigest(), 1)
-            for (split, label), count in self.counts.items()
-            for i in range(count)
-        ]
-        return assemble(self.name, found, [], self.name)
-
-
 @pytest.mark.parametrize(
-    ("counts", "problem"),
+    ("split", "left", "problem"),
     [
-        ((20, 20, 0), "few has no images to select by; add images to val/<class>/"),
-        ((1, 0, 20), "only 1 image is left to train on, and 2 are needed"),
+        ("select", 0, "painted has no images to select by; add images to val/<class>/"),
+        ("train", 1, "only 1 image is left to train on, and 2 are needed"),
     ],
 )
 def test_images_to_train_on_and_to_judge_by_are_looked_for_before_anything_runs(
-    tmp_path: Path, environment: Environment, counts: tuple[int, int, int], problem: str
+    tmp_path: Path, environment: Environment, painted: Source, split: str, left: int, problem: str
 ) -> None:
     file = tmp_path / "grid.toml"
     file.write_text('[recipe]\nresize = "32x1"\n[factors]\nlr = [0.001, 0.002]\n')
-    grid, source = load(file), Few(*counts)
+    grid, whole = load(file), painted.scan()
+    rows = whole.items["split"] == split
+    few = replace(whole, items=whole.items[~rows | (rows & (rows.cumsum() <= left))].reset_index(drop=True))
     with pytest.raises(UserError, match=problem):
-        graph.build(grid, environment, grid_images(grid, source, source.scan()), tmp_path / "m.csv", 1)
+        graph.build(grid, environment, grid_images(grid, painted, few), tmp_path / "m.csv", 1)
+
+
+def test_titles_tell_stages_apart(plan_of: PlanOf) -> None:
+    titles = Counter(stage.title for stage in plan_of(GRID).stages.values())
+    assert [title for title, count in titles.items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    ("design", "title"),
+    [
+        ("full", "evaluate at 64 px, mixup 0.2, tta flip, seed 0"),
+        ("one-at-a-time", "evaluate at 64 px, baseline, seed 0"),
+        ("leave-one-out", "evaluate at 64 px, every factor at its last level, seed 0"),
+    ],
+)
+def test_a_title_names_the_levels_that_all_its_trials_share(plan_of: PlanOf, design: str, title: str) -> None:
+    plan = plan_of(
+        f'[grid]\nname = "g"\nseeds = [0]\ndesign = "{design}"\n[recipe]\nbackbone = "test_vit"\nresize = "64x1"\n'
+        '[factors]\nmixup = [0.0, 0.2]\ntta = ["off", "flip"]\n'
+    )
+    titles = [stage.title for stage in plan.stages.values()]
+    assert title in titles
+    assert any(text.startswith("train 64 px x1, mixup 0.2, seed 0") for text in titles) == (design != "leave-one-out")
+
+
+def test_the_device_decides_statistics_only_where_it_computes_them(plan_of: PlanOf, environment: Environment) -> None:
+    other = replace(environment, identity={**environment.identity, "name": "another CPU"})
+    here, there = (
+        {stage.kind: key for key, stage in plan_of(GRID, env).stages.items()} for env in (environment, other)
+    )
+    assert here["statistics"] == there["statistics"] and here["prepare"] == there["prepare"]
+    assert here["train"] != there["train"] and here["evaluate"] != there["evaluate"]

@@ -26,10 +26,9 @@ def _title(grid: Grid, trials: Mapping[str, Trial], stage: Stage) -> str:
     if isinstance(params, PrepareParams):
         return stage.title
     users = [trials[trial] for trial in stage.trials]
-    parts = [stage.title, *_levels(grid, users)]
-    if not (isinstance(params, PrecomputeParams) and params.size is None):  # computed from the images alone
-        parts.append(f"seed {users[0].seed}")
-    return ", ".join(parts)
+    if isinstance(params, PrecomputeParams) and params.size is None:  # computed from the images alone
+        return ", ".join([stage.title, *(_levels(grid, users) if len(users) < len(trials) else ())])
+    return ", ".join([stage.title, *_levels(grid, users), f"seed {users[0].seed}"])
 
 
 def _levels(grid: Grid, users: Sequence[Trial]) -> list[str]:

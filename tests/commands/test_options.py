@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,15 @@ from sota_bench.commands.options import machine_of
 from sota_bench.grid import load
 from sota_bench.grid.grid import Grid
 from sota_bench.plan import machine as machines
+from sota_bench.runs.entry import RunEntry
 from sota_bench.store import Store
 
 GRID = "[recipe]\nbackbone = 'test_resnet'\nresize = '32x1'\n[factors]\nlr = [0.001, 0.002]\n"
+
+
+def entry(device: str) -> dict[str, Any]:
+    """What the ledger keeps of a run with one worker."""
+    return RunEntry(workers=1, plan={"keys": {"a": "b"}, "environment": {"device": device}}).to_json()
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
     store = Store(tmp_path / "store")
     with store.hold("test"):
         run = store.begin_run(grid.name, "out", "run")
-        store.end_run(run, {"workers": 1, "environment": {"device": "cpu"}})
+        store.end_run(run, entry("cpu"))
     return grid
 
 
@@ -55,5 +62,5 @@ def test_nothing_is_said_where_the_defaults_are_the_same(
 def test_a_device_that_is_gone_is_not_taken(grid: Grid, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with store.hold("test"):
-        store.end_run(store.begin_run(grid.name, "out", "run"), {"workers": 1, "environment": {"device": "cuda:7"}})
+        store.end_run(store.begin_run(grid.name, "out", "run"), entry("cuda:7"))
     assert machine_of(tmp_path / "store", "", 0, grid=grid).device == "auto"

@@ -124,7 +124,7 @@ class DataTable(Table):
     @classmethod
     def _inside(cls, root: str) -> str:
         if "\0" in root or root.startswith("/") or ".." in root.split("/"):
-            raise ValueError(f"{root[:80]!r} is not inside the source; write a path below it, such as \"ds/images\"")
+            raise ValueError(f'{root[:80]!r} is not inside the source; write a path below it, such as "ds/images"')
         return root
 
     @field_validator("pixel_range")

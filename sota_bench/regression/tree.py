@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 from dataclasses import dataclass
@@ -95,16 +94,15 @@ def _git(repository: Path, *arguments: str) -> str | None:
 
 def _archive(repository: Path, commit: str, into: Path) -> None:
     into.mkdir(parents=True)
-    command = ["git", "-C", str(repository), "archive", "--format=tar", commit]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as git:
-        assert git.stdout is not None
-        with tarfile.open(fileobj=git.stdout, mode="r|") as archive:
-            archive.extractall(into, filter="data")
-    if git.returncode:
+    file = into.with_name(f"{into.name}.tar")
+    if _git(repository, "archive", "--format=tar", "--output", str(file.absolute()), commit) is None:
         raise UserError("timing gate", "", f"git cannot write out {commit[:10]}", "run git fsck")
+    with tarfile.open(file) as archive:
+        archive.extractall(into, filter="data")
+    file.unlink()
 
 
 def _compile(folder: Path) -> None:
     """Compiles every file that can be compiled; one that cannot raises when it is imported."""
     command = [sys.executable, "-m", "compileall", "-q", "-j", str(os.cpu_count() or 1), "-x", "/(tests|fuzz)/"]
-    subprocess.run([*command, "--invalidation-mode", "unchecked-hash", str(folder)], capture_output=True, check=False)
+    output_of([*command, "--invalidation-mode", "unchecked-hash", str(folder)], timeout_s=600)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sota_bench.grid import load
-from sota_bench.plan.machine import Machine
-from sota_bench.plan.make import make_plan
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.recorded import plan_record
 from sota_bench.runs.confirmation import Confirmation, Difference, OverImages, trials_digest
@@ -25,26 +23,7 @@ from sota_bench.runs.history import (
 )
 from sota_bench.store import Store
 
-GRID = """
-[grid]
-name = "rates"
-seeds = [0, 1]
-[data]
-source = "known-effects"
-fraction = 0.05
-[recipe]
-backbone = "test_resnet"
-resize = "32x1"
-[factors]
-lr = {lr}
-"""
-
-
-def plan_of(folder: Path, lr: str) -> Plan:
-    """The plan of the grid with these learning rates."""
-    (folder / "grid.toml").write_text(GRID.format(lr=lr))
-    plan, _ = make_plan(load(folder / "grid.toml"), Machine(folder / "store", "cpu", 1))
-    return plan
+PlanOf = Callable[[str], Plan]
 
 
 def enter(store: Store, name: str, entry: RunEntry) -> None:
@@ -56,11 +35,6 @@ def enter(store: Store, name: str, entry: RunEntry) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return plan_of(tmp_path, "[0.001, 0.002]")
 
 
 def confirmed(plan: Plan) -> Confirmation:
@@ -90,15 +64,15 @@ def test_minutes_add_up_and_their_prediction_only_where_each_has_one() -> None:
     assert total_minutes([Minutes(1.0, 2.0), Minutes(0.5)]) == Minutes(1.5, None)
 
 
-def test_a_confirmation_belongs_to_the_trials_that_it_confirmed(store: Store, plan: Plan, tmp_path: Path) -> None:
+def test_a_confirmation_belongs_to_the_trials_that_it_confirmed(store: Store, plan: Plan, plan_of: PlanOf) -> None:
     assert confirmation_of(store, plan) is None
     enter(store, confirmed_name("rates"), RunEntry(confirmation=confirmed(plan)))
     assert confirmation_of(store, plan) == confirmed(plan)
-    assert confirmation_of(store, plan_of(tmp_path, "[0.001, 0.004]")) is None, "another winner may be the best now"
-    assert confirmation_of(store, plan_of(tmp_path, "[0.001, 0.002]")) is not None, "edited back"
+    assert confirmation_of(store, plan_of("[0.001, 0.004]")) is None, "another winner may be the best now"
+    assert confirmation_of(store, plan_of("[0.001, 0.002]")) is not None, "edited back"
 
 
-def test_minutes_in_all_are_those_of_commands_that_computed_a_part(store: Store, plan: Plan, tmp_path: Path) -> None:
+def test_minutes_in_all_are_those_of_commands_that_computed_a_part(store: Store, plan: Plan, plan_of: PlanOf) -> None:
     training = [key for key, stage in plan.stages.items() if stage.kind == "train"]
     images = [key for key, stage in plan.stages.items() if stage.kind in ("prepare", "statistics")]
     assert images and training
@@ -106,16 +80,16 @@ def test_minutes_in_all_are_those_of_commands_that_computed_a_part(store: Store,
     enter(store, "rates", RunEntry(minutes=Minutes(0.7), ran=(training[1],)))
     enter(store, "others", RunEntry(minutes=Minutes(9.0), ran=(training[1],)))
     assert earlier_minutes(store, "rates", plan) == [Minutes(0.8), Minutes(0.7)]
-    edited = plan_of(tmp_path, "[0.003, 0.004]")
+    edited = plan_of("[0.003, 0.004]")
     assert set(images) <= set(edited.stages), "they share the decoded images"
     assert earlier_minutes(store, "rates", edited) == []
 
 
-def test_a_plan_is_made_again_as_the_last_run_of_the_grid_made_it(store: Store, plan: Plan, tmp_path: Path) -> None:
+def test_a_plan_is_made_again_as_the_last_run_of_the_grid_made_it(store: Store, plan: Plan, plan_of: PlanOf) -> None:
     assert recorded_plan(plan.grid, store) is None
     plan.images.manifest.save(plan.prepare_context.manifest)
     enter(store, "rates", RunEntry(workers=1, plan=plan_record(plan)))
-    enter(store, "rates", RunEntry(plan=plan_record(plan_of(tmp_path, "[0.003]"))))
+    enter(store, "rates", RunEntry(plan=plan_record(plan_of("[0.003]"))))
     recorded = recorded_plan(plan.grid, store)
     assert recorded is not None and set(recorded[0].stages) == set(plan.stages)
     with store.hold("test"):
@@ -123,8 +97,8 @@ def test_a_plan_is_made_again_as_the_last_run_of_the_grid_made_it(store: Store, 
     assert len(list(recorded_runs(store, "rates"))) == 2
 
 
-def test_looks_at_the_test_images_are_counted(store: Store, plan: Plan, tmp_path: Path) -> None:
+def test_looks_at_the_test_images_are_counted(store: Store, plan: Plan, plan_of: PlanOf) -> None:
     enter(store, confirmed_name("rates"), RunEntry(plan=plan_record(plan)))
     assert earlier_looks(store, plan) == 0, "the same trials again"
-    assert earlier_looks(store, plan_of(tmp_path, "[0.003]")) == 1
+    assert earlier_looks(store, plan_of("[0.003]")) == 1
     assert earlier_looks(store, replace(plan, grid=plan.grid.model_copy(update={"name": "other"}))) == 0

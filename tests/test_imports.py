@@ -52,7 +52,7 @@ ONLY = {
         "technique",
         "units",
     },
-    "engine": {"errors", "files", "plan", "preload", "processes", "stages", "store", "units"},
+    "engine": {"errors", "files", "interrupts", "plan", "preload", "processes", "stages", "store", "units"},
 }
 """Parts that may import less than all that lies below them: ``training`` knows no plan, and the engine knows stages and
 keys but not what a training is."""

@@ -24,11 +24,11 @@ from sota_bench.engine.events import (
     Tick,
 )
 from sota_bench.engine.messages import RunStage, WorkerMessage, WorkerSettings
-from sota_bench.engine.signals import Stopper
 from sota_bench.engine.stage_queue import StageQueue
 from sota_bench.engine.worker_pool import WorkerPool
 from sota_bench.engine.worker_process import WorkerProcess, last_lines
 from sota_bench.errors import UserError
+from sota_bench.interrupts import SignalCount, counted_signals
 from sota_bench.stages.protocol import StageOutcome
 from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
@@ -90,9 +90,9 @@ class Driver:
         began = time.monotonic()
         try:
             self._answer_from_store(retry)
-            with Stopper() as stopper:
+            with counted_signals() as signals:
                 try:
-                    while self.queue.left() and not stopper.count:
+                    while self.queue.left() and not signals.count:
                         if fail_fast and self.summary.failed:
                             self.summary.stopped_early = True
                             break
@@ -101,8 +101,8 @@ class Driver:
                         self._watch()
                         self._tick(time.monotonic() - began)
                 finally:
-                    self._stop_running(stopper)
-                self.summary.interrupted = stopper.count > 0
+                    self._stop_running(signals)
+                self.summary.interrupted = signals.count > 0
         except OSError as error:
             raise self.store.trouble(error) from error
         finally:
@@ -337,14 +337,14 @@ class Driver:
         del self.live[worker.index]
         worker.kill()
 
-    def _stop_running(self, stopper: Stopper) -> None:
+    def _stop_running(self, signals: SignalCount) -> None:
         """Let running stages save themselves; end those that take too long, or all at once at a second signal."""
         deadline = time.monotonic() + self.limits.grace_s
         busy = [worker for worker in self.live.values() if worker.stage]
         for worker in busy:
             worker.ask_to_stop()
         while any(worker.stage for worker in self.live.values()):
-            if time.monotonic() > deadline or stopper.count > 1:
+            if time.monotonic() > deadline or signals.count > 1:
                 break
             with suppress(UserError):
                 self._listen(0.1)

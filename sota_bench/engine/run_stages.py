@@ -1,4 +1,4 @@
-"""``run_stages``: the one function with which a command runs a stage graph."""
+"""Runs a stage graph in local worker processes."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def run_stages(
     Args:
         stages: parents before children; the order given is the order preferred.
         store: held by the caller (``with store.hold(...)``).
-        workers: processes at once; several may share one device.
+        workers: processes that run at once; several may share one device.
         device: device of all workers, or a list over which they are spread in turn.
         threads: size of each worker's thread pools.
         fail_fast: stop at the first failure, as a signal would.
         retry: keys of stages that failed in an earlier run and are to be tried once more.
         stall_s: seconds without progress after which a stage is stopped and counts as ``timeout``.
         disk_limit: bytes of artifacts above which files that no later stage needs are removed.
-        on_event: told everything as it happens, in this process and thread.
+        on_event: called with every event as it happens, in this process and thread.
         execute: dotted name of what runs a stage, ``package.module:function``.
         setup: dotted name of what a worker calls once with its device before its first stage.
         environment: further environment variables of the workers.
@@ -54,7 +54,7 @@ def run_stages(
         grace_s: seconds that a stage has to save itself when the run is stopped.
 
     Returns:
-        The summary. ``interrupted`` tells that SIGINT, SIGTERM or SIGHUP ended the run; the caller exits with 130.
+        The summary. Its ``interrupted`` says that SIGINT, SIGTERM or SIGHUP ended the run; the caller exits with 130.
 
     Raises:
         UserError: the store's disk is full or gone, or no worker can start.

@@ -45,7 +45,7 @@ class DamagedArtifact(Exception):
 
 @dataclass(frozen=True)
 class ArtifactRecord:
-    """All that ``result.json`` says.
+    """The content of ``result.json``.
 
     Attributes:
         key, kind, title, params, parents, epochs: of the stage.

@@ -26,7 +26,7 @@ class Holder:
         host: name of the machine.
         since: local time with offset, ISO 8601.
         command: what it runs, for people.
-        born: start of the process as :func:`_born` says it; tells a reused pid apart.
+        born: start of the process as :func:`_born` gives it, which tells a reused pid apart.
     """
 
     pid: int
@@ -82,7 +82,7 @@ def exclusive(root: Path, command: str) -> Iterator[None]:
 
     Args:
         root: the store's folder, which exists.
-        command: what is being run, told to whoever comes second.
+        command: what is being run, for the error of whoever comes second.
 
     Raises:
         UserError: another process holds it, or the folder cannot be written.
@@ -96,7 +96,7 @@ def exclusive(root: Path, command: str) -> Iterator[None]:
             str(root),
             "",
             f"is in use by {holder or 'another process'}",
-            "wait until that has ended, or choose another folder with --store",
+            "wait until it has ended, or choose another folder with --store",
         ) from error
     try:
         me = Holder(os.getpid(), platform.node(), now(), command, _born(os.getpid()))

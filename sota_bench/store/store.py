@@ -24,7 +24,7 @@ from sota_bench.store.pruning import Sizes, measure, prune
 
 
 class Store:
-    """Finished stages under ``root``; making one writes nothing.
+    """Finished stages under the folder ``root``; creating the object writes nothing.
 
     Reading needs no lock. Writing happens inside ``hold``, by one process at a time. Folders::
 
@@ -32,7 +32,7 @@ class Store:
         work/ab12.../           an unfinished stage; survives a kill, and the stage resumes in it
         logs/                   one text file per stage that ran
         damaged/                artifacts and ledgers that did not match their digests, kept to be looked at
-        ledger.sqlite           the index; rebuilt from the artifacts when it is lost
+        ledger.sqlite           failures, runs and an index; rebuilt from the artifacts when it is lost
 
     Args:
         root: the store's folder; it need not exist.
@@ -57,10 +57,10 @@ class Store:
 
     @contextmanager
     def hold(self, command: str) -> Iterator[None]:
-        """Be the one writer for the length of a ``with`` block; repairs first what a killed writer left behind.
+        """Be the one writer while the ``with`` block lasts, after repairing what a killed writer left behind.
 
         Args:
-            command: what is being run, told to whoever comes second.
+            command: what is being run, for the error of whoever comes second.
 
         Raises:
             UserError: somebody else holds it (named in the line), the folder cannot be written, or the ledger is
@@ -125,7 +125,7 @@ class Store:
         return (self._given / "logs" / f"{artifacts.checked_key(key)}.log").as_posix()
 
     def record(self, key: str) -> ArtifactRecord:
-        """All that the stage's ``result.json`` says, its digest checked.
+        """The content of the stage's ``result.json``, its digest checked.
 
         Raises:
             MissingArtifact: the stage is not done.
@@ -188,7 +188,7 @@ class Store:
         return list(artifacts.all_keys(self._artifacts))
 
     def rows(self) -> dict[str, StageRow]:
-        """What the ledger knows of every stage, by key; without a readable ledger, what the artifacts say.
+        """The ledger's row of every stage, by key; without a readable ledger, rows made from the artifacts.
 
         A stage that a killed process left ``running`` is given as ``interrupted``.
         """
@@ -199,7 +199,7 @@ class Store:
         return rows
 
     def row(self, key: str) -> StageRow | None:
-        """What ``rows`` says of one stage."""
+        """The row of one stage in :meth:`rows`."""
         if not self.is_held:
             return self.rows().get(key)
         row = self._index.read(lambda ledger: ledger.row(key))
@@ -230,7 +230,7 @@ class Store:
         return folder
 
     def discard_workspace(self, key: str) -> None:
-        """Forget what earlier attempts of the stage left."""
+        """Remove what earlier attempts of the stage left."""
         shutil.rmtree(self.root / "work" / artifacts.checked_key(key), ignore_errors=True)
 
     def running(self, stage: Stage, pid: int) -> None:

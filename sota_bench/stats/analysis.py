@@ -124,14 +124,17 @@ def analyze(
         part = screening.part if screening else ""
         warnings.append(sentences.screening_only(block, screened=screening is not None, part=part))
     warnings += [sentences.flat_levels(name, levels, block) for name, levels in design.flat.items()]
+    anova, notes = anova_rows(design), list(rows.notes)
+    if not anova and len(design.cells) > 1:
+        notes.append(sentences.anova_left_out(len(design.cells)))
     return Analysis(
         overview,
-        anova_rows(design),
+        anova,
         rows.contrasts,
         rows.interactions,
         screening,
         (*warnings, *design.notes, *rows.warnings),
-        rows.notes,
+        tuple(notes),
     )
 
 

@@ -17,9 +17,12 @@ from sota_bench.stats.result import AnovaRow
 # Above this many factors, interactions of more than three of them stay part of the model but are not listed.
 LISTED_IN_FULL = 4
 
+MOST_COLUMNS = 2000
+"""An unbalanced table that needs more columns than this in least squares gets no analysis of variance."""
+
 
 def anova_rows(design: Design) -> tuple[AnovaRow, ...]:
-    """One row per term.
+    """One row per term; none for an unbalanced table of too many cells.
 
     Terms of between-run factors are tested on run means against the residual of cells and seeds; terms with a
     within-run factor are tested on deviations from their run's mean against the residual of cell by setting.
@@ -39,10 +42,13 @@ def anova_rows(design: Design) -> tuple[AnovaRow, ...]:
 
 
 def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: bool) -> list[AnovaRow]:
-    from scipy.stats import f as f_distribution
-
     seed, cell, setting = np.nonzero(np.isfinite(y))
     if not terms or not len(seed):
+        return []
+    if np.isfinite(y).all() and _is_full(design, within):
+        return _balanced(design, y, terms, within)
+    sizes = {factor.name: len(factor.levels) for factor in design.factors}
+    if len(design.cells) * y.shape[2] > MOST_COLUMNS or _columns(sizes) > MOST_COLUMNS:
         return []
     values = y[seed, cell, setting]
     run = np.unique(seed * len(design.cells) + cell, return_inverse=True)[1]
@@ -52,7 +58,6 @@ def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: boo
         for i, factor in enumerate(design.inside)
         if within
     }
-    sizes = {factor.name: len(factor.levels) for factor in design.factors}
 
     def centre(columns: Array) -> Array:
         if not within:
@@ -96,18 +101,69 @@ def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: boo
         reduced, rank_reduced = _residual(np.hstack([base, *others]), response)
         full, rank_full = _residual(np.hstack([base, *others, listed[term]]), response)
         df = rank_full - rank_reduced
-        ratio = (reduced - full) / df / noise if noise and df > 0 else None
-        rows.append(
-            AnovaRow(
-                term=":".join(term),
-                df=df,
-                df_error=int(df_error),
-                sum_sq=max(float(reduced - full), 0.0) if df > 0 else None,
-                F=None if ratio is None else max(float(ratio), 0.0),
-                p=None if ratio is None else float(f_distribution.sf(max(ratio, 0.0), df, df_error)),
-                stratum="within run" if within else "between runs",
-            )
-        )
+        rows.append(_row(term, df, int(df_error), float(reduced - full), noise, within))
+    return rows
+
+
+def _row(term: tuple[str, ...], df: int, df_error: int, sum_sq: float, noise: float | None, within: bool) -> AnovaRow:
+    """The F test of one term; ``noise`` is the error's mean square, None without any."""
+    from scipy.special import fdtrc
+
+    ratio = max(sum_sq / df / noise, 0.0) if noise and df > 0 else None
+    return AnovaRow(
+        term=":".join(term),
+        df=df,
+        df_error=df_error,
+        sum_sq=max(sum_sq, 0.0) if df > 0 else None,
+        F=ratio,
+        p=None if ratio is None else float(fdtrc(df, df_error, ratio)),
+        stratum="within run" if within else "between runs",
+    )
+
+
+def _is_full(design: Design, within: bool) -> bool:
+    """Whether every combination of levels occurs."""
+    cells = int(np.prod([len(factor.levels) for factor in design.between]))
+    settings = int(np.prod([len(factor.levels) for factor in design.inside]))
+    return len(design.cells) == cells and (not within or len(design.settings) == settings)
+
+
+def _columns(sizes: dict[str, int]) -> int:
+    """Columns of all main effects and of the interactions of up to three factors."""
+    free = [size - 1 for size in sizes.values()]
+    return int(sum(np.prod(chosen) for order in (1, 2, 3) for chosen in combinations(free, order)))
+
+
+def _balanced(design: Design, y: Array, terms: list[tuple[str, ...]], within: bool) -> list[AnovaRow]:
+    """The rows of a complete factorial, where sums of squares are those of differences of marginal means.
+
+    Args:
+        design: its factors; cells and settings are in the order of their levels.
+        y: complete response [S, C, W], W = 1 for the stratum between runs.
+        terms: the terms to test.
+        within: whether they are tested on deviations from their run's mean.
+    """
+    seeds, cells, settings = y.shape
+    values = y - y.mean(axis=2, keepdims=True) if within else y
+    error = values - values.mean(axis=0)
+    df_error = cells * (seeds - 1) * ((settings - 1) if within else 1)
+    if design.block and not within:
+        error = error - error.mean(axis=1, keepdims=True)
+        df_error = (cells - 1) * (seeds - 1)
+    square = float((error**2).sum())
+    exists = df_error > 0 and square > (ROUNDING * np.abs(y).max()) ** 2 * y.size
+    factors = [*design.between, *(design.inside if within else ())]
+    means = values.mean(axis=0).reshape([len(factor.levels) for factor in factors])
+    axes = {factor.name: axis for axis, factor in enumerate(factors)}
+    rows = []
+    for term in terms:
+        kept = [axes[name] for name in term]
+        effect = means.mean(axis=tuple(axis for axis in range(means.ndim) if axis not in kept), keepdims=True)
+        for axis in kept:  # each marginal mean off in turn leaves the interaction alone
+            effect = effect - effect.mean(axis=axis, keepdims=True)
+        df = int(np.prod([means.shape[axis] - 1 for axis in kept]))
+        sum_sq = float((effect**2).sum()) * y.size / effect.size
+        rows.append(_row(term, df, df_error, sum_sq, square / df_error if exists else None, within))
     return rows
 
 

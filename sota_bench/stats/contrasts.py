@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, product
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,11 @@ from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.levels import Factor
 from sota_bench.stats.result import INTERACTION, LINEAR, MAIN, QUADRATIC, SIMPLE
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Vectors = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -29,9 +35,10 @@ class Contrast:
         factor, level, baseline: what is compared (a trend: from its smallest to its largest level).
         other: for an interaction, the second factor with its level and baseline.
         at: for a simple effect, the factor that is held and its level.
-        inner: weights of the evaluations inside a run [C, W]; they make one number of each run.
-        contexts: weights of the runs, one row per context [O, C]; no row where nothing can be compared.
-        own: cells whose residual is the pooled error [C].
+        inner: weights of the evaluations inside a run [C, W]; they make one number of each run. Contrasts that share
+            them share the array.
+        contexts: weights of the runs, one row per context [O, C], sparse; no row where nothing can be compared.
+        own: cells whose residual is the pooled error [C], shared likewise.
         part: "" or which cells took part, where that is not all of them.
         apart: whether nothing is left to compare because the levels are judged on different images.
     """
@@ -41,7 +48,7 @@ class Contrast:
     level: str
     baseline: str
     inner: Array
-    contexts: Array
+    contexts: csr_array
     own: NDArray[np.bool_]
     other: tuple[str, str, str] | None = None
     at: tuple[str, str] | None = None
@@ -49,57 +56,67 @@ class Contrast:
     apart: bool = False
 
     @property
+    def possible(self) -> bool:
+        """Whether there is a context in which all that it compares exists."""
+        return bool(self.contexts.shape[0])
+
+    @property
+    def cells(self) -> NDArray[np.intp]:
+        """The cells that take part, in order."""
+        return np.unique(self.contexts.indices)
+
+    @property
     def weights(self) -> Array:
         """Average over contexts [C]."""
-        return np.asarray(self.contexts.mean(axis=0))
+        return np.asarray(self.contexts.mean(axis=0)).reshape(-1)
 
     @property
     def within(self) -> bool:
         """Whether the comparison is made inside each run, so that runs are averaged, not compared."""
-        return bool(len(self.contexts)) and abs(float(self.contexts[0].sum())) > 0.5
+        return self.possible and abs(float(self.contexts[[0]].sum())) > 0.5
 
 
 def main_contrasts(design: Design) -> list[Contrast]:
     """Every level against the first one of its factor."""
-    return [_named(design, factor, level) for factor in design.factors for level in range(1, len(factor.levels))]
+    builder = _Builder(design)
+    return [builder.pair(factor, level) for factor in design.factors for level in range(1, len(factor.levels))]
 
 
 def trend_contrasts(design: Design) -> list[Contrast]:
     """Linear and quadratic trends of numeric factors with at least three levels."""
-    found = []
+    builder, trends = _Builder(design), []
     for factor in design.factors:
         numbers = factor.numbers
         if numbers is None or len(numbers) < 3:
             continue
         low, high = factor.levels[int(np.argmin(numbers))], factor.levels[int(np.argmax(numbers))]
         for kind, vector in zip((LINEAR, QUADRATIC), polynomials(np.array(numbers)), strict=True):
-            built = _build(design, {factor.name: vector}, {})
-            found.append(replace(built, kind=kind, factor=factor.name, level=high, baseline=low))
-    return found
+            trend = builder.build({factor.name: vector}, {})
+            trends.append(replace(trend, kind=kind, factor=factor.name, level=high, baseline=low))
+    return trends
 
 
 def interaction_contrasts(design: Design) -> list[Contrast]:
     """Differences of differences, for every pair of factors and every pair of their levels against the first ones."""
-    found = []
+    builder, interactions = _Builder(design), []
     for first, second in combinations(design.factors, 2):
         for i, j in product(range(1, len(first.levels)), range(1, len(second.levels))):
-            vectors = {first.name: _pair(first, i), second.name: _pair(second, j)}
-            built = _build(design, vectors, {})
+            crossed = builder.build({first.name: _pair(first, i), second.name: _pair(second, j)}, {})
             other = (second.name, second.levels[j], second.levels[0])
-            named = replace(built, factor=first.name, level=first.levels[i], baseline=first.levels[0])
-            found.append(replace(named, kind=INTERACTION, other=other))
-    return found
+            named = replace(crossed, factor=first.name, level=first.levels[i], baseline=first.levels[0])
+            interactions.append(replace(named, kind=INTERACTION, other=other))
+    return interactions
 
 
 def simple_contrasts(design: Design, first: str, second: str) -> list[Contrast]:
     """The effects of one factor at every level of another one, both ways, with their own cells' error."""
-    by_name = {factor.name: factor for factor in design.factors}
-    found = []
+    builder, by_name = _Builder(design), {factor.name: factor for factor in design.factors}
+    effects = []
     for moving, held in ((by_name[first], by_name[second]), (by_name[second], by_name[first])):
         for at, level in product(range(len(held.levels)), range(1, len(moving.levels))):
-            one = _named(design, moving, level, {held.name: at})
-            found.append(replace(one, kind=SIMPLE, at=(held.name, held.levels[at])))
-    return found
+            effect = builder.pair(moving, level, {held.name: at})
+            effects.append(replace(effect, kind=SIMPLE, at=(held.name, held.levels[at])))
+    return effects
 
 
 def polynomials(x: Array) -> tuple[Array, Array]:
@@ -125,83 +142,129 @@ def _pair(factor: Factor, level: int) -> Array:
     return vector
 
 
-def _named(design: Design, factor: Factor, level: int, fixed: Mapping[str, int] | None = None) -> Contrast:
-    built = _build(design, {factor.name: _pair(factor, level)}, fixed or {})
-    return replace(built, factor=factor.name, level=factor.levels[level], baseline=factor.levels[0])
+class _Inside(NamedTuple):
+    """What contrasts with the same vectors over evaluations, and the same levels held, have in common."""
+
+    inner: Array
+    own: NDArray[np.bool_]
+    levels: list[NDArray[np.intp]]  # of each between-run factor, those that occur in these cells
 
 
-def _build(design: Design, vectors: Mapping[str, Array], fixed: Mapping[str, int]) -> Contrast:
-    """The contrast that multiplies one vector per named factor, with some factors held at a level."""
-    occurs = design.occurs & _matches(design.between, design.cells, fixed)[:, None]
-    occurs &= _matches(design.inside, design.settings, fixed)[None, :]
-    own = occurs.any(axis=1)
-    names = [factor.name for factor in design.inside]
-    groups = _groups(design.settings, names, vectors)
-    compares_runs = any(factor.name in vectors for factor in design.between)
-    inner = np.zeros((len(design.cells), len(design.settings)))
-    if compares_runs:
-        # Runs are compared at the evaluation settings that all of them have.
-        usable = [group for group in groups if occurs[own][:, group != 0].all()] if own.any() else []
-        if usable:
-            inner[own] = np.mean(usable, axis=0)
-    else:
-        for cell in np.flatnonzero(own):
-            usable = [group for group in groups if occurs[cell, group != 0].all()]
+class _Builder:
+    """Builds the contrasts of one design; what many of them share is computed once."""
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        self.codes = np.array(design.cells, dtype=np.intp).reshape(len(design.cells), len(design.between))
+        self.setting_codes = np.array(design.settings, dtype=np.intp).reshape(len(design.settings), len(design.inside))
+        self._inside: dict[tuple[bytes, ...], _Inside] = {}
+        self._contexts: dict[tuple[int, ...], NDArray[np.intp]] = {}
+        sets = design.judged
+        self.image_sets = None if sets is None else np.eye(int(sets.max()) + 1)[sets]
+
+    def pair(self, factor: Factor, level: int, held: Mapping[str, int] | None = None) -> Contrast:
+        """A level against the first one, with some factors held at a level."""
+        contrast = self.build({factor.name: _pair(factor, level)}, held or {})
+        return replace(contrast, factor=factor.name, level=factor.levels[level], baseline=factor.levels[0])
+
+    def build(self, vectors: Vectors, held: Mapping[str, int]) -> Contrast:
+        """The contrast that multiplies one vector per named factor, with some factors held at a level."""
+        from scipy.sparse import csr_array
+
+        inside = self._evaluations(vectors, held)
+        moving = [position for position, factor in enumerate(self.design.between) if factor.name in vectors]
+        weight = inside.own.astype(float)
+        for position in moving:
+            weight *= vectors[self.design.between[position].name][self.codes[:, position]]
+        used = np.flatnonzero(weight)
+        context = self._context_of_cell(tuple(moving))[used]
+        needed = np.prod([np.count_nonzero(vectors[self.design.between[position].name]) for position in moving])
+        complete = np.bincount(context)[context] == needed if len(used) else np.zeros(0, dtype=bool)
+        used, row = used[complete], np.unique(context[complete], return_inverse=True)[1].reshape(-1)
+        shape = (int(row.max(initial=-1)) + 1, len(self.codes))
+        contexts = csr_array((weight[used], (row, used)), shape=shape)
+        fair = self._on_same_images(contexts)
+        if not fair.all():
+            contexts = csr_array(contexts[np.flatnonzero(fair)])
+        part = self._part(np.unique(contexts.indices), inside, vectors)
+        return Contrast(MAIN, "", "", "", inside.inner, contexts, inside.own, part=part,
+                        apart=bool(len(fair)) and not fair.any())  # fmt: skip
+
+    def _evaluations(self, vectors: Vectors, held: Mapping[str, int]) -> _Inside:
+        """The weights of the evaluations inside each run, and the cells that have them all."""
+        design = self.design
+        moved = [vectors[factor.name].tobytes() if factor.name in vectors else b"" for factor in design.inside]
+        compares_runs = any(factor.name in vectors for factor in design.between)
+        key = (*moved, repr(sorted(held.items())).encode(), str(compares_runs).encode())
+        if key in self._inside:
+            return self._inside[key]
+        at_cells = _matches(design.between, self.codes, held)
+        occurs = design.occurs & at_cells[:, None] & _matches(design.inside, self.setting_codes, held)[None]
+        own = occurs.any(axis=1)
+        groups = _groups(self.setting_codes, design.inside, vectors)
+        inner = np.zeros(occurs.shape)
+        if compares_runs:
+            # Runs are compared at the evaluation settings that all of them have.
+            usable = [group for group in groups if occurs[own][:, group != 0].all()] if own.any() else []
             if usable:
-                inner[cell] = np.mean(usable, axis=0)
-    own &= (inner != 0).any(axis=1)
-    kept = [cell for cell, use in zip(design.cells, own, strict=True) if use]
-    reduced = _groups(kept, [factor.name for factor in design.between], vectors)
-    contexts = np.zeros((len(reduced), len(design.cells)))
-    contexts[:, own] = np.reshape(reduced, (len(reduced), len(kept)))
-    fair = _on_same_images(design, contexts)
-    part = _part(design, contexts[fair], kept, vectors)
-    return Contrast(MAIN, "", "", "", inner, contexts[fair], own, part=part, apart=bool(len(fair)) and not fair.any())
+                inner[own] = np.mean(usable, axis=0)
+        else:
+            for cell in np.flatnonzero(own):
+                usable = [group for group in groups if occurs[cell, group != 0].all()]
+                if usable:
+                    inner[cell] = np.mean(usable, axis=0)
+        own = np.asarray(own & (inner != 0).any(axis=1))
+        levels = [np.unique(column) for column in self.codes[own].T]
+        return self._inside.setdefault(key, _Inside(inner, own, levels))
+
+    def _context_of_cell(self, moving: tuple[int, ...]) -> NDArray[np.intp]:
+        """The context of each cell [C]: cells that agree in all factors but the moving ones share it."""
+        if moving not in self._contexts:
+            fixed = np.delete(self.codes, moving, axis=1)
+            number = np.zeros(len(fixed), dtype=np.intp)
+            if fixed.size:
+                number = np.unique(fixed, axis=0, return_inverse=True)[1].reshape(-1)
+            self._contexts[moving] = number
+        return self._contexts[moving]
+
+    def _on_same_images(self, contexts: csr_array) -> NDArray[np.bool_]:
+        """The contexts that compare accuracies on one set of images, or differences between such accuracies."""
+        if self.image_sets is None:
+            return np.ones(contexts.shape[0], dtype=bool)
+        used = (abs(contexts) @ self.image_sets > 0).sum(axis=1)
+        balanced = (np.abs(contexts @ self.image_sets) < 1e-9).all(axis=1)
+        return np.asarray((used == 1) | balanced)
+
+    def _part(self, used: NDArray[np.intp], inside: _Inside, vectors: Vectors) -> str:
+        """Words for the cells that took part, where other factors' levels had to be left out."""
+        words = []
+        for position, factor in enumerate(self.design.between):
+            if factor.name in vectors or not len(used):
+                continue
+            present = np.unique(self.codes[used, position])
+            if len(present) < len(inside.levels[position]):
+                names = ", ".join(factor.levels[level] for level in present)
+                words.append(f"{factor.name} = {names}")
+        return "; ".join(words)
 
 
-def _on_same_images(design: Design, contexts: Array) -> NDArray[np.bool_]:
-    """The contexts in which accuracies on one set of images are compared, or differences between such accuracies."""
-    if design.judged is None:
-        return np.ones(len(contexts), dtype=bool)
-    sets = [contexts[:, design.judged == number] for number in np.unique(design.judged)]
-    used = np.sum([(part != 0).any(axis=1) for part in sets], axis=0)
-    balanced = np.all([np.abs(part.sum(axis=1)) < 1e-9 for part in sets], axis=0)
-    return np.asarray((used == 1) | balanced)
+def _matches(factors: tuple[Factor, ...], codes: NDArray[np.intp], held: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which rows of level codes have the held levels."""
+    matches = np.ones(len(codes), dtype=bool)
+    for position, factor in enumerate(factors):
+        if factor.name in held:
+            matches &= codes[:, position] == held[factor.name]
+    return matches
 
 
-def _matches(
-    factors: tuple[Factor, ...], cells: tuple[tuple[int, ...], ...], fixed: Mapping[str, int]
-) -> NDArray[np.bool_]:
-    return np.array(
-        [all(fixed.get(f.name, level) == level for f, level in zip(factors, cell, strict=True)) for cell in cells],
-        dtype=bool,
-    )
-
-
-def _groups(
-    cells: tuple[tuple[int, ...], ...] | list[tuple[int, ...]], names: list[str], vectors: Mapping[str, Array]
-) -> list[Array]:
-    """One weight vector over cells per setting of the factors that the vectors leave alone, where it is complete."""
-    moving = [position for position, name in enumerate(names) if name in vectors]
-    needed = int(np.prod([np.count_nonzero(vectors[names[position]]) for position in moving]))
-    found: dict[tuple[int, ...], Array] = {}
-    for number, cell in enumerate(cells):
-        weight = float(np.prod([vectors[names[position]][cell[position]] for position in moving]))
-        if weight:
-            rest = tuple(level for position, level in enumerate(cell) if position not in moving)
-            found.setdefault(rest, np.zeros(len(cells)))[number] = weight
-    return [weights for _, weights in sorted(found.items()) if np.count_nonzero(weights) == needed]
-
-
-def _part(design: Design, contexts: Array, kept: list[tuple[int, ...]], vectors: Mapping[str, Array]) -> str:
-    """Words for the cells that took part, where other factors' levels had to be left out."""
-    used = [cell for cell, weight in zip(design.cells, np.abs(contexts).sum(axis=0), strict=True) if weight]
-    words = []
-    for position, factor in enumerate(design.between):
-        if factor.name in vectors or not used:
-            continue
-        present, all_levels = {cell[position] for cell in used}, {cell[position] for cell in kept}
-        if present < all_levels:
-            names = ", ".join(factor.levels[level] for level in sorted(present))
-            words.append(f"{factor.name} = {names}")
-    return "; ".join(words)
+def _groups(codes: NDArray[np.intp], factors: tuple[Factor, ...], vectors: Vectors) -> list[Array]:
+    """One weight vector over settings per setting of the factors that the vectors leave alone, where it is complete."""
+    moving = [position for position, factor in enumerate(factors) if factor.name in vectors]
+    weight = np.ones(len(codes))
+    for position in moving:
+        weight *= vectors[factors[position].name][codes[:, position]]
+    needed = int(np.prod([np.count_nonzero(vectors[factors[position].name]) for position in moving]))
+    fixed = np.delete(codes, moving, axis=1)
+    groups = np.unique(fixed, axis=0, return_inverse=True)[1].reshape(-1) if fixed.size else np.zeros(len(codes), int)
+    rows = [np.where(groups == number, weight, 0.0) for number in np.unique(groups)]
+    return [row for row in rows if np.count_nonzero(row) == needed]

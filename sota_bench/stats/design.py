@@ -98,14 +98,14 @@ class Design:
         return found
 
     def _is_flat(self, at: NDArray[np.bool_]) -> bool:
-        here, rest = self.y[:, at], self.y[:, ~at]
-        known = here[np.isfinite(here)]
-        if at.sum() < 2 or len(known) < 4:
+        results = self.y[:, at][np.isfinite(self.y[:, at])] if at.sum() > 1 else np.zeros(0)
+        if len(results) < 4:
             return False
-        away = rest - np.nanmean(np.where(np.isfinite(rest).any(axis=0), rest, 0.0), axis=0)
-        df = np.isfinite(rest).sum() - np.isfinite(rest).any(axis=0).sum()
+        others = self.y[:, ~at]
+        away = others - np.nanmean(np.where(np.isfinite(others).any(axis=0), others, 0.0), axis=0)
+        df = np.isfinite(others).sum() - np.isfinite(others).any(axis=0).sum()
         noise = math.sqrt(float(np.nansum(away**2)) / df) if df > 0 else 0.0
-        return noise > 0 and float(np.ptp(known)) <= FLAT * noise
+        return noise > 0 and float(np.ptp(results)) <= FLAT * noise
 
 
 def read_design(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sota_bench.stats import kernels, moderation, split_plot
 from sota_bench.stats.contrasts import Contrast
 from sota_bench.stats.design import Design
-from sota_bench.stats.kernels import Array, Estimate
+from sota_bench.stats.kernels import Array, Estimate, Weights
 from sota_bench.stats.result import MODERATED, PAIRED, POOLED
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 class Estimates(NamedTuple):
@@ -51,18 +55,15 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
     differences = np.full((len(design.y), count), np.nan)
     where = [""] * count
     speaks = [PAIRED if design.block else POOLED] * count
-    alike: dict[tuple[bytes, bytes, bool], list[int]] = defaultdict(list)
-    for number, contrast in enumerate(contrasts):
-        if len(contrast.contexts):
-            alike[contrast.inner.tobytes(), contrast.own.tobytes(), contrast.within].append(number)
-    for members in alike.values():
+    for members in _with_same_runs(contrasts):
         first = contrasts[members[0]]
         y = run_values(design, first)[:, first.own]
-        weights = np.array([contrasts[number].weights[first.own] for number in members])
+        weights = _weights([contrasts[number] for number in members])[:, first.own]
         if design.block:
-            contexts = [contrasts[number].contexts[:, first.own] for number in members]
-            complete = np.isfinite(y).all()
-            own = y @ weights.T if complete else np.array([kernels.seed_differences(y, c) for c in contexts]).T
+            if np.isfinite(y).all():
+                own = np.asarray(y @ weights.T)
+            else:
+                own = np.array([_seed_differences(y, contrasts[number], first.own) for number in members]).T
             differences[:, members] = own
             _put(by_error[PAIRED], members, _paired(own, y))
         if design.plots is None or first.within:
@@ -73,7 +74,7 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
                 _put(by_error[MODERATED], members, _moderated(y, weights, pooled, paired))
             continue
         groups = design.plots[first.own]
-        for number, row in zip(members, weights, strict=True):
+        for number, row in zip(members, weights.toarray(), strict=True):
             where[number] = split_plot.placed(row, groups)
             pooled = split_plot.pooled(y, row, groups)
             _put(by_error[POOLED], [number], pooled)
@@ -86,8 +87,42 @@ def estimate(design: Design, contrasts: list[Contrast]) -> Estimates:
     return Estimates(by_error, differences, where, speaks)
 
 
+def _with_same_runs(contrasts: list[Contrast]) -> list[list[int]]:
+    """The numbers of the contrasts that can be estimated, together where they weigh evaluations of the same cells."""
+    content: dict[int, bytes] = {}  # contrasts share arrays, which are long: each is read once
+
+    def bytes_of(array: NDArray[Any]) -> bytes:
+        if id(array) not in content:
+            content[id(array)] = array.tobytes()
+        return content[id(array)]
+
+    groups: dict[tuple[bytes, bytes, bool], list[int]] = defaultdict(list)
+    for number, contrast in enumerate(contrasts):
+        if contrast.possible:
+            groups[bytes_of(contrast.inner), bytes_of(contrast.own), contrast.within].append(number)
+    return list(groups.values())
+
+
+def _weights(contrasts: list[Contrast]) -> csr_array:
+    """The average weights of contrasts over their contexts [K, C], sparse."""
+    from scipy.sparse import csr_array
+
+    row = np.repeat(np.arange(len(contrasts)), [contrast.contexts.nnz for contrast in contrasts])
+    column = np.concatenate([contrast.contexts.indices for contrast in contrasts])
+    data = np.concatenate([contrast.contexts.data / contrast.contexts.shape[0] for contrast in contrasts])
+    return csr_array((data, (row, column)), shape=(len(contrasts), contrasts[0].contexts.shape[1]))
+
+
+def _seed_differences(y: Array, contrast: Contrast, own: NDArray[np.bool_]) -> Array:
+    """Per-seed differences [S] of a contrast where trials are missing, from its own cells alone."""
+    place = np.cumsum(own) - 1
+    return kernels.seed_differences(y[:, place[contrast.cells]], contrast.contexts[:, contrast.cells].toarray())
+
+
 def _paired(differences: Array, y: Array) -> Estimate:
     """Paired errors of the contrasts, each over the seeds that it has."""
+    if np.isfinite(differences).all():
+        return kernels.from_differences(differences, float(np.nanmax(np.abs(y))))
     parts = [column[np.isfinite(column)] for column in differences.T]
     size = float(np.nanmax(np.abs(y))) if np.isfinite(y).any() else 0.0
     nothing = Estimate(np.full(1, np.nan), np.full(1, np.nan), np.zeros(1))
@@ -95,12 +130,12 @@ def _paired(differences: Array, y: Array) -> Estimate:
     return Estimate(*(np.concatenate(columns) for columns in zip(*each, strict=True)))
 
 
-def _moderated(y: Array, weights: Array, pooled: Estimate, paired: Estimate | None) -> Estimate:
+def _moderated(y: Array, weights: Weights, pooled: Estimate, paired: Estimate | None) -> Estimate:
     """The moderated error; none for two cells with blocks, where it is the paired one."""
     if paired is None:
         return moderation.moderated_unpaired(y, weights)
     if y.shape[1] < 3:
-        return Estimate(pooled.value, np.full(len(weights), np.nan), np.zeros(len(weights)))
+        return Estimate(pooled.value, np.full(len(pooled.value), np.nan), np.zeros(len(pooled.value)))
     if np.isfinite(y).all():
         return moderation.moderated(y, weights)
     return moderation.moderated_incomplete(y, weights, pooled, paired)
@@ -111,19 +146,19 @@ def _put(target: Estimate, members: list[int], part_of: Estimate) -> None:
         whole[members] = part
 
 
-def _pooled(design: Design, y: Array, weights: Array, within: bool) -> Estimate:
+def _pooled(design: Design, y: Array, weights: csr_array, within: bool) -> Estimate:
     """The pooled error: closed form on a complete table, least squares on the rest."""
     present = np.isfinite(y)
     if design.block and present.all():
         return kernels.pooled_cells(y, weights) if within else kernels.pooled_blocks(y, weights)
     there = present.any(axis=0)
-    nothing = np.full(len(weights), np.nan)
+    nothing = np.full(weights.shape[0], np.nan)
     if not there.any():
-        return Estimate(nothing, nothing, np.zeros(len(weights)))
+        return Estimate(nothing, nothing, np.zeros(len(nothing)))
     seed, cell = present[:, there].nonzero()
     blocks = None
     if design.block and not within:
         blocks = np.unique(seed, return_inverse=True)[1]
     found = kernels.pooled_least_squares(y[:, there][seed, cell], cell, blocks, weights[:, there])
-    lost = (weights[:, ~there] != 0).any(axis=1)  # no seed has both sides of a difference inside a run
+    lost = abs(weights[:, ~there]).sum(axis=1) > 0  # no seed has both sides of a difference inside a run
     return Estimate(np.where(lost, np.nan, found.value), np.where(lost, np.nan, found.se), found.df)

@@ -6,12 +6,16 @@ set of contrasts is ``weights [K, C]``. Missing trials are NaN; only the functio
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 Array = NDArray[np.float64]
+Weights: TypeAlias = "Array | csr_array"  # sparse where there may be thousands of contrasts of thousands of cells
 
 # A standard error below this share of the response's size is rounding, not noise: such a contrast has no interval.
 ROUNDING = 1e-10
@@ -50,7 +54,7 @@ def from_differences(differences: Array, size: Array | float) -> Estimate:
     return Estimate(value, _no_rounding(se, size), np.full_like(value, seeds - 1.0))
 
 
-def pooled_blocks(y: Array, weights: Array) -> Estimate:
+def pooled_blocks(y: Array, weights: Weights) -> Estimate:
     """Contrasts with the pooled residual of the factorial with seed as block, df = (S - 1)(C - 1).
 
     The model is ``y = cell + seed + residual``; every weight vector must sum to zero, so that the seed cancels.
@@ -64,7 +68,7 @@ def pooled_blocks(y: Array, weights: Array) -> Estimate:
     return _pooled(y, weights, residual, (seeds - 1) * (cells - 1))
 
 
-def pooled_cells(y: Array, weights: Array) -> Estimate:
+def pooled_cells(y: Array, weights: Weights) -> Estimate:
     """Contrasts with the pooled spread of each cell around its own mean, df = C (S - 1).
 
     For quantities that are already differences within a run (test-time augmentation on against off): their mean is
@@ -93,7 +97,7 @@ def pooled_in_plots(y: Array, weights: Array, plots: NDArray[np.intp]) -> Estima
     return _pooled(y, weights, residual, (seeds - 1) * (cells - member.shape[1]))
 
 
-def _pooled(y: Array, weights: Array, residual: Array, df: int) -> Estimate:
+def _pooled(y: Array, weights: Weights, residual: Array, df: int) -> Estimate:
     value = y.mean(axis=-2) @ weights.T
     if df < 1:
         return Estimate(value, np.full_like(value, np.nan), np.zeros_like(value))
@@ -196,7 +200,7 @@ def fit_cells(values: Array, cell: NDArray[np.intp], block: NDArray[np.intp] | N
 
 
 def pooled_least_squares(
-    values: Array, cell: NDArray[np.intp], seed: NDArray[np.intp] | None, weights: Array
+    values: Array, cell: NDArray[np.intp], seed: NDArray[np.intp] | None, weights: Weights
 ) -> Estimate:
     """Contrasts of cell means by least squares, for tables with missing trials or without blocks.
 
@@ -209,11 +213,11 @@ def pooled_least_squares(
     fit = fit_cells(values, cell, seed)
     value, moved = weights @ fit.means, weights @ fit.moved
     variance = fit.square * ((weights**2) @ (1 / fit.counts) + ((moved @ fit.inverse) * moved).sum(axis=1))
-    df = np.full(len(weights), float(fit.df))
+    df = np.full(weights.shape[0], float(fit.df))
     se = np.sqrt(variance) if fit.df >= 1 else np.nan * value
     # A contrast whose blocks are not told apart by any cell is not estimable (cells that share no seed).
     outside = _outside(moved, fit.inverse)
-    size = np.full(len(weights), np.abs(values).max())
+    size = np.full(weights.shape[0], np.abs(values).max())
     return Estimate(np.where(outside, np.nan, value), np.where(outside, np.nan, _no_rounding(se, size)), df)
 
 

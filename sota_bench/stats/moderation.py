@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sota_bench.stats.kernels import ROUNDING, Array, Estimate, fit_cells
+from sota_bench.stats.kernels import ROUNDING, Array, Estimate, Weights, fit_cells
 
 DOUBT_LARGER, DOUBT_SMALLER = 0.10, 0.05
 """p-values of the contrast's own variance against the rest below which the rest loses weight."""
@@ -58,7 +58,7 @@ class Pool(NamedTuple):
     df: Array
 
 
-def moderated(y: Array, weights: Array) -> Estimate:
+def moderated(y: Array, weights: Weights) -> Estimate:
     """Contrasts of a complete table under the moderated error.
 
     Args:
@@ -113,7 +113,7 @@ def pool_of(y: Array) -> Pool:
     return Pool(kept, residual, total, each * (count - 1.0))
 
 
-def moderated_incomplete(y: Array, weights: Array, pooled: Estimate, own: Estimate) -> Estimate:
+def moderated_incomplete(y: Array, weights: Weights, pooled: Estimate, own: Estimate) -> Estimate:
     """Contrasts of a table with missing trials under the moderated error.
 
     The sums of squares of cells and groups are scaled to their expectation under equal variances, which makes the F
@@ -126,7 +126,7 @@ def moderated_incomplete(y: Array, weights: Array, pooled: Estimate, own: Estima
         own: the same with their own paired error.
     """
     pool, square = _incomplete_pool(y)
-    kappa = pooled.se**2 / square if square > 0 else np.full(len(weights), np.nan)
+    kappa = pooled.se**2 / square if square > 0 else np.full(len(pooled.value), np.nan)
     usable = np.isfinite(pooled.value) & np.isfinite(own.se) & np.isfinite(kappa) & (own.df >= 1)
     variance, df = moderate(
         np.where(usable, own.se**2 / np.where(usable, kappa, 1.0), 1.0), np.where(usable, own.df, 1.0), pool, weights
@@ -163,7 +163,7 @@ def _incomplete_pool(y: Array) -> tuple[Pool, float]:
         kept[numbers[p.argmin()]] = False
 
 
-def moderated_unpaired(y: Array, weights: Array) -> Estimate:
+def moderated_unpaired(y: Array, weights: Weights) -> Estimate:
     """Contrasts of a table without blocks: Welch's variance, moderated by the cells outside of the contrast.
 
     Welch's own variance is the sum of ``weight^2 s^2 / n`` over cells, with Satterthwaite's degrees of freedom (1946,
@@ -179,21 +179,20 @@ def moderated_unpaired(y: Array, weights: Array) -> Estimate:
 
     count, mean, squares = _cells(y)
     free = np.maximum(count - 1, 0)
-    shares = weights**2 * squares / np.maximum(free * count, 1)
-    own_square = shares.sum(axis=-1)
-    own_df = own_square**2 / np.maximum((shares**2 / np.maximum(free, 1)).sum(axis=-1), 1e-300)
-    usable = ~((weights != 0) & (free == 0)).any(axis=-1) & (own_square > 0)
-    kappa = (weights**2 / np.maximum(count, 1)).sum(axis=-1)
+    share = squares / np.maximum(free * count, 1)
+    own_square = weights**2 @ share
+    own_df = own_square**2 / np.maximum(weights**4 @ (share**2 / np.maximum(free, 1)), 1e-300)
+    usable = (abs(weights) @ (free == 0).astype(float) == 0) & (own_square > 0)
+    kappa = weights**2 @ (1 / np.maximum(count, 1))
     own = np.where(usable, own_square / np.where(kappa > 0, kappa, 1.0), 1.0)
-    outside = (weights == 0).astype(float)
-    rest_df = outside @ free
-    rest = outside @ squares / np.maximum(rest_df, 1)
-    groups = [(sign * weights > 0).astype(float) for sign in (1, -1)]
+    groups = [_side(weights, sign) for sign in (1, -1)]
+    rest_df, rest_squares = (part.sum() - sum(group @ part for group in groups) for part in (free, squares))
+    rest = np.maximum(rest_squares, 0.0) / np.maximum(rest_df, 1)
     p_cells = [_p_noisier(group @ squares, group @ free, rest * rest_df, rest_df) for group in groups]
     variance, df = _borrow(own, np.where(usable, np.maximum(own_df, 1.0), 1.0), rest, rest_df, p_cells)
     se = np.where(usable, np.sqrt(variance * kappa), np.nan)
     se = np.where(se > ROUNDING * np.nanmax(np.abs(y)), se, np.nan)
-    value = np.where(((weights != 0) & (count == 0)).any(axis=-1), np.nan, weights @ mean)
+    value = np.where(abs(weights) @ (count == 0).astype(float) > 0, np.nan, weights @ mean)
     return Estimate(value, se, np.where(usable, df, 0.0))
 
 
@@ -285,7 +284,7 @@ def _cells(y: Array) -> tuple[Array, Array, Array]:
     return count, mean, np.nansum((y - mean) ** 2, axis=0)
 
 
-def moderate(own: Array, own_df: Array, pool: Pool, weights: Array) -> tuple[Array, Array]:
+def moderate(own: Array, own_df: Array, pool: Pool, weights: Weights) -> tuple[Array, Array]:
     """The moderated variances of contrasts, as that of one observation, and their degrees of freedom.
 
     Args:
@@ -301,19 +300,19 @@ def moderate(own: Array, own_df: Array, pool: Pool, weights: Array) -> tuple[Arr
     count = pool.kept.sum(axis=-1)[..., None].astype(float)
     each, total = pool.df[..., None] / np.maximum(count - 1, 1), pool.total[..., None]
     squares = (pool.residual**2).sum(axis=-2)
-    dropped = (~pool.kept).astype(float) @ (np.abs(weights) > 0).T.astype(float) > 0
+    dropped = (~pool.kept).astype(float) @ abs(weights).T > 0
     rest_df = np.where(dropped, 0.0, pool.df[..., None] - own_df)
     rest = (total - own_df * own) / np.maximum(rest_df, 1)
     p_each, p_cells = _p_each_noisier(pool), []
     for sign in (1, -1):
-        group = (sign * weights > 1e-12).astype(float)
+        group = _side(weights, sign)
         members = group.sum(axis=-1)
         # What is left without the group: its cells' squares go, and what their sum contributes to the others' mean.
         shared = ((pool.residual @ group.T) ** 2).sum(axis=-2)
         others = total - squares @ group.T - shared / np.maximum(count - members, 1)
         p_cells.append(_p_noisier(total - others, each * members, others, each * (count - members - 1)))
         if members.max() > 1:
-            noisiest = np.where(group > 0, p_each[..., None, :], 1.0).min(axis=-1)
+            noisiest = _smallest(group, p_each)
             p_cells.append(-np.expm1(members * np.log1p(-np.minimum(noisiest, 1 - 1e-12))))
     return _borrow(own, own_df, rest, rest_df, p_cells)
 
@@ -327,6 +326,20 @@ def moderate_pairs(own: Array, own_df: Array, pool: Pool) -> tuple[Array, Array]
     rest = (total[..., None] - own_df * own) / np.maximum(rest_df, 1)
     p = _p_each_noisier(pool)
     return _borrow(own, own_df, rest, rest_df, [p[..., :, None], p[..., None, :]])
+
+
+def _side(weights: Weights, sign: int) -> Weights:
+    """1 for the cells with weights of one sign, 0 elsewhere [K, C]."""
+    return (sign * weights > 1e-12).astype(float)
+
+
+def _smallest(group: Weights, values: Array) -> Array:
+    """The smallest value [..., C] among each contrast's cells [..., K]."""
+    if isinstance(group, np.ndarray):
+        return np.asarray(np.where(group > 0, values[..., None, :], 1.0).min(axis=-1))
+    smallest, filled = np.ones(group.shape[0]), np.diff(group.indptr) > 0
+    smallest[filled] = np.minimum.reduceat(values[group.indices], group.indptr[:-1][filled])
+    return smallest
 
 
 def _p_each_noisier(pool: Pool) -> Array:

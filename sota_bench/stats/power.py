@@ -35,10 +35,12 @@ def upper_tail(critical: ArrayLike, df: ArrayLike, shift: ArrayLike) -> Array:
         df: degrees of freedom, need not be whole.
         shift: noncentrality.
     """
-    from scipy.special import chdtr, chdtri, gammaln, ndtr
+    from scipy.special import chdtr, gammaln, ndtr
 
     critical, df, shift = np.broadcast_arrays(*(np.asarray(part, dtype=float) for part in (critical, df, shift)))
-    smallest, largest = (np.sqrt(chdtri(df, tail) / df) for tail in (1 - 1e-15, 1e-15))
+    # A chi is a Lipschitz function of normals, so it lies within REACH of its mean, which is below the root of df.
+    smallest = np.maximum(np.sqrt(np.maximum(1 - 1 / df, 0)) - REACH / np.sqrt(df), 0)
+    largest = 1 + REACH / np.sqrt(df)
     low = np.clip((shift - REACH) / critical, 0.0, largest)
     high = np.clip((shift + REACH) / critical, low, largest)
     start = np.minimum(np.maximum(low, smallest), high)
@@ -55,9 +57,12 @@ def power_of(effect: ArrayLike, se: ArrayLike, df: ArrayLike, alpha: ArrayLike) 
     """Probability that a two-sided t test at ``alpha`` finds ``effect``, given the standard error and its ``df``."""
     from scipy.special import stdtrit
 
-    critical = -stdtrit(df, np.asarray(alpha, dtype=float) / 2)
-    shift = np.abs(effect) / np.asarray(se, dtype=float)
-    return upper_tail(critical, df, shift) + upper_tail(critical, df, -shift)
+    effect, se, df, alpha = np.broadcast_arrays(*(np.asarray(part, dtype=float) for part in (effect, se, df, alpha)))
+    critical, shift = np.asarray(-stdtrit(df, alpha / 2)), np.abs(effect) / se
+    power = np.array(upper_tail(critical, df, shift))
+    far = shift < 5  # beyond, the other tail holds less than a normal's below -5, 3e-7
+    power[far] += upper_tail(critical[far], df[far], -shift[far])
+    return power
 
 
 def detectable_shifts(df: ArrayLike, alpha: ArrayLike, power: float = POWER) -> Array:
@@ -129,23 +134,26 @@ def seeds_needed_each(
     """
     se, df, seeds, alpha = np.broadcast_arrays(se, df, seeds, np.asarray(alpha, dtype=float))
     needed = np.full(se.shape, np.nan)
-    at = np.flatnonzero(np.isfinite(se) & (df > 0) & (seeds > 1))
+    usable = np.isfinite(se) & (df > 0) & (seeds > 1)
+    distinct, place = np.unique(
+        np.stack([part[usable] for part in (se, df, seeds, alpha)]), axis=1, return_inverse=True
+    )
+    if not distinct.size:
+        return needed
+    se, df, seeds, alpha = distinct
 
     def enough(total: Array) -> NDArray[np.bool_]:
-        error = se[at] * np.sqrt(seeds[at] / total)
-        reached = power_of(delta, error, df[at] * (total - 1) / (seeds[at] - 1), alpha[at])
+        reached = power_of(delta, se * np.sqrt(seeds / total), df * (total - 1) / (seeds - 1), alpha)
         return np.asarray(reached >= power)
 
-    if not len(at):
-        return needed
-    within_reach = enough(np.full(len(at), float(MOST_SEEDS)))
-    low, high = np.ones(len(at)), np.full(len(at), float(MOST_SEEDS))
+    low, high = np.ones(len(se)), np.full(len(se), float(MOST_SEEDS))
+    within_reach = enough(high)
     while (high - low > 1).any():
         middle = np.floor((low + high) / 2)
         middle = np.where(high - low > 1, middle, high)
         reached = enough(middle)
         low, high = np.where(reached, low, middle), np.where(reached, middle, high)
-    needed[at] = np.where(within_reach, high, np.nan)
+    needed[usable] = np.where(within_reach, high, np.nan)[place.reshape(-1)]
     return needed
 
 

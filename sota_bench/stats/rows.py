@@ -58,8 +58,8 @@ def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     """Every row of the analysis."""
     contrasts = _judged(design, overview, declared, [*main_contrasts(design), *trend_contrasts(design)])
     every = interaction_contrasts(design)
-    possible = [contrast for contrast in every if len(contrast.contexts)]
-    impossible = [contrast for contrast in every if not (len(contrast.contexts) or contrast.apart)]
+    possible = [contrast for contrast in every if contrast.possible]
+    impossible = [contrast for contrast in every if not (contrast.possible or contrast.apart)]
     interactions = _judged(design, overview, declared, possible)
     flagged = [row for row in interactions if row.headline and row.flagged]
     contrasts = _demoted(contrasts, flagged)
@@ -67,7 +67,7 @@ def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if declared.simple != "none"]
     if declared.simple == "flagged":
         pairs = [pair for pair in pairs if pair in {(row.factor, row.factor_b) for row in flagged}]
-    held = [contrast for a, b in pairs for contrast in simple_contrasts(design, a, b) if len(contrast.contexts)]
+    held = [contrast for a, b in pairs for contrast in simple_contrasts(design, a, b) if contrast.possible]
     if declared.simple != "none":
         held += _beside_flat(design, {(contrast.factor, contrast.at) for contrast in held})
     contrasts += _judged(design, overview, declared, held)
@@ -89,7 +89,7 @@ def _beside_flat(design: Design, listed: Collection[tuple[str, tuple[str, str] |
         for held, flat in design.flat.items()
         for moving in (factor.name for factor in design.factors if factor.name != held)
         for contrast in simple_contrasts(design, moving, held)
-        if contrast.factor == moving and contrast.at and contrast.at[1] not in flat and len(contrast.contexts)
+        if contrast.factor == moving and contrast.at and contrast.at[1] not in flat and contrast.possible
         and (moving, contrast.at) not in listed
     ]  # fmt: skip
 
@@ -219,7 +219,7 @@ def _diluted(design: Design, contrast: Contrast) -> tuple[str, ...]:
     if not design.flat:
         return ()
     named = {contrast.factor, *(contrast.other or ())[:1], *(contrast.at or ())[:1]}
-    used = [cell for cell, weight in zip(design.cells, np.abs(contrast.contexts).sum(axis=0), strict=True) if weight]
+    used = [design.cells[cell] for cell in contrast.cells]
     diluting = []
     for position, factor in enumerate(design.between):
         present = {factor.levels[cell[position]] for cell in used}
@@ -242,7 +242,7 @@ def _reason(design: Design, contrast: Contrast, estimates: Estimates, number: in
     differences, part = estimates.differences[:, number], estimates.by_error[error]
     if contrast.apart:
         return "its levels are judged on different images"
-    if not len(contrast.contexts):
+    if not contrast.possible:
         for factor, level in ((contrast.factor, contrast.level), (contrast.factor, contrast.baseline)):
             if (factor, level) in design.lost:
                 return sentences.every_trial_lost(design.lost[factor, level])

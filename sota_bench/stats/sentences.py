@@ -391,6 +391,14 @@ def unpaired_blocks(block: str, values: Sequence[str], factor: str, level: str) 
     )
 
 
+def anova_left_out(cells: int) -> str:
+    """An unbalanced table that is too large for an analysis of variance."""
+    return (
+        f"The table is unbalanced and has {cells:,} cells, too many for an analysis of variance; the contrasts do not "
+        "need one."
+    )
+
+
 # Confirmation
 
 

@@ -132,7 +132,14 @@ class Lab:
     folders: dict[str, Path] = field(default_factory=dict)
     outcomes: dict[str, StageOutcome] = field(default_factory=dict)
 
-    def plan(self, recipe: str = "", factors: str = ONE_CELL, seeds: Sequence[int] = (0,), data: str = "") -> Plan:
+    def plan(
+        self,
+        recipe: str = "",
+        factors: str = ONE_CELL,
+        seeds: Sequence[int] = (0,),
+        data: str = "",
+        techniques: Sequence[Path] = (),
+    ) -> Plan:
         """The plan of a grid on these images.
 
         Args:
@@ -140,14 +147,16 @@ class Lab:
             factors: lines of ``[factors]``.
             seeds: seeds.
             data: further lines of ``[data]``.
+            techniques: local technique files.
         """
         varied = tomllib.loads(factors)
         default = {key: value for key, value in tomllib.loads(BASELINE).items() if key not in varied}
         settings = {**default, **tomllib.loads(recipe)}
         written = "\n".join(f"{key} = {_toml(value)}" for key, value in settings.items())
         file = self.folder / "grid.toml"
+        local = [str(path) for path in techniques]
         file.write_text(
-            f'[grid]\nseeds = {list(seeds)}\n[data]\nsource = "folder:{self.images}"\n{data}\n'
+            f'[grid]\nseeds = {list(seeds)}\ntechniques = {local}\n[data]\nsource = "folder:{self.images}"\n{data}\n'
             f"[recipe]\n{written}\n[factors]\n{factors}\n"
         )
         plan, _ = make_plan(load(file), Machine(self.folder / "store", "cpu", 2))
@@ -164,9 +173,16 @@ class Lab:
             self.folders[stage.key], self.outcomes[stage.key] = workspace, outcome
         return self.outcomes[stage.key]
 
-    def run(self, recipe: str = "", factors: str = ONE_CELL, seeds: Sequence[int] = (0,), data: str = "") -> Ran:
+    def run(
+        self,
+        recipe: str = "",
+        factors: str = ONE_CELL,
+        seeds: Sequence[int] = (0,),
+        data: str = "",
+        techniques: Sequence[Path] = (),
+    ) -> Ran:
         """Plans a grid and runs all of it; arguments as :meth:`plan`."""
-        return self.run_plan(self.plan(recipe, factors, seeds, data))
+        return self.run_plan(self.plan(recipe, factors, seeds, data, techniques))
 
     def run_plan(self, plan: Plan) -> Ran:
         """Runs all of a plan."""

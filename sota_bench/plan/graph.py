@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sota_bench import registry
 from sota_bench.errors import UserError
-from sota_bench.grid.expand import Trial
+from sota_bench.grid.expand import Cell, Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.levels import level_text
 from sota_bench.grid.pretrained import HUB, located
@@ -20,6 +20,7 @@ from sota_bench.plan.images import GridImages
 from sota_bench.plan.order import order
 from sota_bench.plan.phases import PhasePlan, phases_of
 from sota_bench.plan.plan import Evaluation, Plan, TrialPlan
+from sota_bench.plan.teachers import teacher_phases, teacher_recipe
 from sota_bench.plan.titles import with_levels
 from sota_bench.plan.weights import weights_digest
 from sota_bench.stages.context import ImageChoice, PrepareContext, StageContext
@@ -39,7 +40,16 @@ from sota_bench.stages.params import (
 )
 from sota_bench.stages.stage import MadeWith, Stage
 from sota_bench.stages.values import Json, canonical
-from sota_bench.technique import Precomputes, Scope, Technique, TracksWeights, overrides
+from sota_bench.technique import (
+    NeedsTeacher,
+    Precomputes,
+    Scope,
+    Teacher,
+    Technique,
+    TracksWeights,
+    overrides,
+    teacher_role,
+)
 from sota_bench.units import counted
 
 _NOT_IN_TRAINING = {"resize", "batch_size", "batch_sizes", "weights", "upsample", "schedule_span"}
@@ -65,6 +75,8 @@ class _Builder:
         self.users: dict[str, dict[str, None]] = {}
         self.prepare = ""
         self.trackers: dict[tuple[str, int], tuple[TrackerParams, ...]] = {}
+        self.teachers: dict[str, Cell] = {}
+        self.choices: dict[int, ImageChoice] = {}
         decoded_with = canonical([code_of("prepare", ()), environment.software_of("prepare")])
         self.decoder = hashlib.sha256(decoded_with.encode()).hexdigest()[:16]
 
@@ -167,9 +179,10 @@ class _Builder:
         acting = [
             technique
             for technique in active
-            if technique.applies_to == "training" or (technique.applies_to == "rise" and phase.rise)
+            if (technique.applies_to == "training" or (technique.applies_to == "rise" and phase.rise))
+            and not (isinstance(technique, NeedsTeacher) and phase.task != "main")  # a base model has no teacher
         ]
-        choice = self.images.choice(recipe, phase.task)
+        choice = self.choice(recipe, phase.task)
         parents = {"data": self.prepare}
         if training:
             parents["checkpoint"] = training[-1]
@@ -180,6 +193,10 @@ class _Builder:
                 if key:
                     parents[technique.name] = key
                     before.append(key)
+            if isinstance(technique, NeedsTeacher):
+                keys = self._teach(trial, technique.teacher())
+                parents[teacher_role(technique.name)] = keys[-1]
+                computed[teacher_role(technique.name)] = keys
         settings = self.settings(recipe, ("train",), acting)
         settings["batch_size"] = recipe.batch_at(phase.size)
         rate_span = None
@@ -205,12 +222,30 @@ class _Builder:
             rate_span,
             trackers or None,
         )
-        task = "" if phase.task == "main" else f"{phase.task} "
-        title = f"train {task}{phase.size} px x{phase.epochs}"
+        task = "teacher " if trial.cell.id in self.teachers else "" if phase.task == "main" else f"{phase.task} "
+        title = f"train {task}{phase.size} px x{phase.epochs}" if phase.epochs else f"load {task}at {phase.size} px"
         known = registry.techniques(self.grid.techniques)
         deciding = [*map(type, acting), *(known[tracker.technique] for tracker in trackers)]
         made_with, context = self.made_with("train", deciding), self.context(choice, weights)
         return self.add("train", params, parents, title, trial.id, made_with, context, phase.epochs)
+
+    def _teach(self, trial: Trial, teacher: Teacher) -> list[str]:
+        """The training stages of a teacher, on the trial's images, with the trial's seed."""
+        cell = f"{trial.cell.id} {teacher}"
+        if cell not in self.teachers:
+            recipe = teacher_recipe(self.grid, trial.cell.recipe, teacher)
+            self.teachers[cell] = replace(trial.cell, id=cell, recipe=recipe)
+            self.choices[id(recipe)] = self.choice(trial.cell.recipe, "main")
+        own = replace(trial, cell=self.teachers[cell])
+        recipe, training, computed = own.cell.recipe, list[str](), dict[str, list[str]]()
+        active, phases = registry.active(recipe, self.grid.techniques), teacher_phases(recipe, teacher)
+        for phase in phases:
+            training.append(self._train(own, active, phases, phase, training, computed))
+        return [*(key for keys in computed.values() for key in keys), *training]
+
+    def choice(self, recipe: CoreRecipe, task: str) -> ImageChoice:
+        """The images of a recipe for a task; a teacher's are those of its student."""
+        return self.choices.get(id(recipe)) or self.images.choice(recipe, task)
 
     def _compute(
         self,
@@ -232,14 +267,14 @@ class _Builder:
         kind, name = precompute.kind, technique.name
         if precompute.source == "data":
             travels = overrides(type(technique), "state")
-            choice = self.images.choice(recipe, phases[0].task if travels else phase.task)
+            choice = self.choice(recipe, phases[0].task if travels else phase.task)
             params = PrecomputeParams(self.texts.shared(settings), name, self.selection(choice, "train"), 0)
             made_with = self.made_with(kind, [type(technique)], computes_on_device=False)
             return self.add(kind, params, {"data": self.prepare}, kind, trial.id, made_with, self.context(choice))
         if phase.index == 0:
             return None
         last = phases[phase.index - 1]
-        choice = self.images.choice(recipe, last.task)
+        choice = self.choice(recipe, last.task)
         settings |= {"precision": self.precision(recipe), "in_chans": recipe.in_chans}
         needed = {"data": self.prepare, "checkpoint": parents["checkpoint"]}
         earlier_task = None

@@ -19,6 +19,7 @@ from sota_bench.technique.capabilities import (
     Teacher,
     TracksWeights,
     TrainsBaseModel,
+    teacher_role,
 )
 from sota_bench.technique.card import Card, Response
 from sota_bench.technique.core import Technique, conflict, overrides
@@ -63,4 +64,5 @@ __all__ = [
     "overrides",
     "read_schedule",
     "setting",
+    "teacher_role",
 ]

@@ -192,9 +192,15 @@ class Teacher:
     trained: bool = True
 
 
+def teacher_role(technique: str) -> str:
+    """Names the parent of a training stage that is a technique's teacher."""
+    return f"{technique} teacher"
+
+
 class NeedsTeacher(ABC):
     """Learns from a teacher: a network that is trained or loaded in stages of its own, shared by all trials that agree
-    on it. In training it is ``phase.teachers[self.name]``."""
+    on it. In training it is ``phase.teachers[self.name]``, which sees images of the student's size. A base model, which
+    is trained on other classes, has no teacher: the technique does not act there."""
 
     @abstractmethod
     def teacher(self) -> Teacher:

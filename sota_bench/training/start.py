@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sota_bench.errors import UserError
 from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.randomness import derive
 from sota_bench.stages.context import StageContext
 from sota_bench.stages.params import TrainParams
 from sota_bench.stages.protocol import RunContext
-from sota_bench.technique import ShapesNetwork, Technique
+from sota_bench.technique import NeedsTeacher, ShapesNetwork, Technique, teacher_role
 from sota_bench.training import backbone
 from sota_bench.training import device as devices
 from sota_bench.training import optimizer as optimizers
@@ -25,6 +26,7 @@ from sota_bench.training.checkpoint import Checkpoint, Weights, read, restore_te
 from sota_bench.training.phase import Phase
 from sota_bench.training.precompute import COMPUTED
 from sota_bench.training.small_maps import patch_small_maps
+from sota_bench.training.teachers import load_teacher
 from sota_bench.training.tracking import Trackers
 
 
@@ -122,6 +124,9 @@ def start(
         model, built = backbone.create(recipe, techniques, classes, params.phase.size, params.seed, context.weights)
         tracked: dict[str, Mapping[str, Tensor]] = {}
         heads: dict[str, Mapping[str, Tensor]] = {}
+        if not params.phase.epochs:
+            drawn, _ = backbone.create(recipe, techniques, classes, params.phase.size, params.seed)
+            _check_head(model, drawn, context.weights)
     else:
         built = _rebuilt(earlier, techniques)
         model, heads = _continued(earlier, built, params, classes)
@@ -144,11 +149,35 @@ def start(
             for technique in techniques
             if technique.name in run.inputs
         },
+        teachers={
+            technique.name: load_teacher(
+                run.inputs[teacher_role(technique.name)], params.phase.size, context.technique_files, recipe, device
+            )
+            for technique in techniques
+            if isinstance(technique, NeedsTeacher)
+        },
     )
     moments: dict[str, Tensor] = {}
     if earlier and recipe.optimizer_at_switch == "keep":
         moments = {key: value for key, value in earlier.optimizer.items() if key.rpartition("/")[0] not in new}
     return Start(phase, layout, moments, tracked, int(earlier.about["steps"]) if earlier else 0, built, heads)
+
+
+def _check_head(model: nn.Module, drawn: nn.Module, weights: str) -> None:
+    """Makes sure that weights that are used as they are brought a head for the classes.
+
+    Args:
+        model: with the weights.
+        drawn: the same network without them.
+        weights: where they lie.
+
+    Raises:
+        UserError: the head is the one that is drawn where weights have none.
+    """
+    own, other = model.state_dict(), drawn.state_dict()
+    if all(torch.equal(own[name], other[name]) for name in backbone.classifier_names(model)):
+        problem = "have no head for the classes of the data, so a teacher cannot use them as they are"
+        raise UserError("weights", weights, problem, "name weights trained on these classes, or let the teacher train")
 
 
 def _is_new(earlier: Checkpoint, params: TrainParams) -> bool:

@@ -19,7 +19,7 @@ from sota_bench.grid.only import parse_only
 from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.grid.resize_schedule import rises
 from sota_bench.grid.tables import DataTable, Design, Match
-from sota_bench.technique import TrainsBaseModel, conflict
+from sota_bench.technique import Technique, TrainsBaseModel, conflict
 
 
 class Grid(BaseModel):
@@ -88,16 +88,28 @@ class Grid(BaseModel):
             except ValidationError as error:
                 field, (problem, remedy) = explain(model, error)
                 raise self._cell_error(levels, field, problem, remedy) from error
-            active = registry.active(recipe, self.techniques)
+            active = self.active(recipe)
             for technique in active:
-                if said := technique.problem():
-                    problem, _, remedy = said.partition("; ")
+                if text := technique.problem():
+                    problem, _, remedy = text.partition("; ")
                     raise self._cell_error(levels, technique.field, problem, remedy)
             if refused := conflict([type(technique) for technique in active]):
                 problem, _, remedy = refused[1].partition("; ")
                 raise self._cell_error(levels, refused[0].field, problem, remedy)
             cells.append(Cell(name, levels, recipe))
         return tuple(cells)
+
+    @cached_property
+    def _active(self) -> dict[int, tuple[CoreRecipe, tuple[Technique, ...]]]:
+        return {}
+
+    def active(self, recipe: CoreRecipe) -> tuple[Technique, ...]:
+        """The techniques that a recipe switches on, made with it, in the order of their hooks; made once for each."""
+        entry = self._active.get(id(recipe))
+        if entry is None:
+            entry = recipe, tuple(registry.active(recipe, self.techniques))
+            self._active[id(recipe)] = entry  # holding the recipe keeps its id from being given to another
+        return entry[1]
 
     def _cell_error(self, levels: dict[str, Any], field: str, problem: str, remedy: str) -> UserError:
         key = f"factors.{field}" if field in levels else f"recipe.{field}" if field else "factors"
@@ -163,7 +175,7 @@ class Grid(BaseModel):
         Fine-tuning a base model counts as a rise.
         """
         recipe = cell.recipe
-        active = registry.active(recipe, self.techniques)
+        active = self.active(recipe)
         if rises(recipe.phases) or any(isinstance(technique, TrainsBaseModel) for technique in active):
             return None
         for technique in active:

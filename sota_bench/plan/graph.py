@@ -155,7 +155,7 @@ class _Builder:
         reason = self.grid.inapplicable(trial.cell)
         if reason:
             return TrialPlan(trial, reason)
-        active = registry.active(recipe, self.grid.techniques)
+        active = self.grid.active(recipe)
         phases = phases_of(recipe, active)
         training: list[str] = []
         computed: dict[str, list[str]] = {}
@@ -437,7 +437,7 @@ def _asked_for(grid: Grid, recipe: CoreRecipe) -> dict[str, TrackerParams]:
     """The trackers of one recipe, by their canonical text."""
     trackers = [
         TrackerParams(technique.name, technique.settings.model_dump(mode="json"))
-        for technique in registry.active(recipe, grid.techniques)
+        for technique in grid.active(recipe)
         if isinstance(technique, TracksWeights)
     ]
     return {canonical(params): params for params in trackers}
@@ -469,7 +469,7 @@ def build(
     choices: dict[ImageChoice, None] = {}
     for cell in {trial.cell.id: trial.cell for trial in trials}.values():
         if grid.inapplicable(cell) is None:
-            for task in {phase.task for phase in phases_of(cell.recipe, registry.active(cell.recipe, grid.techniques))}:
+            for task in {phase.task for phase in phases_of(cell.recipe, grid.active(cell.recipe))}:
                 choices[images.choice(cell.recipe, task)] = None
     _check_counts(grid, images, choices, split)
     contents, count = images.contents_digest(tuple(choices))

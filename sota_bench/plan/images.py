@@ -55,6 +55,7 @@ class GridImages:
     upsampled: list[int]
     grid_file: Path = Path()
     technique_files: tuple[Path, ...] = ()
+    _choices: dict[tuple[int, str], tuple[CoreRecipe, ImageChoice]] = field(default_factory=dict)
     _subsets: dict[ImageChoice, SubsetSummary] = field(default_factory=dict)
     _classes: dict[str, list[str]] = field(default_factory=dict)
     _contents: dict[tuple[ImageChoice, ...], tuple[str, int]] = field(default_factory=dict)
@@ -62,6 +63,12 @@ class GridImages:
     def choice(self, recipe: CoreRecipe, task: str) -> ImageChoice:
         """The settings that select a recipe's images for a task: the recipe's data fields, without those that limit
         nothing (0 or empty)."""
+        name = id(recipe), task
+        if name not in self._choices:  # holding the recipe keeps its id from being given to another
+            self._choices[name] = recipe, self._choose(recipe, task)
+        return self._choices[name][1]
+
+    def _choose(self, recipe: CoreRecipe, task: str) -> ImageChoice:
         values = {name: getattr(recipe, name) for name in fields_of(type(recipe), "data")}
         chosen = ImageChoice(**{name: value for name, value in values.items() if value})
         if chosen.keep is not None:
@@ -138,7 +145,7 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest | RemoteManifest)
     needed: dict[int, bool] = {}
     named: dict[int, str] = {}
     for cell in grid.cells():
-        phases = phases_of(cell.recipe, active(cell.recipe, grid.techniques))
+        phases = phases_of(cell.recipe, grid.active(cell.recipe))
         sizes = {phase.size: "resize" for phase in phases}
         for size, name in {cell.recipe.eval_size or phases[-1].size: "eval_size", **sizes}.items():
             needed[size] = needed.get(size, True) and bool(cell.recipe.upsample)

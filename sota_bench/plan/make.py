@@ -25,7 +25,6 @@ from sota_bench.plan.manifest_queries import manifest_of, stored_manifest
 from sota_bench.plan.networks import check_networks
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.recorded import environment_of, with_recorded_keys
-from sota_bench.registry import active
 from sota_bench.technique import TrainsBaseModel
 
 
@@ -65,7 +64,7 @@ def _source(grid: Grid) -> Source:
     """The grid's own source, joined with those that its base models are trained on."""
     main, others = open_source(grid.source, grid.data_path, options=reading_options(grid)), dict[str, Source]()
     for cell in grid.cells():
-        for technique in active(cell.recipe, grid.techniques):
+        for technique in grid.active(cell.recipe):
             name = technique.base_data() if isinstance(technique, TrainsBaseModel) else ""
             if name and name not in others:
                 kind, colon, path = name.partition(":")

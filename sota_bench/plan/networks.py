@@ -19,7 +19,7 @@ from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.grid.torch_queries import Answer, Query, ask
 from sota_bench.plan.code import closure
 from sota_bench.plan.weights import weights_digest
-from sota_bench.registry import active, techniques
+from sota_bench.registry import techniques
 from sota_bench.technique import ChecksNetwork, ShapesNetwork, Technique, TrainsBaseModel
 
 MODULE = "sota_bench.training.feasibility"
@@ -84,7 +84,7 @@ class _Network:
 
     @classmethod
     def of(cls, grid: Grid, cell: Cell) -> _Network:
-        switched_on = active(cell.recipe, grid.techniques)
+        switched_on = grid.active(cell.recipe)
         query = _query(grid, cell.recipe, switched_on)
         return cls(cell, switched_on, query, json.dumps(query, sort_keys=True), _known_blocks(query))
 

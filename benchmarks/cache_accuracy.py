@@ -128,7 +128,7 @@ def trained(plan: Plan, trial: TrialPlan, store: Path, arm: str, folder: Path) -
     from sota_bench.training.decoded import DecodedSubset
     from sota_bench.training.execute import execute
 
-    device, shelf = plan.environment.device, Store(store)
+    device, opened = plan.environment.device, Store(store)
     source = from_files(folder, trial.trial.seed) if arm == "files" else DecodedSubset.images
     with (
         tempfile.TemporaryDirectory(dir=store) as made,
@@ -137,11 +137,11 @@ def trained(plan: Plan, trial: TrialPlan, store: Path, arm: str, folder: Path) -
     ):
         (first,), began = trial.training, time.perf_counter()
         training, evaluation = plan.stages[first], plan.stages[trial.final.key]
-        inputs = {role: shelf.folder(key) for role, key in training.parents.items()}
+        inputs = {role: opened.folder(key) for role, key in training.parents.items()}
         execute(training, RunContext(inputs, Path(made), device, lambda progress: None))
-        inputs = {role: Path(made) if key == first else shelf.folder(key) for role, key in evaluation.parents.items()}
-        found = execute(evaluation, RunContext(inputs, Path(judged), device, lambda progress: None))
-        return {"accuracy": found.values["accuracy"], "seconds": time.perf_counter() - began}
+        inputs = {role: Path(made) if key == first else opened.folder(key) for role, key in evaluation.parents.items()}
+        outcome = execute(evaluation, RunContext(inputs, Path(judged), device, lambda progress: None))
+        return {"accuracy": outcome.values["accuracy"], "seconds": time.perf_counter() - began}
 
 
 def paired(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -156,34 +156,34 @@ def paired(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     accuracy = {(run["seed"], run["arm"]): run["accuracy"] for run in runs}
     seeds = [run["seed"] for run in runs if run["arm"] == "cache" and (run["seed"], "files") in accuracy]
     differences = [accuracy[seed, "cache"] - accuracy[seed, "files"] for seed in seeds]
-    about = {"seeds": seeds, "differences": differences}
+    paired_runs = {"seeds": seeds, "differences": differences}
     if len(seeds) < 2:
-        return {**about, "difference": None, "low": None, "high": None}
+        return {**paired_runs, "difference": None, "low": None, "high": None}
     mean, error = statistics.fmean(differences), statistics.stdev(differences) / len(seeds) ** 0.5
     half = float(t.ppf(0.975, len(seeds) - 1)) * error
-    return {**about, "difference": mean, "low": mean - half, "high": mean + half}
+    return {**paired_runs, "difference": mean, "low": mean - half, "high": mean + half}
 
 
-def page(found: Mapping[str, Any]) -> list[str]:
+def page(result: Mapping[str, Any]) -> list[str]:
     """The result as text."""
-    task = found["task"]
+    task = result["task"]
     lines = [
         f"{task['backbone']}, {task['epochs']} epochs at {task['size']} px on {task['train']} photographs, judged on "
         f"{task['judged']}; the cache holds {task['stored']} px. Accuracy in percent.", "",
     ]  # fmt: skip
-    runs = {(run["seed"], run["arm"]): run for run in found["runs"]}
+    runs = {(run["seed"], run["arm"]): run for run in result["runs"]}
     rows = []
-    for seed in found["paired"]["seeds"]:
+    for seed in result["paired"]["seeds"]:
         ours, theirs = (runs[seed, arm] for arm in ARMS)
         rows.append((seed, f"{ours['accuracy']:.2f}", f"{theirs['accuracy']:.2f}",
                      f"{ours['accuracy'] - theirs['accuracy']:+.2f}", f"{ours['seconds']:.0f}",
                      f"{theirs['seconds']:.0f}"))  # fmt: skip
     heads = ("seed", "decoded cache", "decoded for each use", "difference, pp", "seconds", "seconds, each use")
     lines += record.table(heads, rows)
-    result = found["paired"]
-    if result["difference"] is not None:
-        lines += ["", f"With the cache minus without it: {result['difference']:+.2f} pp, 95% interval "
-                  f"{result['low']:+.2f} to {result['high']:+.2f} ({len(rows)} seeds, paired)."]  # fmt: skip
+    comparison = result["paired"]
+    if comparison["difference"] is not None:
+        lines += ["", f"With the cache minus without it: {comparison['difference']:+.2f} pp, 95% interval "
+                  f"{comparison['low']:+.2f} to {comparison['high']:+.2f} ({len(rows)} seeds, paired)."]  # fmt: skip
     return lines
 
 
@@ -227,16 +227,16 @@ def measure(options: argparse.Namespace, folder: Path, scratch: Path) -> dict[st
     sizes = plan.images.subset(choice).sizes()
     device = plan.environment.device
     counts = {"train": sizes["train"], "judged": sizes["select"], "stored": plan.images.size}
-    found: dict[str, Any] = record.provenance(device) | {"task": {**task, **counts}}
-    found["runs"] = []
+    result: dict[str, Any] = record.provenance(device) | {"task": {**task, **counts}}
+    result["runs"] = []
     for turn, trial in enumerate(plan.trials):
         for arm in ARMS if turn % 2 == 0 else ARMS[::-1]:
             run = {"seed": trial.trial.seed, "arm": arm, **trained(plan, trial, store, arm, folder)}
-            found["runs"].append(run)
+            result["runs"].append(run)
             print(f"seed {run['seed']}, {arm}: {run['accuracy']:.2f}% in {run['seconds']:.0f} s", file=sys.stderr)
-        found["paired"] = paired(found["runs"])
-        record.write(options.out, "cache_accuracy", TITLE, page(found), found)
-    return found
+        result["paired"] = paired(result["runs"])
+        record.write(options.out, "cache_accuracy", TITLE, page(result), result)
+    return result
 
 
 def main() -> int:
@@ -249,9 +249,9 @@ def main() -> int:
     torch.set_num_threads(cores())  # as in a worker that runs alone
     with tempfile.TemporaryDirectory(prefix="sota-bench-cache-") as scratch:
         folder = common.export(Path(options.data), Path(scratch) / "images", options.train, options.val)
-        found = measure(options, folder, Path(scratch))
-    print("\n".join(page(found)))
-    high = found["paired"]["high"]
+        result = measure(options, folder, Path(scratch))
+    print("\n".join(page(result)))
+    high = result["paired"]["high"]
     return 1 if high is not None and high < 0 else 0
 
 

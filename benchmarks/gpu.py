@@ -2,22 +2,22 @@
 
     SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/gpu.py
 
-- ``share``: images per second of a training stage beside those of the same network alone on random data in the GPU's
-  memory, in turns in one process: resnet18 and resnet50 at 128 and 224 px in bf16. To reach: 85%. With
+- ``share``: images per second of a training stage as a share of those of the same network alone on random data in the
+  GPU's memory, in turns in one process: resnet18 and resnet50 at 128 and 224 px in bf16. Target: 85%. With
   ``torch.compile`` off and on, and after how many steps compiling has paid for itself.
 - ``iteration``: resnet18, five epochs of Imagenette at 128 px and the evaluation, by the engine as ``run`` does it,
-  from the start of the first stage to the last result on disk. To reach: 15 s. Decoding, done once for all trials,
-  stands beside it.
-- ``leaderboard``: ``ablations/grids/speedrun.toml`` beside fastai's row for 128 px and 5 epochs without TTA: 87.43%,
-  the mean of 5. The level that wins on the select half is compared on all official validation photographs, as the row
-  is; the test half, which took no part in choosing, stands beside it. Trainings share the GPU (``--together``), and the
-  winner trains once more alone, with another seed, for its time.
+  from the start of the first stage to the last result on disk. Target: 15 s. Decoding, done once for all trials, is
+  reported separately.
+- ``leaderboard``: ``ablations/grids/speedrun.toml`` compared with fastai's row for 128 px and 5 epochs without TTA:
+  87.43%, the mean of 5. The level that wins on the select half is compared on all official validation photographs, as
+  the row is; the accuracy on the test half, which took no part in choosing, is reported too. Trainings share the GPU
+  (``--together``), and the winner is trained once more alone, with another seed, for its time.
 
 Writes ``gpu.json`` and ``gpu.md`` after each part, or ``leaderboard.json`` and ``leaderboard.md`` where that is the
 only one. Exit code 1 when a target is missed, 2 without a GPU. ``sharing.py`` measures how many workers a GPU feeds.
 The row is an accuracy, which any device can reach: ``--parts leaderboard --device cpu --together 2`` takes an hour or
-two on two cores with bf16; with ``--scratch FOLDER`` it can be interrupted, and the same command goes on.
-``--device cpu --tiny`` runs the same code on drawn images in seconds; it says whether it works and is no measurement.
+two on two cores with bf16; with ``--scratch FOLDER`` it can be interrupted, and the same command resumes.
+``--device cpu --tiny`` runs the same code on drawn images in seconds, as a test and not as a measurement.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from sota_bench.plan.plan import Plan, TrialPlan  # noqa: E402
 from sota_bench.store import Store  # noqa: E402
 
 SHARE, ITERATION_S, ROW = 0.85, 15.0, 87.43
-"""What is to be reached: part of the pure rate, seconds, percent."""
+"""Targets: share of the network's own rate, seconds, percent."""
 
 SPEEDRUN = HERE.parent / "ablations" / "grids" / "speedrun.toml"
 
@@ -67,8 +67,8 @@ class Scale:
         seeds: of iterations.
         speedrun: overrides of the leaderboard's grid.
         together: trainings of the leaderboard at once on the device.
-        alone: whether the leaderboard's winner is timed with nothing beside it.
-        here: whether stages run in this process instead of the engine's worker.
+        alone: whether the leaderboard's winner is timed with nothing else running.
+        here: whether stages run in this process instead of a worker of the engine.
     """
 
     source: str = "imagenette"
@@ -122,7 +122,7 @@ class Bench:
             for size in self.scale.sizes:
                 for compile in self.scale.compiles:
                     rows.append(self._share(backbone, size, compile))
-                    say(f"{backbone} {size} px, compile {compile}: {rows[-1]['share']:.1%}")
+                    log(f"{backbone} {size} px, compile {compile}: {rows[-1]['share']:.1%}")
         shares = [row["share"] for row in rows if row["compile"] == "off"]
         return {"rows": rows, "pays": pays(rows), "target": SHARE, "reached": min(shares) >= SHARE}
 
@@ -152,12 +152,12 @@ class Bench:
                 "pure_peak_memory_mb": devices.peak_memory_mb(on),
                 "gpu_processes": outcome.values.get("gpu_processes"), "accumulated": "accumulated" in outcome.values,
             })  # fmt: skip
-        about = {"backbone": backbone, "size": size, "compile": compile, "batch": scale.batch,
+        task = {"backbone": backbone, "size": size, "compile": compile, "batch": scale.batch,
                  "precision": training.settings["precision"], "layout": training.settings["layout"]}  # fmt: skip
         names = ("images_per_s", "pure_images_per_s", "searched_images_per_s", "peak_memory_mb")
-        middle = {name: statistics.median(one[name] for one in rounds) for name in names}
-        share = statistics.median(one["images_per_s"] / one["pure_images_per_s"] for one in rounds)
-        return {**about, **middle, "share": share, "compile_s": rounds[0]["compile_s"], "rounds": rounds}
+        middle = {name: statistics.median(row[name] for row in rounds) for name in names}
+        share = statistics.median(row["images_per_s"] / row["pure_images_per_s"] for row in rounds)
+        return {**task, **middle, "share": share, "compile_s": rounds[0]["compile_s"], "rounds": rounds}
 
     def iteration(self) -> dict[str, Any]:
         """Seconds of whole iterations."""
@@ -168,69 +168,69 @@ class Bench:
         spent = steps.finish(plan, store, list(plan.stages.values()), self.scale.here)
         rows = [{"seed": trial.trial.seed, **cost(plan, trial, spent, store)} for trial in plan.trials]
         worst = max(row["seconds"] for row in rows)
-        about = {"backbone": backbone, "size": size, "epochs": epochs, "batch": batch, "compile": "off",
+        task = {"backbone": backbone, "size": size, "epochs": epochs, "batch": batch, "compile": "off",
                  "precision": self.precision}  # fmt: skip
         decode_s = next(spent[key] for key, stage in plan.stages.items() if stage.kind == "prepare")
-        return {**about, "rows": rows, "decode_s": decode_s, "target": ITERATION_S, "reached": worst < ITERATION_S}
+        return {**task, "rows": rows, "decode_s": decode_s, "target": ITERATION_S, "reached": worst < ITERATION_S}
 
     def leaderboard(self) -> dict[str, Any]:
-        """The recipe beside fastai's row."""
+        """The recipe compared with fastai's row."""
         grid, together = load(SPEEDRUN, self.scale.speedrun), self.scale.together
         store, here = self.scratch / "leaderboard", self.scale.here
         machine = Machine(store, self.device, together)
         plans = {split: make_plan(grid, machine, split=split)[0] for split in ("select", "test")}
         stages = plans["select"].stages | plans["test"].stages  # the trainings are the same
 
-        def tell(key: str) -> None:
-            say(f"{time.strftime('%H:%M:%S')} done: {stages[key].title}")
+        def log_stage(key: str) -> None:
+            log(f"{time.strftime('%H:%M:%S')} done: {stages[key].title}")
 
-        spent = steps.finish(plans["select"], store, list(stages.values()), here, together, tell)
+        spent = steps.finish(plans["select"], store, list(stages.values()), here, together, log_stage)
         trials = [trial_of(plans, index, spent, store) for index in range(len(plans["select"].trials))]
-        found = {**judged(grid, trials), "target": ROW, "together": together}
+        board = {**judged(grid, trials), "target": ROW, "together": together}
         if not self.scale.alone:
-            return found
+            return board
         more = load(SPEEDRUN, (*self.scale.speedrun, f"grid.seeds=[{1 + max(grid.seeds)}]"))
         plan, _ = make_plan(more, Machine(store, self.device, 1))
-        best = next(trial for trial in plan.trials if trial.trial.cell.id == found["best"]["cell"])
+        best = next(trial for trial in plan.trials if trial.trial.cell.id == board["best"]["cell"])
         needed = {*best.training, best.final.key}
         spent |= steps.finish(plan, store, [stage for key, stage in plan.stages.items() if key in needed], here)
-        return {**found, "alone": cost(plan, best, spent, store)}
+        return {**board, "alone": cost(plan, best, spent, store)}
 
 
 def cost(plan: Plan, trial: TrialPlan, spent: dict[str, float], store: Path) -> dict[str, Any]:
     """Seconds of a trial's own training and evaluation, from the start of each stage to its result on disk; a worker's
     first stage includes imports. Statistics of the data belong to it, decoding does not. A stage that ran before an
-    interruption counts with what it says of itself."""
-    shelf = Store(store)
+    interruption counts with the seconds in its result."""
+    opened = Store(store)
 
     def seconds(key: str) -> float:
-        return spent[key] if key in spent else sum(shelf.result(key).seconds.values())
+        return spent[key] if key in spent else sum(opened.result(key).seconds.values())
 
     keys = {"training_s": trial.training, "evaluation_s": (trial.final.key,), "statistics_s": trial.computed}
-    found: dict[str, Any] = {name: sum(map(seconds, stages)) for name, stages in keys.items()}
-    results = [shelf.result(key) for key in trial.training]
-    found["compile_s"] = sum(result.seconds["compile"] for result in results)
-    found["peak_memory_mb"] = max(result.peak_memory_mb for result in results)
-    return {"seconds": sum(found[name] for name in keys), **found}
+    costs: dict[str, Any] = {name: sum(map(seconds, stages)) for name, stages in keys.items()}
+    results = [opened.result(key) for key in trial.training]
+    costs["compile_s"] = sum(result.seconds["compile"] for result in results)
+    costs["peak_memory_mb"] = max(result.peak_memory_mb for result in results)
+    return {"seconds": sum(costs[name] for name in keys), **costs}
 
 
 def trial_of(plans: dict[str, Plan], index: int, spent: dict[str, float], store: Path) -> dict[str, Any]:
     """One trial's accuracy on each half of the validation images and on both together, and its cost."""
-    shelf, found, right, count = Store(store), {}, 0.0, 0
+    opened, accuracies, correct, count = Store(store), dict[str, float](), 0.0, 0
     for split, plan in plans.items():
         stage = plan.stages[plan.trials[index].final.key]
         images = plan.images.subset(stage.choice).sizes()[split]
-        found[split] = shelf.result(stage.key).values["accuracy"]
-        right, count = right + found[split] * images, count + images
+        accuracies[split] = opened.result(stage.key).values["accuracy"]
+        correct, count = correct + accuracies[split] * images, count + images
     plan = plans["select"]
     trial = plan.trials[index]
-    about = {"cell": trial.trial.cell.id, **trial.trial.cell.text, "seed": trial.trial.seed}
-    return {**about, **found, "accuracy": right / count, "images": count, **cost(plan, trial, spent, store)}
+    identity = {"cell": trial.trial.cell.id, **trial.trial.cell.text, "seed": trial.trial.seed}
+    return {**identity, **accuracies, "accuracy": correct / count, "images": count, **cost(plan, trial, spent, store)}
 
 
 def judged(grid: Grid, trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Cells with their means and the 95% t interval of the mean over seeds; the winner on the select half beside the
-    row."""
+    """Cells with their means and the 95% t interval of the mean over seeds; the winner on the select half, compared
+    with the row."""
     from scipy.stats import t
 
     rows = []
@@ -239,8 +239,8 @@ def judged(grid: Grid, trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
         accuracy = [trial["accuracy"] for trial in mine]
         half = t.ppf(0.975, len(mine) - 1) * statistics.stdev(accuracy) / math.sqrt(len(mine))
         means = {part: statistics.fmean(trial[part] for trial in mine) for part in ("select", "test", "accuracy")}
-        about = {factor: mine[0][factor] for factor in grid.factors}
-        rows.append({"cell": name, **about, **means, "half_width": half, "seeds": len(mine),
+        levels = {factor: mine[0][factor] for factor in grid.factors}
+        rows.append({"cell": name, **levels, **means, "half_width": half, "seeds": len(mine),
                      "seconds": statistics.median(trial["seconds"] for trial in mine)})  # fmt: skip
     best = max(rows, key=lambda row: row["select"])
     return {"rows": rows, "best": best, "trials": list(trials), "reached": best["accuracy"] >= ROW}
@@ -249,21 +249,26 @@ def judged(grid: Grid, trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def pays(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """After how many steps the compilation of each network at each size has paid for itself; see ``steps.pays``."""
     compiled = {(row["backbone"], row["size"]): row for row in rows if row["compile"] == "on"}
-    found = []
+    compared = []
     for off in rows:
         on = compiled.get((off["backbone"], off["size"]))
         if off["compile"] == "off" and on:
             saved_ms, count = steps.pays(off["images_per_s"], on["images_per_s"], on["compile_s"], off["batch"])
-            found.append({"backbone": off["backbone"], "size": off["size"], "compile_s": on["compile_s"],
+            compared.append({"backbone": off["backbone"], "size": off["size"], "compile_s": on["compile_s"],
                           "saved_ms": saved_ms, "steps": count})  # fmt: skip
-    return found
+    return compared
 
 
-def page(found: dict[str, Any]) -> list[str]:
-    """The parts as text."""
+def page(result: dict[str, Any]) -> list[str]:
+    """The parts as lines of Markdown."""
     lines: list[str] = []
-    if share := found.get("share"):
-        lines += ["## Share of the pure model step rate", "", f"To reach: {SHARE:.0%}, without torch.compile.", ""]
+    if share := result.get("share"):
+        lines += [
+            "## Training rate as a share of the network's own",
+            "",
+            f"Target: {SHARE:.0%}, without torch.compile.",
+            "",
+        ]
         heads = ("backbone", "compile", "px", "batch", "images/s", "network alone", "share", "alone, cuDNN searching",
                  "compile s", "peak MB")  # fmt: skip
         lines += record.table(heads, [
@@ -275,19 +280,19 @@ def page(found: dict[str, Any]) -> list[str]:
             after = f"after {row['steps']:,} steps" if row["steps"] else "never: a compiled step is not faster"
             lines += ["", f"Compiling {row['backbone']} at {row['size']} px ({row['compile_s']:.0f} s) pays {after}."]
         lines += ["", verdict(share), ""]
-    if one := found.get("iteration"):
-        lines += [f"## {one['backbone']}, {one['epochs']} epochs at {one['size']} px with its evaluation", ""]
-        lines += [f"To reach: {ITERATION_S:g} s in every trial. Batch {one['batch']}, {one['precision']}, compile off. "
-                  f"Decoding, once for all: {one['decode_s']:.1f} s.", ""]  # fmt: skip
+    if task := result.get("iteration"):
+        lines += [f"## {task['backbone']}, {task['epochs']} epochs at {task['size']} px with its evaluation", ""]
+        lines += [f"Target: {ITERATION_S:g} s in every trial. Batch {task['batch']}, {task['precision']}, compile off. "
+                  f"Decoding, once for all trials: {task['decode_s']:.1f} s.", ""]  # fmt: skip
         heads = ("seed", "seconds", "training", "evaluation", "statistics", "peak MB")
         names = ("seconds", "training_s", "evaluation_s", "statistics_s")
         lines += record.table(heads, [
             (row["seed"], *(f"{row[name]:.1f}" for name in names), f"{row['peak_memory_mb']:.0f}")
-            for row in one["rows"]
+            for row in task["rows"]
         ])  # fmt: skip
-        lines += ["", verdict(one), ""]
-    if board := found.get("leaderboard"):
-        lines += ["## fastai's row: 128 px, 5 epochs, no TTA", "", f"To reach: {ROW}% on all validation images.", ""]
+        lines += ["", verdict(task), ""]
+    if board := result.get("leaderboard"):
+        lines += ["## fastai's row: 128 px, 5 epochs, no TTA", "", f"Target: {ROW}% on all validation images.", ""]
         heads = ("resize", "seeds", "accuracy, %", "95% interval of the mean", "test half, %",
                  f"seconds, {board['together']} at once")  # fmt: skip
         lines += record.table(heads, [
@@ -301,17 +306,17 @@ def page(found: dict[str, Any]) -> list[str]:
 
 
 def verdict(part: dict[str, Any]) -> str:
-    """Whether a target is reached; on drawn images there is none."""
-    return "" if part["reached"] is None else "Reached." if part["reached"] else "**Missed.**"
+    """Whether a target is met; on drawn images there is none."""
+    return "" if part["reached"] is None else "Met." if part["reached"] else "**Missed.**"
 
 
-def say(line: str) -> None:
-    """Progress goes to standard error."""
+def log(line: str) -> None:
+    """Prints a line of progress to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Measures what is asked for."""
+    """Measures the parts that are given."""
     parts: dict[str, Callable[[Bench], dict[str, Any]]] = {
         "share": Bench.share, "iteration": Bench.iteration, "leaderboard": Bench.leaderboard
     }  # fmt: skip
@@ -322,7 +327,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override of its grid")
     parser.add_argument("--device", default="cuda:0", help="cuda:i, or cpu with --parts leaderboard or --tiny")
     parser.add_argument("--tiny", action="store_true", help="the same code on drawn images, in seconds")
-    parser.add_argument("--scratch", type=Path, help="folder that keeps what the leaderboard has computed")
+    parser.add_argument("--scratch", type=Path, help="folder that keeps the leaderboard's results")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     options = parser.parse_args(given)
     environment = detect(options.device, 1)
@@ -331,10 +336,10 @@ def main(given: Sequence[str] | None = None) -> int:
         parser.error("times are a GPU's; a CPU works with --parts leaderboard, or with --tiny")
     if options.scratch and not (board and on_cpu):
         parser.error("times are measured from nothing; --scratch is for --parts leaderboard on a CPU")
-    found: dict[str, Any] = {**record.provenance(environment.device), "tiny": options.tiny}
+    result: dict[str, Any] = {**record.provenance(environment.device), "tiny": options.tiny}
     name, title = ("leaderboard", "fastai's row") if board else ("gpu", "Speed on one GPU")
     if options.tiny:
-        title = "The code of gpu.py on drawn images: no measurement"
+        title = "A test of gpu.py on drawn images, not a measurement"
     with tempfile.TemporaryDirectory(prefix="sota-bench-gpu-") as folder, steps.nothing_compiled(Path(folder)):
         full = Scale(compiles=tuple(options.compile), together=options.together, speedrun=tuple(options.set),
                      alone=not on_cpu)  # fmt: skip
@@ -343,10 +348,10 @@ def main(given: Sequence[str] | None = None) -> int:
         bench = Bench(scale, environment.device, "fp32" if options.tiny else "bf16", scratch)
         text = ""
         for part in options.parts:
-            found[part] = parts[part](bench) | ({"reached": None} if options.tiny else {})
-            text = record.write(options.out, name, title, page(found), found)
+            result[part] = parts[part](bench) | ({"reached": None} if options.tiny else {})
+            text = record.write(options.out, name, title, page(result), result)
     print(text)
-    return 1 if any(found[part]["reached"] is False for part in options.parts) else 0
+    return 1 if any(result[part]["reached"] is False for part in options.parts) else 0
 
 
 if __name__ == "__main__":
@@ -355,5 +360,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except UserError as error:
-        say(str(error))
+        log(str(error))
         sys.exit(2)

@@ -5,7 +5,7 @@
 report of 2,000 trials from a store. Every row is a fresh process, so that its peak memory is its own. Prints one table;
 ``--json FILE`` also writes the rows with the machine they were measured on. Exit code 1 when a row misses its target.
 
-Targets: 10,000 cells planned within 5 s and 500 MB; the driver's memory on a million images within 50 MB of that on a
+Targets: 10,000 cells planned within 5 s and 500 MB; the command's memory on a million images within 50 MB of that on a
 thousand; the report of 2,000 trials within 20 s, and its page within 1 MB.
 """
 
@@ -50,7 +50,7 @@ SIDE = 96
 
 
 class Simulated(Source):
-    """A data set that is only listed: made-up contents, evenly spread over its classes.
+    """A data set that is only listed: simulated contents, evenly spread over its classes.
 
     Args:
         count: images.
@@ -116,7 +116,7 @@ def cells(folder: Path, count: int, _: int) -> dict[str, Any]:
 
 
 def images(folder: Path, count: int, classes: int) -> dict[str, Any]:
-    """The driver's share of a run: scan, plan, the manifest's file, and stages that only write their results."""
+    """The main process of a run: scan, plan, the manifest's file, and stages that only write their results."""
     from sota_bench.engine.run_stages import run_stages
     from sota_bench.grid import load
     from sota_bench.plan.environment import detect
@@ -129,9 +129,9 @@ def images(folder: Path, count: int, classes: int) -> dict[str, Any]:
     grid = load(grid_file(folder, {name: LEVELS[name][:2] for name in ("normalize", "mixup", "tta")}))
     source = Simulated(count, classes)
     manifest = RemoteManifest(source) if count >= LARGE else source.scan()
-    about = grid_images(grid, source, manifest)
+    grid_data = grid_images(grid, source, manifest)
     file = folder / f"{manifest.digest}.csv"
-    plan = build(grid, detect("cpu", 1), about, file, 1)
+    plan = build(grid, detect("cpu", 1), grid_data, file, 1)
     manifest.save(file)
     planned = time.perf_counter() - began
     store = Store(folder / "store")
@@ -225,21 +225,21 @@ def measured(part: str, amount: int, classes: int = 10) -> dict[str, Any]:
 
 
 def missed(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The targets that are missed, in words."""
-    found = []
+    """The targets that are missed, as sentences."""
+    problems = []
     for row in rows:
         if row["part"] == "cells" and (row["seconds"] > MOST["plan s"] or row["mb"] > MOST["plan MB"]):
-            found.append(f"planning {row['amount']:,} cells took {row['seconds']:.1f} s and {row['mb']:.0f} MB")
+            problems.append(f"planning {row['amount']:,} cells took {row['seconds']:.1f} s and {row['mb']:.0f} MB")
         if row["part"] == "report" and (row["seconds"] > MOST["report s"] or row["page_mb"] > MOST["page MB"]):
-            found.append(f"the report took {row['seconds']:.1f} s and its page {row['page_mb']:.2f} MB")
+            problems.append(f"the report took {row['seconds']:.1f} s and its page {row['page_mb']:.2f} MB")
     memory = [row["mb"] for row in rows if row["part"] == "images"]
     if memory and max(memory) - memory[0] > MOST["images MB"]:
-        found.append(f"the driver's memory grew from {memory[0]:.0f} to {max(memory):.0f} MB with the images")
-    return found
+        problems.append(f"the command's memory grew from {memory[0]:.0f} to {max(memory):.0f} MB with the images")
+    return problems
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """The machine and the versions that the numbers were measured on."""
     from sota_bench.plan.environment import cores, cpu
 
     packages = ("numpy", "pandas", "scipy", "statsmodels", "matplotlib", "pydantic")
@@ -252,7 +252,7 @@ def machine() -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the rows and the machine here")
-    parser.add_argument("--quick", action="store_true", help="small amounts, which say whether it works")
+    parser.add_argument("--quick", action="store_true", help="small amounts, as a test of this script")
     parser.add_argument("--part", choices=PARTS, help="measure one row in this process and print it as JSON")
     parser.add_argument("--amount", type=int, default=1)
     parser.add_argument("--classes", type=int, default=10)
@@ -261,8 +261,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="sota-bench-growth-") as folder:
             print(json.dumps(PARTS[given.part](Path(folder), given.amount, given.classes)))
         return 0
-    about = machine()
-    print(f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, load {about['load']:.1f}")
+    hardware = machine()
+    print(f"{hardware['cpu']}, {hardware['cores']} cores, Python {hardware['python']}, load {hardware['load']:.1f}")
     print(f"{'':<8}{'amount':>10}{'classes':>9}{'seconds':>10}{'MB':>8}{'page MB':>9}")
     quick = given.quick
     rows = [measured("cells", count) for count in (list(CELLS)[:2] if quick else CELLS)]
@@ -271,7 +271,7 @@ def main() -> int:
     rows.append(measured("report", 300 if quick else TRIALS))
     problems = missed(rows)
     if given.json:
-        given.json.write_text(json.dumps({"machine": about, "rows": rows, "missed": problems}, indent=1) + "\n")
+        given.json.write_text(json.dumps({"machine": hardware, "rows": rows, "missed": problems}, indent=1) + "\n")
     for problem in problems:
         print(f"missed: {problem}")
     return 1 if problems else 0

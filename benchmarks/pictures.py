@@ -1,4 +1,4 @@
-"""What the workloads work on: a folder of small images drawn here, and stages of a grid on them, run once per tree."""
+"""The inputs of the workloads: a folder of small drawn images, and stages of a grid on them, run once per tree."""
 
 from __future__ import annotations
 
@@ -46,10 +46,12 @@ def folder_of_images(scratch: Path) -> Path:
         making = Path(tempfile.mkdtemp(dir=scratch))
         for split, count in (("train", TRAIN), ("val", VAL)):
             for label, name in enumerate(CLASSES):
-                place = making / split / name
-                place.mkdir(parents=True)
+                class_folder = making / split / name
+                class_folder.mkdir(parents=True)
                 for number in range(count):
-                    Image.fromarray(image(label, number + 1000 * (split == "val"))).save(place / f"{number:03d}.png")
+                    Image.fromarray(image(label, number + 1000 * (split == "val"))).save(
+                        class_folder / f"{number:03d}.png"
+                    )
         _into_place(making, folder)
     return folder
 

@@ -65,15 +65,15 @@ def finish(
     workers: int = 1,
     on_done: Callable[[str], None] = lambda key: None,
 ) -> dict[str, float]:
-    """Runs stages one after the other: by the engine in one worker process, as ``run`` does.
+    """Runs stages one after the other, by the engine in one worker process, as ``run`` does.
 
     Args:
         plan: whose images they are of.
         store: folder of the store; what it has is not run again.
         stages: parents first; a parent that is not among them is in the store.
-        here: in this process instead, which saves a worker's imports where nothing is measured.
+        here: whether they run in this process instead, which saves a worker's imports where nothing is measured.
         workers: processes of the engine; with more than one, stages run side by side and share the device.
-        on_done: told the key of each stage that ran.
+        on_done: called with the key of each stage that ran.
 
     Returns:
         Seconds of each stage that ran, from its start to its result on disk.
@@ -82,16 +82,16 @@ def finish(
         SystemExit: a stage failed.
     """
     plan.images.manifest.save(plan.prepare_context.manifest)
-    shelf = Store(store)
-    with shelf.hold("benchmark"):
+    opened = Store(store)
+    with opened.hold("benchmark"):
         if here:
-            device = plan.environment.device
-            return {stage.key: _run(stage, shelf, device, on_done) for stage in stages if not shelf.is_done(stage.key)}
-        return _by_engine(plan, shelf, stages, workers, on_done)
+            device, missing = plan.environment.device, [stage for stage in stages if not opened.is_done(stage.key)]
+            return {stage.key: _run(stage, opened, device, on_done) for stage in missing}
+        return _by_engine(plan, opened, stages, workers, on_done)
 
 
 def _by_engine(
-    plan: Plan, shelf: Store, stages: Sequence[Stage], workers: int, on_done: Callable[[str], None]
+    plan: Plan, store: Store, stages: Sequence[Stage], workers: int, on_done: Callable[[str], None]
 ) -> dict[str, float]:
     from sota_bench.engine.run_stages import run_stages
 
@@ -104,7 +104,7 @@ def _by_engine(
 
     threads = plan.environment.threads
     device = plan.environment.device
-    done = run_stages(stages, shelf, workers=workers, device=device, threads=threads, on_event=note)
+    done = run_stages(stages, store, workers=workers, device=device, threads=threads, on_event=note)
     for failure in done.failed.values():
         raise SystemExit(f"a stage failed: {failure.reason} (log: {failure.log})")
     if done.interrupted:
@@ -112,13 +112,13 @@ def _by_engine(
     return seconds
 
 
-def _run(stage: Stage, shelf: Store, device: str, on_done: Callable[[str], None]) -> float:
+def _run(stage: Stage, store: Store, device: str, on_done: Callable[[str], None]) -> float:
     from sota_bench.training.execute import execute
 
-    began, workspace = time.perf_counter(), shelf.workspace(stage.key)
-    inputs = {role: shelf.folder(key) for role, key in stage.parents.items()}
+    began, workspace = time.perf_counter(), store.workspace(stage.key)
+    inputs = {role: store.folder(key) for role, key in stage.parents.items()}
     done = execute(stage.decoded_by(1), RunContext(inputs, workspace, device, lambda progress: None))
-    shelf.commit(stage, workspace, done.values, done.seconds, done.peak_memory_mb, 1)
+    store.commit(stage, workspace, done.values, done.seconds, done.peak_memory_mb, 1)
     on_done(stage.key)
     return time.perf_counter() - began
 
@@ -128,7 +128,7 @@ class Training:
     """The first training phase of a grid, ready to be run.
 
     Attributes:
-        stage: it.
+        stage: the stage.
         inputs: role -> folder of each parent's artifact.
         store: where it may work.
         device: ``cpu`` or ``cuda:i``.
@@ -143,7 +143,7 @@ class Training:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Its recipe."""
+        """The settings of its recipe."""
         assert isinstance(self.stage.params, TrainParams)
         return self.stage.params.recipe
 
@@ -152,7 +152,8 @@ class Training:
 
         Returns:
             When each step was reported, in seconds, oldest first, so that nothing between two steps is left out (on a
-            GPU a step may be reported before it is done; the last one of an epoch is not); and what the stage answered.
+            GPU a step may be reported before it is done; the last one of an epoch is not); and the outcome of the
+            stage.
         """
         from sota_bench.training.execute import execute
 
@@ -194,8 +195,8 @@ def first_training(grid: Path, store: Path, device: str, here: bool = False) -> 
         needed.add(key)
         open_ends += plan.stages[key].parents.values()
     finish(plan, store, [stage for key, stage in plan.stages.items() if key in needed], here)
-    shelf = Store(store)
-    inputs = {role: shelf.folder(key) for role, key in stage.parents.items()}
+    opened = Store(store)
+    inputs = {role: opened.folder(key) for role, key in stage.parents.items()}
     images = plan.images.subset(stage.choice).sizes()["train"]
     return Training(stage, inputs, store, plan.environment.device, images)
 

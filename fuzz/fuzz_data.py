@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads data of other people: manifests, and .tar, .tgz and .zip archives.
+"""Coverage-guided fuzzing of the readers of foreign data: manifests, and .tar, .tgz and .zip archives.
 
     python fuzz/fuzz_data.py manifest -max_total_time=600     # also: tar, tgz, zip
 
@@ -29,28 +29,28 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     from sota_bench.errors import UserError
 
 MOST_BYTES = 1 << 22
-"""What the fuzzer's disk holds: a bomb must be refused, and quickly."""
+"""Size of the fuzzer's simulated disk: an archive that unpacks to more must be refused, and quickly."""
 
 shutil.disk_usage = lambda path: shutil._ntuple_diskusage(1 << 40, 0, MOST_BYTES + unpack._SPARE_BYTES)
 
-# Checksums are not looked at, or nearly every change of an input would end there.
+# Checksums are not checked, since otherwise nearly every changed input would be refused for its checksum.
 tarfile.calc_chksums = lambda header: (tarfile.nti(header[148:156]),) * 2
 zipfile.ZipExtFile._update_crc = lambda self, content: None
 
 
-def manifest(data: bytes) -> None:
+def fuzz_manifest(data: bytes) -> None:
     """A manifest; what is read is written and read as the same."""
     path = FOLDER / "manifest.csv"
     path.write_bytes(data)
     try:
-        found = Manifest.load(path)
+        manifest = Manifest.load(path)
     except UserError as error:
         one_line(error)
         return
-    found.save(path)
+    manifest.save(path)
     again = Manifest.load(path)
-    same = found.items.equals(again.items) and found.left_out.equals(again.left_out)
-    if not same or found.digest != again.digest or found.name != again.name:
+    same = manifest.items.equals(again.items) and manifest.left_out.equals(again.left_out)
+    if not same or manifest.digest != again.digest or manifest.name != again.name:
         raise AssertionError("a manifest changes when it is written and read")
 
 
@@ -82,9 +82,9 @@ def _unpack(archive: Path) -> None:
         left = list(cache.iterdir())
     else:
         left = [path for path in cache.iterdir() if path != folder]
-        found = list(folder.rglob("*"))
-        left += [path for path in found if path.is_symlink() or not (path.is_file() or path.is_dir())]
-        if sum(path.stat().st_size for path in found if path.is_file()) > MOST_BYTES:
+        unpacked = list(folder.rglob("*"))
+        left += [path for path in unpacked if path.is_symlink() or not (path.is_file() or path.is_dir())]
+        if sum(path.stat().st_size for path in unpacked if path.is_file()) > MOST_BYTES:
             raise AssertionError("it unpacks to more than fits on the disk")
     if left or list(room.iterdir()) != [cache]:
         raise AssertionError(f"it leaves {left} in {list(room.iterdir())}")
@@ -141,9 +141,9 @@ val/b/5.png,val,b,,0,,,"so, ""empty"", it is"
 TARS = [_tar_seed(kind, names) for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
         for names in (2, 4)]  # fmt: skip
 TARGETS: dict[str, Target] = {
-    "manifest": (manifest, [MANIFEST]),
+    "manifest": (fuzz_manifest, [MANIFEST]),
     "tar": (tar, TARS),
-    "tgz": (tgz, [b"\0" + one for one in TARS] + [b"\xff" + gzip.compress(TARS[0])]),
+    "tgz": (tgz, [b"\0" + seed for seed in TARS] + [b"\xff" + gzip.compress(TARS[0])]),
     "zip": (zip_, [_zip_seed(method) for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2,
                                                     zipfile.ZIP_LZMA)]),
 }  # fmt: skip

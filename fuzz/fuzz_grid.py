@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads a grid: any input must give a value or one clear line.
+"""Coverage-guided fuzzing of the readers of a grid: any input must give a value or one clear line.
 
 python fuzz/fuzz_grid.py grid -max_total_time=600         # also: schedule, only
 """

@@ -235,14 +235,13 @@ def steady(result: StageResult, images: int, on_gpu: bool) -> tuple[float, float
         on_gpu: whether its device works while its host goes on.
     """
     trained, seconds = result.trained, result.seconds
-    steps = trained.steps
-    batch = min(trained.batch_size, images)
+    step_images = images / trained.steps
     first_s = trained.step_ms.first / 1000
-    if on_gpu and steps > 1:
-        image_s = (seconds["train"] - first_s) / max(1, images - batch)
+    if on_gpu and trained.steps > 1:
+        image_s = (seconds["train"] - first_s) / (images - step_images)
     else:
-        image_s = trained.step_ms.median / 1000 / batch
-    return image_s, max(0.0, first_s - batch * image_s) + seconds["compile"]
+        image_s = trained.step_ms.median / 1000 / step_images
+    return image_s, max(0.0, first_s - step_images * image_s) + seconds["compile"]
 
 
 def _decoding(plan: Plan, stage: Stage, event: StageDone) -> Calibration:

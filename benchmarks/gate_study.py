@@ -45,7 +45,7 @@ from sota_bench.regression.tree import Tree, describe, export
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 WORKLOAD = "training_step"
-STEP, ANCHOR = "sota_bench/training/train.py", "optimizer.step()"
+STEP, ANCHOR = "sota_bench/training/train.py", "hooks.step(optimizer, gradients)"
 EXTRA = {"slower_10": 0.10, "slower_25": 0.25}
 TRIES = {"same": 40, "slower_10": 20, "slower_25": 20, "one_operation": 10, "whole": 1}
 TARGETS = {"same": ("at most", 2), "slower_10": ("at least", 12), "slower_25": ("at least", 20),
@@ -63,13 +63,18 @@ CALIBRATION_PRODUCTS = 3000
 """Products of the calibration: about as long as a step, so that the noise of a ratio is small in comparison."""
 
 
+def anchors(lines: Sequence[str]) -> list[int]:
+    """Numbers of the lines of the training loop before which a statement is inserted; 0-based."""
+    return [number for number, line in enumerate(lines) if line.strip().startswith(ANCHOR)]
+
+
 def patched(base: Path, into: Path, statement: str) -> Tree:
     """A copy of a tree whose training step also runs a statement."""
     source = into.with_name(into.name + "-source")
     shutil.copytree(base, source)
     file = source / STEP
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    at = [number for number, line in enumerate(lines) if line.strip() == ANCHOR]
+    at = anchors(lines)
     if len(at) != 1:
         raise SystemExit(f"{STEP} has {len(at)} lines {ANCHOR!r}; the study needs one")
     indent = lines[at[0]][: len(lines[at[0]]) - len(lines[at[0]].lstrip())]

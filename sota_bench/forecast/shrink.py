@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from sota_bench.stages.params import (
     TrainParams,
 )
 from sota_bench.stages.stage import Stage
+from sota_bench.training.batches import steps_in_epoch
 
 LEAST_STEPS, MOST_STEPS, GPU_STEPS = 4, 16, 40
 """Steps that are measured, of which the first warms up. A GPU takes more: its steps overlap, so only all together are
@@ -114,7 +114,7 @@ class Shrinker:
             steps = self.steps_of(stage)
             choice = self._choice(stage, steps * batch)
             trained = self.plan.images.subset(choice).sizes()["train"]
-            epochs = max(1, math.ceil(steps / max(1, trained // batch)))
+            epochs = max(1, round(steps / steps_in_epoch(trained, batch)))
             # the learning rate of a step does not change its time
             leave_out = ("schedule_span", "batch_sizes")
             recipe = {name: value for name, value in params.recipe.items() if name not in leave_out}
@@ -145,7 +145,7 @@ class Shrinker:
         """A few images of each of the stage's classes."""
         classes = self.plan.images.subset(stage.choice).classes
         most = GPU_EVALUATED if self.plan.environment.device != "cpu" else EVALUATED
-        per_class = math.ceil(images / len(classes))
+        per_class = max(1, images // len(classes))  # not one more step than asked for
         return ImageChoice(classes=tuple(classes), per_class=per_class, eval_images=3 * most)
 
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from sota_bench.stages.params import ImageSelection, PhaseParams, TrainParams
+from sota_bench.stages.stage import Stage
+
 
 @pytest.fixture
 def gpu(imported: Callable[[str], ModuleType]) -> ModuleType:
@@ -62,7 +65,8 @@ def test_a_share_leaves_out_the_first_epoch_and_is_in_images(
     values = {"gpu_processes": 1}
     outcome = SimpleNamespace(seconds={"compile": 4.0}, peak_memory_mb=12.0, values=values)
     settings = {"precision": "bf16", "layout": "auto"}
-    stage = SimpleNamespace(epochs=3, params={"recipe": settings})
+    phase, images = PhaseParams(0, 128, 3, 0, (), False), ImageSelection("train", "", 128)
+    stage = Stage("k", "train", TrainParams(settings, (), phase, "main", images, 0), {}, "train", epochs=3)
     training = gpu.steps.Training(stage, {}, tmp_path, "cpu", 12)
     monkeypatch.setattr(gpu.steps.Training, "run", lambda self: (ends, outcome))
     monkeypatch.setattr(gpu.steps, "first_training", lambda *_: training)
@@ -134,7 +138,7 @@ def test_the_rows_accuracy_is_asked_of_a_cpu_too_and_kept_beside_what_a_gpu_gave
     assert found["leaderboard"]["together"] == 2
     said = """python benchmarks/gpu.py --device cpu --parts leaderboard --together 2 --set 'factors.resize=["128x5"]'"""
     assert found["command"] == said
-    assert "Reached." in (tmp_path / "leaderboard.md").read_text()
+    assert "Met." in (tmp_path / "leaderboard.md").read_text()
     assert not (tmp_path / "gpu.json").exists()
 
 

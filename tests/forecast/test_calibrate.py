@@ -14,6 +14,7 @@ from sota_bench.forecast.predictor import Predictor
 from sota_bench.forecast.shrink import LEAST_STEPS, Shrinker
 from sota_bench.plan.plan import Plan
 from sota_bench.store import Store
+from sota_bench.training.batches import steps_in_epoch
 
 FACTORS = 'resize = ["32x6", "16x3 32x3"]\nmixup = [0.0, 0.2]\nmitigation = ["none", "low-lr"]\ntta = ["off", "flip"]'
 
@@ -116,5 +117,5 @@ def test_small_stages_have_the_same_steps_on_fewer_images(small: Plan) -> None:
     assert made.params.phase.earlier_sizes == stage.params.phase.earlier_sizes
     assert made.params.recipe["batch_size"] == stage.params.recipe["batch_size"]
     images = small.images.subset(made.choice).sizes()["train"]
-    assert made.epochs * (images // 16) >= LEAST_STEPS
+    assert made.epochs * steps_in_epoch(images, 16) >= LEAST_STEPS
     assert [stage.kind for stage in shrinker.stages.values()].count("train") == 2  # with the phase before it

@@ -1,2 +1,2 @@
-"""Runs stages in long-lived local worker processes, survives whatever happens to them, and shows how far it is.
-The driver's side never imports torch; only ``stages``, which runs inside a worker, does."""
+"""Runs stages in long-lived local worker processes, handles failures and kills, and shows progress.
+Nothing here imports torch: a worker loads what runs a stage by its dotted name."""

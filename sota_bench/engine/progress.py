@@ -96,6 +96,7 @@ class ProgressView:
                 self._print(f"done         {stage.title} ({duration_text(wall_s)}); {self._counts()}")
             case StageFailed(stage, kind, reason, log, earlier):
                 when = " in an earlier run; --retry failed tries it again" if earlier else ""
+                when = ", tried again by the next run" if kind == "environment" else when
                 self._print(f"FAILED       {stage.title} ({kind}{when}): {reason}" + (f"; log: {log}" if log else ""))
             case StageBlocked(stage, _, reason):
                 self._print(f"blocked      {stage.title}: {reason}")

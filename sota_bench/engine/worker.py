@@ -34,9 +34,11 @@ from sota_bench.files import canonical_json
 from sota_bench.preload import preload
 from sota_bench.processes import end_now
 from sota_bench.stages.protocol import Diverged, PlanAgain, Progress, RunContext, StageOutcome, Stopped
+from sota_bench.stages.stage import Stage
 from sota_bench.store import artifacts, files
 
 HEARTBEAT_S = 1.0
+Execute = Callable[[Stage, RunContext], StageOutcome]
 _SEND_EVERY_S = 0.2
 _WORKSPACE_WAIT_S = 60.0
 
@@ -99,7 +101,7 @@ class Worker:
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
         try:
-            execute = load(settings.execute)
+            execute: Execute = load(settings.execute)
             if settings.setup:
                 load(settings.setup)(settings.device)
             _limit_threads(settings.threads)
@@ -114,7 +116,7 @@ class Worker:
             self._send(self._run(job, execute, settings.device))
             del job  # a worker that waits holds on to nothing
 
-    def _run(self, job: RunStage, execute: Callable[..., StageOutcome], device: str) -> WorkerMessage:
+    def _run(self, job: RunStage, execute: Execute, device: str) -> WorkerMessage:
         """Run one stage and return the message that says how it ended."""
         try:
             _redirect_output(job.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} process {os.getpid()}: {job.stage.title}")
@@ -129,7 +131,7 @@ class Worker:
         except artifacts.DamagedArtifact as error:
             return messages.DamagedInput(error.key, error.reason)
         except Timeout:
-            return messages.StageError("error", "its workspace is in use by another process", "")
+            return messages.StageError("environment", "its workspace is in use by another process", "")
         except BaseException as error:
             with suppress(OSError):  # the log may lie on a disk that is full
                 traceback.print_exc()

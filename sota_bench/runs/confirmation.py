@@ -8,15 +8,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sota_bench.plan.plan import Plan
-from sota_bench.units import counted
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from sota_bench.stats import ContrastRow, Overview
+
 ERROR = "paired"
 """The error of both intervals: that of the differences within seeds of the two cells. ``run`` compares all cells, and
-its intervals pool the error of the whole grid where the design allows that."""
+its intervals also use what the other cells show of the noise."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,10 @@ class Difference:
     n: float
     verdict: str = ""
 
-    def sentence(self) -> str:
-        """The difference with its interval and its error."""
-        if self.estimate is None:
-            return self.verdict
-        if self.low is None or self.high is None:
-            return f"{self.estimate:+.2f} pp"
-        seeds = counted(round(self.n), "seed")
-        interval = f"95% interval {self.low:.2f} to {self.high:.2f}, {ERROR} error over {seeds}"
-        return f"{self.estimate:+.2f} pp ({interval})"
+    @classmethod
+    def from_row(cls, row: ContrastRow) -> Difference:
+        """The numbers of a row of an analysis."""
+        return cls(row.estimate, row.se, row.df, row.low, row.high, row.p, row.n, row.verdict)
 
 
 @dataclass(frozen=True)
@@ -134,58 +130,44 @@ def compare(
         correct: trial with a fresh seed -> which of the test images it has right.
         looks_before: how often the test images have judged other choices of this grid.
     """
+    from sota_bench.stats import sentences
+
     grid = plan.grid
     cells = {cell.id: cell.text for cell in grid.cells()}
     levels = {name: level for name, level in cells[winner].items() if level != cells[baseline][name]}
-    choosing = _difference(selected, baseline, winner, grid.smallest_effect)
-    confirming = _difference(tested, baseline, winner, grid.smallest_effect)
-    share = _survived(choosing, confirming)
-    candidates = counted(selected.loc[selected["status"] == "done", "cell"].nunique(), "cell")
-    words = [
-        f"{winner} ({', '.join(f'{name} {level}' for name, level in levels.items())}) vs the baseline {baseline}.",
-        f"On the images that chose it: {choosing.sentence()}. It is the best of {candidates}, so this is optimistic.",
-        f"On the test images, with fresh seeds: {confirming.sentence()}: {confirming.verdict}.",
-        _survival(confirming, share),
-    ]
-    if looks_before:
-        times = "once" if looks_before == 1 else f"{looks_before} times"
-        words.append(f"These test images have judged other choices of this grid {times}, so they are no longer fresh.")
+    choosing, _ = _paired_row(selected, baseline, winner, grid.smallest_effect)
+    confirming, overview = _paired_row(tested, baseline, winner, grid.smallest_effect)
+    words = sentences.confirmation(
+        choosing,
+        confirming,
+        overview,
+        winner=winner,
+        changes=", ".join(f"{name} {level}" for name, level in levels.items()),
+        baseline=baseline,
+        candidates=selected.loc[selected["status"] == "done", "cell"].nunique(),
+        earlier_looks=looks_before,
+    )
     return Confirmation(
         chosen_from=trials_digest(plan),
         baseline=baseline,
         winner=winner,
         levels=levels,
-        select=replace(choosing, verdict=""),
-        test=confirming,
+        select=replace(Difference.from_row(choosing), verdict=""),
+        test=Difference.from_row(confirming),
         over_images=_over_images(correct, baseline, winner, sorted(set(tested["seed"]))),
-        survived=share,
+        survived=sentences.survived_share(choosing, confirming),
         looks_before=looks_before,
         words=tuple(words),
     )
 
 
-def _difference(trials: pd.DataFrame, baseline: str, winner: str, delta: float | None) -> Difference:
+def _paired_row(trials: pd.DataFrame, baseline: str, winner: str, delta: float | None) -> tuple[ContrastRow, Overview]:
+    """The winner against the baseline with their own paired error."""
     from sota_bench.stats import analyze
 
     rows = trials[trials["cell"].isin([baseline, winner])]
     analysis = analyze(rows, response="accuracy", factors={"cell": [baseline, winner]}, delta=delta, unit="pp")
-    row = next(row for row in analysis.contrasts if row["error"] == ERROR)
-    return Difference(**{name: row[name] for name in ("estimate", "se", "df", "low", "high", "p", "n", "verdict")})
-
-
-def _survived(choosing: Difference, confirming: Difference) -> float | None:
-    clear = all(difference.low is not None and difference.low > 0 for difference in (choosing, confirming))
-    if not clear or choosing.estimate is None or confirming.estimate is None:
-        return None
-    return confirming.estimate / choosing.estimate
-
-
-def _survival(confirming: Difference, share: float | None) -> str:
-    if share is not None:
-        return f"About {100 * share:.0f}% of the gain survived."
-    if confirming.high is not None and confirming.high <= 0:
-        return "The gain did not survive."
-    return "It is not settled whether the gain survived: more fresh seeds would tell."
+    return next(row for row in analysis.contrasts if row.error == ERROR), analysis.overview
 
 
 def _over_images(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sota_bench.plan.plan import Plan
-from sota_bench.runs.confirmation import ERROR, Confirmation, Difference, compare, trials_digest
+from sota_bench.runs.confirmation import ERROR, Confirmation, compare, trials_digest
 
 
 def trials(gains: list[float], first_seed: int = 0) -> pd.DataFrame:
@@ -39,20 +39,15 @@ def test_the_interval_is_that_of_differences_within_seeds(plan: Plan) -> None:
     confirmation = outcome(plan, [4.0, 4.1], [2.0, 2.2])
     differences = np.array([2.0, 2.2])
     assert confirmation.test.se == pytest.approx(differences.std(ddof=1) / np.sqrt(2)), "seeds 5 pp apart do not matter"
-    assert f"{ERROR} error over 2 seeds" in confirmation.words[2]
     assert confirmation.to_json()["error"] == ERROR
 
 
 def test_what_is_not_clear_is_not_settled_and_a_loss_is_no_gain(plan: Plan) -> None:
     assert outcome(plan, [4.0, -2.0], [2.0, 2.1]).survived is None
-    assert "not settled" in outcome(plan, [4.0, 4.1], [3.0, -2.0]).words[3]
-    assert "did not survive" in outcome(plan, [4.0, 4.1], [-3.0, -3.1]).words[3]
+    assert outcome(plan, [4.0, 4.1], [3.0, -2.0]).survived is None
+    assert outcome(plan, [4.0, 4.1], [-3.0, -3.1]).survived is None
 
 
 def test_test_images_that_judged_before_are_named(plan: Plan) -> None:
-    assert len(outcome(plan, [4.0, 4.1], [2.0, 2.1]).words) == 4
-    assert "2 times" in outcome(plan, [4.0, 4.1], [2.0, 2.1], looks=2).words[4]
-
-
-def test_a_missing_interval_is_not_written() -> None:
-    assert Difference(1.5, None, None, None, None, None, 1).sentence() == "+1.50 pp"
+    fresh, used = (outcome(plan, [4.0, 4.1], [2.0, 2.1], looks=looks) for looks in (0, 2))
+    assert (fresh.looks_before, used.looks_before) == (0, 2) and used.words[:-1] == fresh.words

@@ -239,7 +239,18 @@ def forbidden() -> set[str]:
     return found - ALLOWED_WORDS
 
 
-ALLOWED_WORDS = {"base", "width", "depth", "classes", "fraction", "per_class", "eval_images", "freeze", "resize"}
+ALLOWED_WORDS = {
+    "base",
+    "width",
+    "depth",
+    "classes",
+    "fraction",
+    "per_class",
+    "eval_images",
+    "freeze",
+    "resize",
+    "loss",
+}
 """Plain words that a technique uses as a name: the core says them of arrays, networks and progress."""
 
 WITHIN_RUN = {"report", "stats", "commands/analyze.py"}

@@ -24,7 +24,7 @@ from sota_bench.technique.capabilities import (
 from sota_bench.technique.card import Card, Response
 from sota_bench.technique.core import Technique, conflict, overrides
 from sota_bench.technique.inputs import Batch, Closure, Forward, Outputs, PrecomputeInputs, Step, Views
-from sota_bench.technique.queries import backbone_family, backbone_mentions, read_schedule
+from sota_bench.technique.queries import backbone_family, backbone_mentions, read_schedule, uniform_by_id
 from sota_bench.technique.settings import Scope, Settings, setting
 
 if TYPE_CHECKING:  # for annotations in technique files
@@ -65,4 +65,5 @@ __all__ = [
     "read_schedule",
     "setting",
     "teacher_role",
+    "uniform_by_id",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sota_bench.grid.resize_schedule import SizePhase
 
 
@@ -31,3 +33,20 @@ def read_schedule(text: str) -> tuple[SizePhase, ...]:
     from sota_bench.grid.resize_schedule import parse_schedule
 
     return parse_schedule(text)
+
+
+def uniform_by_id(seed: int, stream: str, ids: np.ndarray, count: int) -> np.ndarray:
+    """Numbers that follow from (seed, stream, id) alone, such as those of an image whatever batch it is in.
+
+    Args:
+        seed: names the draws.
+        stream: the technique's name.
+        ids: int64 [N], such as ``batch.image_ids``.
+        count: numbers for each id.
+
+    Returns:
+        float64 [N, count], uniform in 0 to 1 (1 excluded).
+    """
+    from sota_bench import randomness
+
+    return randomness.uniform_by_id(seed, stream, ids, count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from sota_bench.units import duration_text
 if TYPE_CHECKING:
     from sota_bench.fidelity import Fidelity, Kind
     from sota_bench.grid import Grid
+    from sota_bench.stages.values import Json
 
 
 @click.command()
@@ -90,20 +91,25 @@ def _varied(fractions: str | None, sizes: str | None, epochs: str | None) -> tup
         raise UserError("fidelity", "", f"{text!r} is not a list of numbers", "write for example 0.25,0.5,1") from None
 
 
-def _json(fidelity: Fidelity) -> dict[str, Any]:
+def _rows(fidelity: Fidelity) -> list[dict[str, Json]]:
+    """One row for each setting, as JSON values."""
+    return [
+        {
+            "kind": row.setting.kind,
+            "value": row.setting.value,
+            "minutes": row.minutes,
+            "saved_minutes": row.saved_minutes,
+            **vars(row.agreement),
+            "keeps_order": row.agreement.keeps_order,
+        }
+        for row in fidelity.rows
+    ]
+
+
+def _json(fidelity: Fidelity) -> dict[str, Json]:
     best = fidelity.cheapest
     return {
-        "settings": [
-            {
-                "kind": row.setting.kind,
-                "value": row.setting.value,
-                "minutes": row.minutes,
-                "saved_minutes": row.saved_minutes,
-                **vars(row.agreement),
-                "keeps_order": row.agreement.keeps_order,
-            }
-            for row in fidelity.rows
-        ],
+        "settings": _rows(fidelity),
         "cheapest": best.setting.value if best else None,
         "left_out": list(fidelity.left_out),
         "sentence": fidelity.sentence(),
@@ -122,7 +128,7 @@ def _write(grid: Grid, fidelity: Fidelity) -> None:
         from sota_bench.report.sections.order import CONTROL
 
         notes.append(CONTROL)
-    rows = pd.DataFrame(_json(fidelity)["settings"])
+    rows = pd.DataFrame(_rows(fidelity))
     files = {
         "fidelity.csv": rows.to_csv(index=False, lineterminator="\n"),
         "fidelity_cells.csv": fidelity.means.rename_axis("cell").to_csv(lineterminator="\n"),

@@ -20,6 +20,7 @@ from sota_bench.stages.context import PrepareContext
 from sota_bench.stages.params import EvaluateParams, PrecomputeParams, PrepareParams, TrainParams
 from sota_bench.stages.results import StageResult
 from sota_bench.stages.stage import Stage
+from sota_bench.stages.values import Json
 from sota_bench.store import Store
 from sota_bench.units import counted, duration_text
 
@@ -71,7 +72,7 @@ class CalibrationEvents:
 def startup_combination(combinations: Combinations) -> Combination:
     """The combination under which the start of the workers is kept: their number and the software."""
     environment, workers = combinations.plan.environment, combinations.workers
-    group = {"device": dict(environment.identity), "software": dict(environment.versions), "workers": workers}
+    group: dict[str, Json] = {"device": environment.identity, "software": environment.versions, "workers": workers}
     return Combination("startup", group, {})
 
 

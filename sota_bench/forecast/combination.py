@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from sota_bench.plan.plan import Plan
 from sota_bench.registry import techniques
@@ -20,7 +19,7 @@ from sota_bench.stages.params import (
     TrainParams,
 )
 from sota_bench.stages.stage import Stage
-from sota_bench.stages.values import canonical
+from sota_bench.stages.values import Json, canonical
 from sota_bench.technique import ShapesNetwork, Technique, TracksWeights
 
 FREE = (
@@ -46,7 +45,7 @@ class Combination:
     """
 
     kind: str
-    group: Mapping[str, Any]
+    group: Mapping[str, Json]
     features: Mapping[str, str]
 
     @cached_property
@@ -101,9 +100,9 @@ class Combinations:
         own = self._modules if stage.kind == "train" else ()
         params, made_with = stage.params, stage.made_with
         code = {module: digest for module, digest in made_with.code.items() if module not in own}
-        machine: dict[str, Any] = {"software": made_with.software, "decoder": made_with.decoder}
+        machine: dict[str, Json] = {"software": made_with.software, "decoder": made_with.decoder}
         machine |= {"device": made_with.device} if made_with.device else {}
-        group: dict[str, Any] = {**machine, "code": code, "workers": self.workers}
+        group: dict[str, Json] = {**machine, "code": code, "workers": self.workers}
         if isinstance(params, PrepareParams):
             source = self.plan.images.source.spec
             return Combination("prepare", group | {"source": source, "size": params.size}, {})
@@ -126,17 +125,17 @@ class Combinations:
     def _parent(self, stage: Stage) -> Stage:
         return self.plan.stages[stage.parents["checkpoint"]]
 
-    def _settings(self, stage: Stage) -> dict[str, Any]:
+    def _settings(self, stage: Stage) -> dict[str, Json]:
         """The core's settings that may cost time."""
         is_precompute = stage.kind not in ("train", "evaluate")  # its settings are a technique's own
         left_out = {*FREE, "backbone", *(() if is_precompute else self._owned)}
         settings = {name: value for name, value in recipe_of(stage).items() if name not in left_out}
         return settings | {name: bool(settings[name]) for name in SWITCHES if name in settings}
 
-    def _network(self, stage: Stage) -> dict[str, Any]:
+    def _network(self, stage: Stage) -> dict[str, Json]:
         """The backbone of a training stage and the techniques that shape it."""
         recipe = recipe_of(stage)
-        network: dict[str, Any] = {name: recipe[name] for name in ("backbone", "in_chans")}
+        network: dict[str, Json] = {name: recipe[name] for name in ("backbone", "in_chans")}
         network |= {name: bool(recipe[name]) for name in ("dropout", "drop_path")}
         return network | {name: text for name, text in self._features(stage).items() if self._shapes_network(name)}
 
@@ -150,7 +149,7 @@ class Combinations:
             technique = self._techniques[name]
             if issubclass(technique, TracksWeights):  # which weights are judged costs no time
                 continue
-            settings: dict[str, Any] = {field: recipe[field] for field in self._fields[name] if field in recipe}
+            settings: dict[str, Json] = {field: recipe[field] for field in self._fields[name] if field in recipe}
             if technique.applies_to == "rise" and isinstance(params, TrainParams):
                 settings["earlier sizes"] = params.phase.earlier_sizes
             features[name] = canonical([settings, stage.made_with.code.get(technique.__module__, "")])

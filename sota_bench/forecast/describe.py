@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sota_bench.forecast.goal import Advice
 from sota_bench.forecast.predict import Prediction
 from sota_bench.plan.plan import Plan
+from sota_bench.stages.values import Json
 from sota_bench.units import counted, duration_text, size_text
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ SHOWN = 8
 """Cells above the goal that are listed."""
 
 
-def as_json(plan: Plan, prediction: Prediction | None, advice: Advice) -> dict[str, Any]:
+def as_json(plan: Plan, prediction: Prediction | None, advice: Advice) -> dict[str, Json]:
     """The prediction as JSON values; ``calibrated`` is false where there is none."""
     goal = plan.grid.minutes_per_iteration
     if prediction is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from sota_bench.errors import UserError
 from sota_bench.forecast.predict import Prediction, iteration_stages
@@ -241,7 +241,7 @@ def _measured(
 MakeRemedy = Callable[[float], Remedy | None]
 """Makes the remedy of a candidate from its predicted minutes."""
 
-Candidate = tuple[dict[str, Any], MakeRemedy]
+Candidate = tuple[dict[str, str], MakeRemedy]
 """Recipe fields of the slowest cell, and the remedy that they are."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -14,11 +15,22 @@ WIDE = 800
 
 @dataclass(frozen=True)
 class Cell:
-    """One table cell: what is shown, what it is sorted by (None: its text), and a tone (``good``, ``bad``, ...)."""
+    """One table cell.
+
+    Attributes:
+        text: what is shown.
+        order: what it is sorted by; None or NaN: its text.
+        tone: ``good``, ``bad`` ... or "".
+    """
 
     text: str
     order: float | None = None
     tone: str = ""
+
+    @property
+    def sort_value(self) -> float | None:
+        """What it is sorted by, where that is a number."""
+        return self.order if self.order is not None and math.isfinite(self.order) else None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from sota_bench.report.effects import effects
 from sota_bench.report.files import write_files
 from sota_bench.report.output import analysis_of
 from sota_bench.report.page import render
+from sota_bench.report.parts import Cell, Table
 from sota_bench.report.run_record import TrialCounts
 from sota_bench.report.sections.order import CONTROL
 from sota_bench.report.summary import summary_lines, totals
@@ -322,3 +323,12 @@ def test_a_clear_interaction_gets_its_lines_and_simple_effects() -> None:
     assert re.search(r"Clear: [^.]*normalize with mixup", text) and "Clear interactions" in text
     assert "Helps on average" in text
     assert "mixup 0.2 vs 0.0 at normalize dataset" in text
+
+
+def test_cells_without_a_number_are_sorted_by_their_text() -> None:
+    """Two seeds of one training have no interval; a NaN among the numbers would put its column in no order at all."""
+    cells = [cell for row in Table("", ["a"], [[Cell("–", float("nan"))], [Cell("1", 1.0)]]).cells for cell in row]
+    assert [cell.sort_value for cell in cells] == [None, 1.0]
+    tables = synthetic(seeds=2, factors={"tta": ["false", "true"]})
+    page = render(tables, analysis_of(tables))
+    assert 'data-v="' in page and 'data-v="nan"' not in page

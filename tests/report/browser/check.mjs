@@ -61,7 +61,7 @@ try {
     const sorting = await open(file, 1280, "light");
     const unsorted = await sorting.page.evaluate(() => [...document.querySelectorAll("table.interactive")].flatMap((table) => {
       const failures = [];
-      const column = [...table.tHead.rows[0].cells].findIndex((head) => head.textContent.startsWith("Minutes"));
+      const column = [...table.tHead.rows[0].cells].findIndex((head) => head.textContent.startsWith("Time"));
       const head = table.tHead.rows[0].cells[column];
       const values = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[column].dataset.v));
       head.querySelector("button").click();

@@ -1,2 +1,2 @@
-"""From ``RunTables`` and an ``Analysis`` to one HTML page: ``page`` renders, ``sections`` holds one file per question,
-``verdicts`` puts the statistics into sentences, ``theme`` makes figures that follow light and dark."""
+"""``collect`` reads a run from the store as tables of typed rows, ``page`` renders them and their analysis as one HTML
+file; ``sections`` holds one file per question of the page. Nothing here computes statistics or words a verdict."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sota_bench.plan.plan import TrialStatus
 
@@ -20,7 +20,7 @@ NAN = math.nan
 class Row:
     """Base of all rows: the fields are the columns, in their order."""
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, object]:
         """Column -> value."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
@@ -98,7 +98,7 @@ class TrialRow(Row):
     judged_on: str = ""
     error: str = ""
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, object]:
         """Column -> value, with one column for each factor."""
         values = super().columns()
         return {

@@ -48,12 +48,13 @@ class Ink(StrEnum):
 
 SERIES = (Ink.C1, Ink.C2, Ink.C3, Ink.C4, Ink.C5, Ink.C6)
 MARKERS = ("o", "s", "^", "D", "v", "P")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 2)), (0, (3, 1)))
+LineStyle = str | tuple[float, tuple[float, ...]]
+DASHES: tuple[LineStyle, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 2)), (0, (3, 1)))
 TONES = {"good": Ink.GOOD, "bad": Ink.BAD, "flat": Ink.FLAT, "unknown": Ink.SOFT, "none": Ink.SOFT}
 FONT = 12.5
 
 
-def styles(count: int) -> list[tuple[Ink, str, Any]]:
+def styles(count: int) -> list[tuple[Ink, str, LineStyle]]:
     """Colour, marker and dash for each of ``count`` series: told apart without colour too."""
     pool = zip(cycle(SERIES), cycle(MARKERS), cycle(DASHES), strict=False)
     return [style for _, style in zip(range(count), pool, strict=False)]

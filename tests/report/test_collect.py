@@ -117,6 +117,7 @@ def test_what_the_run_is_told_by_its_plan_and_its_stages(plan: Plan, store: Stor
     assert run.cpu_wait == pytest.approx(0.25)
     assert run.grid.data["stored_size"] == plan.images.size
     assert {technique.field for technique in tables.techniques} >= {"mixup", "mitigation"}
+    assert {t.field for t in tables.techniques if t.is_mitigation} == {"mitigation"}
     assert len(tables.evaluations) > 12 and set(tables.evaluations["accuracy"]) == {70.0}
     assert len(tables.curves) == 24 and len(tables.reliability) == 2 * 12
     write(tmp_path / "out", tables)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from sota_bench.report.parts import Block, Cell, Prose, Section, Table
@@ -69,7 +67,7 @@ def _lead(view: View, best: int) -> str:
 
 
 def _row(
-    cell: str, row: pd.Series[Any], varied: list[str], costs: list[str], *, best: bool, uneven: bool
+    cell: str, row: pd.Series, varied: list[str], costs: list[str], *, best: bool, uneven: bool
 ) -> list[Cell | str]:
     return [
         cell,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import interval, number
-from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
+from sota_bench.report.theme import Ink, LineStyle, legend_above, name_y, sheet, styles
 from sota_bench.report.view import View
 from sota_bench.stats.means import PERCENT, block_means
 
@@ -23,7 +23,7 @@ OFF = "off"
 SCHEDULE = "resize"
 """The recipe's schedule of sizes."""
 
-DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
+DASHES: tuple[LineStyle, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
 def section(view: View) -> Section | None:

@@ -114,9 +114,7 @@ class _Builder:
             self._made_with[name] = self.texts.shared(made_with)
         return self._made_with[name]
 
-    def settings(
-        self, recipe: CoreRecipe, scopes: Sequence[Scope], acting: Sequence[Technique]
-    ) -> dict[str, Json]:
+    def settings(self, recipe: CoreRecipe, scopes: Sequence[Scope], acting: Sequence[Technique]) -> dict[str, Json]:
         """The recipe fields of these scopes that decide a stage: the core's, and those of the techniques in it."""
         names = {name for name in fields_of(type(recipe), *scopes) if name in self.core} - _NOT_IN_TRAINING
         for technique in acting:

@@ -101,9 +101,7 @@ def _ask(queries: Sequence[Query]) -> list[Answer]:
 def _query(grid: Grid, recipe: CoreRecipe, active: Sequence[Technique]) -> Query:
     """What decides whether a network can be made, as JSON values."""
     shaping = [
-        technique
-        for technique in active
-        if isinstance(technique, ShapesNetwork) and technique.applies_to != "rise"
+        technique for technique in active if isinstance(technique, ShapesNetwork) and technique.applies_to != "rise"
     ]
     names = {field for technique in shaping for field in (technique.field, *technique.settings_type.model_fields)}
     sizes = {recipe.eval_size: "eval_size"} if recipe.eval_size else {}

@@ -16,15 +16,16 @@ def teacher_recipe(grid: Grid, recipe: CoreRecipe, teacher: Teacher) -> CoreReci
     Args:
         grid: its local technique files count.
         recipe: of the trial.
-        teacher: its backbone and weights.
+        teacher: its backbone, weights and resize schedule.
     """
     values = {name: getattr(recipe, name) for name in type(recipe).model_fields}
-    values |= {"backbone": teacher.backbone, "weights": teacher.weights}
+    values |= {"backbone": teacher.backbone, "weights": teacher.weights, "resize": teacher.resize or recipe.resize}
     for technique in registry.techniques(grid.techniques).values():
         if teacher.weights and technique.with_weights is not None:
             values[technique.field] = technique.with_weights
         elif _can_be_switched_off(technique):
-            values[technique.field] = "none" if technique.level is not None else technique.off
+            default = type(recipe).model_fields[technique.field].default
+            values[technique.field] = default if technique.level is not None else technique.off
     return type(recipe).model_validate(values)
 
 

@@ -185,11 +185,14 @@ class Teacher:
         trained: whether it is first trained on the trial's images as the trial's core settings say, without any
             technique that can be switched off; else ``weights`` are used as they are, and must have a head for the
             trial's classes in the order of their names.
+        resize: the resize schedule of its training; "" for the trial's. It sees its student's images at the last of
+            these sizes, whatever their own: a network is worse at other sizes than at the one it was trained at.
     """
 
     backbone: str
     weights: str = ""
     trained: bool = True
+    resize: str = ""
 
 
 def teacher_role(technique: str) -> str:
@@ -199,8 +202,8 @@ def teacher_role(technique: str) -> str:
 
 class NeedsTeacher(ABC):
     """Learns from a teacher: a network that is trained or loaded in stages of its own, shared by all trials that agree
-    on it. In training it is ``phase.teachers[self.name]``, which sees images of the student's size. A base model, which
-    is trained on other classes, has no teacher: the technique does not act there."""
+    on it. In training it is ``phase.teachers[self.name]``, which sees the student's images. A base model, which is
+    trained on other classes, has no teacher: the technique does not act there."""
 
     @abstractmethod
     def teacher(self) -> Teacher:

@@ -151,7 +151,7 @@ def start(
         },
         teachers={
             technique.name: load_teacher(
-                run.inputs[teacher_role(technique.name)], params.phase.size, context.technique_files, recipe, device
+                run.inputs[teacher_role(technique.name)], context.technique_files, recipe, device
             )
             for technique in techniques
             if isinstance(technique, NeedsTeacher)

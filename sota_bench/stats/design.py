@@ -87,15 +87,15 @@ class Design:
 
         Such a level is at a floor or a ceiling, as a rule at chance: there no other factor can show an effect.
         """
-        found: dict[str, tuple[str, ...]] = {}
+        flat_levels: dict[str, tuple[str, ...]] = {}
         if len(self.y) < 2:
-            return found
+            return flat_levels
         for position, factor in enumerate(self.between):
             codes = np.array([cell[position] for cell in self.cells])
             levels = tuple(factor.levels[code] for code in np.unique(codes) if self._is_flat(codes == code))
             if levels:
-                found[factor.name] = levels
-        return found
+                flat_levels[factor.name] = levels
+        return flat_levels
 
     def _is_flat(self, at: NDArray[np.bool_]) -> bool:
         results = self.y[:, at][np.isfinite(self.y[:, at])] if at.sum() > 1 else np.zeros(0)
@@ -301,8 +301,8 @@ def _note_empty_cells(
     asked = table[table["status"].astype(str).str.strip().isin(ASKED).to_numpy()]
     asked = asked[~missing_in_any(asked, names)]
     code = {factor.name: {key(level): number for number, level in enumerate(factor.levels)} for factor in factors}
-    wanted = set(zip(*([code[name].get(key(value), -1) for value in asked[name]] for name in names), strict=True))
-    empty = wanted - with_result
+    asked_codes = set(zip(*([code[name].get(key(value), -1) for value in asked[name]] for name in names), strict=True))
+    empty = asked_codes - with_result
     if empty:
         first = ", ".join(
             f"{factor.name} = {factor.levels[level]}" for factor, level in zip(factors, min(empty), strict=True)

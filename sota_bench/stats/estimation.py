@@ -159,6 +159,6 @@ def _pooled(design: Design, y: Array, weights: csr_array, within: bool) -> Estim
     blocks = None
     if design.block and not within:
         blocks = np.unique(seed, return_inverse=True)[1]
-    found = kernels.pooled_least_squares(y[:, there][seed, cell], cell, blocks, weights[:, there])
+    pooled = kernels.pooled_least_squares(y[:, there][seed, cell], cell, blocks, weights[:, there])
     lost = abs(weights[:, ~there]).sum(axis=1) > 0  # no seed has both sides of a difference inside a run
-    return Estimate(np.where(lost, np.nan, found.value), np.where(lost, np.nan, found.se), found.df)
+    return Estimate(np.where(lost, np.nan, pooled.value), np.where(lost, np.nan, pooled.se), pooled.df)

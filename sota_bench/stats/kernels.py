@@ -126,20 +126,20 @@ def seed_differences(y: Array, contexts: Array) -> Array:
     present = (np.isfinite(y).astype(float) @ used.T) >= used.sum(-1)
     keep = present.mean(axis=1) >= 0.5
     result = np.full(len(y), np.nan)
-    values, known = filled[keep], present[keep]
+    values, measured = filled[keep], present[keep]
     if not keep.any():
         return result
-    if not known.all():
-        seen = known.any(axis=0)
-        values, known = values[:, seen], known[:, seen]
-        seeds, columns = known.nonzero()
+    if not measured.all():
+        seen = measured.any(axis=0)
+        values, measured = values[:, seen], measured[:, seen]
+        seeds, columns = measured.nonzero()
         design = np.hstack([np.eye(len(values))[seeds], np.eye(values.shape[1])[columns]])
-        effects, _, rank, _ = np.linalg.lstsq(design, values[known], rcond=None)
+        effects, _, rank, _ = np.linalg.lstsq(design, values[measured], rcond=None)
         if rank < sum(values.shape) - 1:  # seeds that share no context cannot be compared: only whole ones count
-            keep[keep] = known.all(axis=1)
-            values = values[known.all(axis=1)]
+            keep[keep] = measured.all(axis=1)
+            values = values[measured.all(axis=1)]
         else:
-            values = np.where(known, values, effects[: len(values), None] + effects[None, len(values) :])
+            values = np.where(measured, values, effects[: len(values), None] + effects[None, len(values) :])
     if len(values):
         result[keep] = values.mean(axis=1)
     return result

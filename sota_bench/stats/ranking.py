@@ -125,7 +125,7 @@ def pareto(minutes: ArrayLike, accuracy: ArrayLike) -> NDArray[np.bool_]:
         accuracy: [N], more is better. A point with a NaN in either is not on the front.
     """
     cost, gain = np.asarray(minutes, dtype=float), np.asarray(accuracy, dtype=float)
-    known = np.isfinite(cost) & np.isfinite(gain)
+    finite = np.isfinite(cost) & np.isfinite(gain)
     no_worse = (cost[None] <= cost[:, None]) & (gain[None] >= gain[:, None])
     better = (cost[None] < cost[:, None]) | (gain[None] > gain[:, None])
-    return np.asarray(known & ~(no_worse & better & known[None]).any(axis=1))
+    return np.asarray(finite & ~(no_worse & better & finite[None]).any(axis=1))

@@ -283,11 +283,11 @@ class Analysis:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Analysis:
         """The analysis that `to_dict` wrote."""
-        about, screening = dict(values["about"]), values["screening"]
+        overview, screening = dict(values["about"]), values["screening"]
         for name in ("within", "seeds", "added_after_look"):
-            about[name] = tuple(about[name])
+            overview[name] = tuple(overview[name])
         return cls(
-            Overview(**about),
+            Overview(**overview),
             tuple(AnovaRow(**row) for row in values["anova"]),
             tuple(ContrastRow.from_dict(row) for row in values["contrasts"]),
             tuple(ContrastRow.from_dict(row) for row in values["interactions"]),

@@ -298,11 +298,11 @@ def rows_without_result(status: str, count: int) -> str:
     return f"{plural(count, 'row')} with status {status}: missing from every estimate."
 
 
-def unknown_status(names: Sequence[str], known: Sequence[str]) -> str:
+def unknown_status(names: Sequence[str], valid: Sequence[str]) -> str:
     """Values of the column status that no command writes."""
     return (
         f"Unknown status {join([repr(name) for name in names])}: these rows are left out. Known values are "
-        f"{', '.join(known)}; only done rows are analysed."
+        f"{', '.join(valid)}; only done rows are analysed."
     )
 
 

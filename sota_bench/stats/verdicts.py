@@ -80,13 +80,13 @@ def judge(
     usable = np.isfinite(value) & np.isfinite(se) & (df > 0)
     safe_df, safe_se = np.where(usable, df, 1.0), np.where(usable, se, 1.0)
 
-    def known(array: Array) -> Array:
+    def where_usable(array: Array) -> Array:
         return np.where(usable, array, np.nan)
 
     margin = t.isf(alpha / 2, safe_df) * safe_se
-    p = known(2 * t.sf(np.abs(value) / safe_se, safe_df))
+    p = where_usable(2 * t.sf(np.abs(value) / safe_se, safe_df))
     p_holm = holm(p)
-    p_tost = known(t.sf((delta - np.abs(value)) / safe_se, safe_df)) if delta else np.full_like(p, np.nan)
+    p_tost = where_usable(t.sf((delta - np.abs(value)) / safe_se, safe_df)) if delta else np.full_like(p, np.nan)
     p_tost_holm = holm(p_tost)
     real, small = p_holm < alpha, p_tost_holm < alpha
     better = (value > 0) == higher_is_better
@@ -95,4 +95,4 @@ def judge(
         [NOT_ESTIMABLE, NEGLIGIBLE, EQUIVALENT, CURVED, HELPS, HURTS],
         default=UNDETECTED,
     )
-    return Judged(known(value - margin), known(value + margin), p, p_holm, p_tost, p_tost_holm, verdict)
+    return Judged(where_usable(value - margin), where_usable(value + margin), p, p_holm, p_tost, p_tost_holm, verdict)

@@ -18,6 +18,7 @@ from sota_bench.errors import UserError
 NO_CLASS_FOLDER = "no label: in no class folder"
 NO_SPLIT_FOLDER = "in no split folder"
 OUTSIDE = "outside the data set"
+OTHER_FOLD = "in another fold"
 
 _CONTAINERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "data", "photos", "pictures"})
 """Folders that only hold what their parent is."""
@@ -157,7 +158,7 @@ class _Reader:
                 raise self.refuse(problem, f'write data.root = "{levels[0].path}" to read one of them')
             first, others = folds
             for other in others:
-                self._leave_out(other, "in another fold: the first one holds the same images")
+                self._leave_out(other, f"{OTHER_FOLD}: the first one holds the same images")
             self.layout.notes.append(f"of {len(levels)} folds with splits of their own {first.path}/ is read")
             self._read_splits(first, self._splits(first))
         else:
@@ -202,10 +203,6 @@ class _Reader:
 
     def _leave_out_all(self, paths: Sequence[str], reason: str) -> None:
         self.layout.left_out += [(path, reason) for path in paths]
-        if paths:
-            kind = reason.partition(":")[0]
-            count = "1 image is" if len(paths) == 1 else f"{len(paths):,} images are"
-            self.layout.alarms.append(f"{count} left out ({kind}), such as {paths[0]}.")
 
     def _read_splits(self, level: Folder, splits: dict[str, str]) -> None:
         """Read class folders inside split folders."""

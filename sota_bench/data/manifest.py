@@ -238,10 +238,10 @@ def assemble(
         raise UserError(origin, "", f"no usable image ({_counted(dropped)})", "use train/<class>/*.jpg")
     given = set(items["split"])
     items, drawn = _divided(items)
-    if drawn:
-        notes = [*notes, drawn]
     if given == {"train"}:
         alarms = [*alarms, f"{drawn[0].upper()}{drawn[1:]}."]
+    elif drawn:
+        notes = [*notes, drawn]
     if items["label"].nunique() < 2:
         problem = f"only one class, {items['label'].iloc[0]!r}" + (f" ({_counted(dropped)})" if dropped else "")
         raise UserError(origin, "", problem, "use one folder for each class")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from sota_bench.data.layout import OUTSIDE, Layout, Member, read_folders
+from sota_bench.data.layout import NO_SPLIT_FOLDER, OTHER_FOLD, OUTSIDE, Layout, Member, read_folders
 from sota_bench.data.names import confusable, normalized, readable
 from sota_bench.data.options import FOLDERS, ReadingOptions
 from sota_bench.data.samples import is_sample_file, sample_table
-from sota_bench.data.tables import FileIndex, LabelTable, find_tables, label_values, read_tables
+from sota_bench.data.tables import FileIndex, LabelTable, could_be_labels, find_tables, label_values, read_tables
 from sota_bench.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({
@@ -28,6 +28,7 @@ HEAD_BYTES = 32
 """Of a file, enough to know its format."""
 
 NOT_AN_IMAGE = "not an image"
+_TOLD = ("no label", NO_SPLIT_FOLDER, OUTSIDE, OTHER_FOLD)
 _MOST_CLASHES = 0.01
 """Share of images for which folders and a table may disagree, and still mean the same classes."""
 
@@ -81,8 +82,24 @@ def read_listing(
     used_beside = {path for path in others if is_sample_file(path)} if layout.beside else set()
     left_out += [(path, NOT_AN_IMAGE) for path in others if path not in layout.tables_used | used_beside]
     layout.left_out += left_out
+    layout.alarms = [*_left_out_alarms(layout), *layout.alarms]
     _name_classes(layout, options, origin)
     return layout
+
+
+def _left_out_alarms(layout: Layout) -> list[str]:
+    """A sentence for each reason why images are not part of the data set."""
+    examples: dict[str, list[tuple[str, str]]] = {}
+    for path, reason in layout.left_out:
+        kind = reason.partition(": ")[0]
+        if kind in _TOLD:
+            examples.setdefault(kind, []).append((path, reason))
+    alarms = []
+    for entries in examples.values():
+        count = "1 image is" if len(entries) == 1 else f"{len(entries):,} images are"
+        path, reason = entries[0]
+        alarms.append(f"{count} left out, such as {path} ({reason}).")
+    return alarms
 
 
 def _is_image(path: str, head: Callable[[str], bytes]) -> bool:
@@ -199,8 +216,9 @@ def _by_folders_or_tables(
         raise UserError(origin, "data.label_column", problem, "name the column of labels") from None
     classes = {path: member.label for path, member in folders.members.items()}
     agreeing = [table for table in tables if _agrees(table, classes)]
-    if not agreeing:
-        table = max(tables, key=lambda table: sum(map(bool, table.files)))
+    others = [table for table in tables if could_be_labels(table.columns)]
+    if others and not agreeing:
+        table = max(others, key=lambda table: sum(map(bool, table.files)))
         shown = ", ".join(sorted(set(classes.values()))[:4])
         columns = ", ".join(map(str, table.columns.columns[:8]))
         problem = f"the folders ({shown}) are other classes than any column of {table.name} ({columns})"
@@ -230,7 +248,7 @@ def _agrees(table: LabelTable, classes: Mapping[str, str]) -> bool:
         values = table.columns[name].iloc[positions].tolist()
         first: dict[str, str] = {}
         clashes = sum(first.setdefault(value, label) != label for value, label in zip(values, folder_of, strict=True))
-        if clashes <= _MOST_CLASHES * len(values) and len(first) <= 2 * len(set(folder_of)):
+        if clashes <= _MOST_CLASHES * len(values) and len(first) == len(set(folder_of)):
             return True
     return False
 
@@ -243,15 +261,26 @@ def _add_unfoldered(
     if not unlabelled:
         return
     for table in tables:
-        if not unlabelled & set(table.files) or not _has_labels(table, options, origin):
+        rows = [row for row, path in enumerate(table.files) if path in unlabelled]
+        column = _column_of_classes(table, rows, set(classes.values()))
+        if not column:
             continue
-        layout = read_tables([table], [path for path in table.files if path], options, origin)
+        chosen = replace(options, label_column=column)
+        layout = read_tables([table], [path for path in table.files if path], chosen, origin)
         added = {path: member for path, member in layout.members.items()
                  if path in unlabelled and member.label in set(classes.values())}  # fmt: skip
         folders.members |= {path: Member(member.split or "val", member.label) for path, member in added.items()}
         folders.left_out = [(path, reason) for path, reason in folders.left_out if path not in added]
         folders.notes += layout.notes
         folders.tables_used.add(table.name)
+
+
+def _column_of_classes(table: LabelTable, rows: Sequence[int], classes: Collection[str]) -> str:
+    """The column that holds names of known classes in these rows, or ""."""
+    for name in table.columns.columns if rows else ():
+        if table.columns[name].iloc[list(rows)].isin(list(classes)).all():
+            return str(name)
+    return ""
 
 
 def _name_classes(layout: Layout, options: ReadingOptions, origin: str) -> None:

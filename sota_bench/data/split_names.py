@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 SPLIT_WORDS = {
     "train": "train", "training": "train", "trn": "train", "trainval": "train",
+    "trains": "train", "vals": "val", "tests": "test",
     "val": "val", "valid": "val", "validation": "val", "validate": "val", "dev": "val",
     "test": "test", "testing": "test", "tst": "test", "eval": "test", "evaluation": "test", "holdout": "test",
 }  # fmt: skip

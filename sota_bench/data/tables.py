@@ -37,6 +37,7 @@ _FLAG_COLUMNS = {
     "isvalid": "val", "isval": "val", "istest": "test", "istrain": "train", "istraining": "train",
     "isvalidation": "val", "istrainingimage": "train", "istrainimg": "train",
 }  # fmt: skip
+_FOLD_COLUMNS = ("fold", "folds", "kfold", "cvfold")
 _YES = frozenset({"true", "1", "1.0", "yes", "t", "y"})
 _LOOKED_AT = 500
 """Rows by which a column of file names is found."""
@@ -257,7 +258,7 @@ def read_tables(tables: Sequence[LabelTable], images: Sequence[str], options: Re
     missing: list[tuple[str, str]] = []
     for table in tables:
         column, values = label_values(table, options, origin)
-        table_splits = _table_splits(table, options, origin)
+        table_splits = _table_splits(table, options, origin, layout)
         layout.notes.append(f"labels are those of {table.name}, column {column}")
         for path, called, value, split in zip(table.files, table.named, values, table_splits, strict=True):
             if not path:
@@ -278,9 +279,6 @@ def read_tables(tables: Sequence[LabelTable], images: Sequence[str], options: Re
     unlisted = [path for path in images if path not in labels and path not in empty]
     layout.left_out += [(path, f"no label: not listed in {names}") for path in unlisted]
     layout.left_out += missing
-    if unlisted:
-        count = "1 image has" if len(unlisted) == 1 else f"{len(unlisted):,} images have"
-        layout.alarms.append(f"{count} no label in {names}, such as {unlisted[0]}.")
     if missing:
         count = "1 row names an image" if len(missing) == 1 else f"{len(missing):,} rows name images"
         layout.alarms.append(f"{names}: {count} that the source does not hold, such as {missing[0][0]}.")
@@ -308,7 +306,7 @@ def label_values(table: LabelTable, options: ReadingOptions, origin: str) -> tup
         return column, frame[column].tolist()
     one_hot = _one_hot(frame)
     if one_hot is not None:
-        return "one for each class", one_hot
+        return f"{', '.join(sorted(set(one_hot))[:4])} (1 in one of them)", one_hot
     several = [name for name in frame.columns if _simple(name) in LABEL_COLUMNS]
     if several:
         problem = f"{table.name} has several columns that could be the labels ({', '.join(several)})"
@@ -329,6 +327,13 @@ def find_label_column(frame: pd.DataFrame) -> str | None:
         words = [name for name in candidates if not frame[name].str.fullmatch(r"-?[0-9.]*").all()]
         return (words or candidates)[0]
     return candidates[0] if len(candidates) == 1 else None
+
+
+def could_be_labels(frame: pd.DataFrame) -> bool:
+    """Whether some column is named as labels are, or repeats its values as they do."""
+    names = [name for name in frame.columns if not _is_split_column(name)]
+    named = any(_simple(name) in LABEL_COLUMNS for name in names)
+    return named or any(_repeats(frame[name]) and frame[name].nunique() > 1 for name in names)
 
 
 def _repeats(values: pd.Series) -> bool:
@@ -353,10 +358,10 @@ def _one_hot(frame: pd.DataFrame) -> list[str] | None:
 
 
 def _is_split_column(name: str) -> bool:
-    return _simple(name) in SPLIT_COLUMNS or _simple(name) in _FLAG_COLUMNS
+    return _simple(name) in (*SPLIT_COLUMNS, *_FLAG_COLUMNS, *_FOLD_COLUMNS)
 
 
-def _table_splits(table: LabelTable, options: ReadingOptions, origin: str) -> list[str]:
+def _table_splits(table: LabelTable, options: ReadingOptions, origin: str, layout: Layout) -> list[str]:
     """The split of each row: by a column, by the folder of its image, or by the table's own name."""
     frame = table.columns
     if options.split_column and options.split_column not in frame.columns:
@@ -370,6 +375,9 @@ def _table_splits(table: LabelTable, options: ReadingOptions, origin: str) -> li
             if options.split_column and _simple(named) not in _FLAG_COLUMNS:
                 remedy = f"write values such as {', '.join(SPLIT_WORDS)}"
                 raise UserError(origin, "data.split_column", f"{unclear!r} in {named} is no split", remedy)
+            if not options.split_column:
+                values = f"values that are no splits, such as {unclear!r}"
+                layout.alarms.append(f"Column {named} of {table.name} is not used: it holds {values}.")
         else:
             return splits
     flags = [name for name in frame.columns if _simple(name) in _FLAG_COLUMNS]
@@ -382,6 +390,11 @@ def _table_splits(table: LabelTable, options: ReadingOptions, origin: str) -> li
                     splits[row] = split
         other = "val" if all(_FLAG_COLUMNS[_simple(flag)] == "train" for flag in flags) else "train"
         return [split or other for split in splits]
+    folds = next((name for name in frame.columns if _simple(name) in _FOLD_COLUMNS), "")
+    if folds and frame[folds].str.fullmatch(r"[0-9]+").all() and frame[folds].nunique() > 1:
+        first = min(frame[folds], key=int)
+        layout.notes.append(f"of the folds in column {folds} of {table.name}, {first} judges and the others train")
+        return ["val" if value == first else "train" for value in frame[folds]]
     own = split_name(table.name.rpartition("/")[2])
     return [_split_of_path(path) or (own.split if own else "") for path in table.files]
 

@@ -202,7 +202,7 @@ def test_a_flat_folder_with_its_table(tmp_path):
     account = read(tmp_path / "d")
     assert totals(account)[0] == {"cat": 6, "dog": 6}
     assert account.left_out == {"no label": 5, "not an image": 1}
-    assert any("5 images have no label" in alarm for alarm in account.alarms)
+    assert any("5 images are left out" in alarm and "no label" in alarm for alarm in account.alarms)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +290,34 @@ def test_columns_that_could_all_be_labels_are_refused(tmp_path):
     table(tmp_path / "d", "t.csv", [("id", "label", "category"), *((*row, n % 3) for n, row in enumerate(rows))])
     with pytest.raises(UserError, match=r"data\.label_column: .*label, category"):
         read(tmp_path / "d")
+
+
+def test_a_table_labels_what_lies_in_no_class_folder(tmp_path):
+    """As Tiny ImageNet has it: class folders to train, and a flat folder with a list to judge by."""
+    fill(tmp_path / "d", {"train/n01/images": 5, "train/n02/images": 5, "val/images": 6, "test/images": 3})
+    rows = [f"{n:03d}.png\t{('n01', 'n02')[n % 2]}\t0\t0\t63\t63" for n in range(6)]
+    put(tmp_path / "d", "val/val_annotations.txt", "\n".join(rows).encode())
+    account = read(tmp_path / "d")
+    assert totals(account) == ({"n01": 8, "n02": 8}, {"n01": 5, "n02": 5})
+    assert account.left_out == {"no label": 3}
+
+
+def test_tables_without_labels_leave_class_folders_as_they_are(tmp_path):
+    fill(tmp_path / "d", {"train/cat": 6, "train/dog": 6})
+    names = [(f"{label}/{n:03d}.png", f"a photo of {label} {n}") for label in ("cat", "dog") for n in range(6)]
+    table(tmp_path / "d", "train/metadata.csv", [("file_name", "text"), *names])
+    assert totals(read(tmp_path / "d"))[0] == {"cat": 6, "dog": 6}
+
+
+def test_folds_and_unclear_splits_in_a_table(tmp_path):
+    rows = labelled(tmp_path / "d")
+    for name, expected in (("fold", {"cat": 4, "dog": 4}), ("split", None)):
+        table(tmp_path / "d", "t.csv", [("id", "label", name), *((*row, n // 2 % 3) for n, row in enumerate(rows))])
+        account = read(tmp_path / "d")
+        if expected:
+            assert totals(account)[1] == expected
+        else:
+            assert any("Column split" in alarm and "'0'" in alarm for alarm in account.alarms)
 
 
 def test_rows_without_images_and_without_labels_are_told(tmp_path):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from sota_bench.errors import UserError
 from sota_bench.stats import sentences
+from sota_bench.stats.gaps import block_notes, empty_cell_notes, lost_levels, unequal_run_notes
 from sota_bench.stats.kernels import Array
-from sota_bench.stats.levels import NUMBER, Factor, distinct, is_missing, key, label, ordered
+from sota_bench.stats.levels import Factor, distinct, is_missing, key, label, ordered
 from sota_bench.stats.sentences import Lost
 from sota_bench.stats.split_plot import Plots, find_plots
 from sota_bench.stats.table import Finished, finished_rows, missing_in_any, require_column
@@ -22,9 +23,6 @@ from sota_bench.stats.table import Finished, finished_rows, missing_in_any, requ
 if TYPE_CHECKING:
     import pandas as pd
 
-
-ASKED = ("done", "failed", "blocked")
-"""Statuses of trials that were run, or would have been."""
 
 FLAT = 0.1
 """A level is flat where all its results lie within this share of the noise that the other levels have."""
@@ -216,12 +214,12 @@ def _lay_out(
     repeated = sum(len(results) > 1 for results in values.values())
     if repeated:
         notes.append(sentences.averaged_rows(repeated, str(block)))
-    lost = _lost_levels(table, rows, factors)
-    _note_empty_cells(table, factors, codes, lost, notes)
+    lost = lost_levels(table, rows, factors)
+    notes += empty_cell_notes(table, factors, codes)
     if block:
-        _note_blocks(y, labels, block, factors, cells, notes)
+        notes += block_notes(y, labels, block, factors, cells)
     else:
-        _note_unequal(y, notes)
+        notes += unequal_run_notes(y)
     after = _after_look(table, block, added_seeds, labels, place)
     if after:
         notes.append(sentences.added_after_look(str(block), after))
@@ -231,26 +229,6 @@ def _lay_out(
         response, factors, block, cells, settings, labels, y, finished.counts, after, tuple(notes), lost,
         finished.percent, plots, sets,
     )  # fmt: skip
-
-
-def _lost_levels(table: pd.DataFrame, rows: pd.DataFrame, factors: tuple[Factor, ...]) -> dict[tuple[str, str], Lost]:
-    """The levels whose trials were run, and none of which gave a result."""
-    if "status" not in table.columns:
-        return {}
-    status = table["status"].astype(str).str.strip()
-    ran = table[(status != "not_applicable").to_numpy()]
-    lost = {}
-    for factor in factors:
-        present = {key(value) for value in rows[factor.name]}
-        for level in factor.levels:
-            if key(level) in present:
-                continue
-            at = [not is_missing(value) and key(value) == key(level) for value in ran[factor.name]]
-            counts = status[ran.index[at]].value_counts(sort=False)
-            if len(counts):
-                statuses = {str(name): int(count) for name, count in counts.items()}
-                lost[factor.name, level] = Lost(factor.name, level, statuses)
-    return lost
 
 
 def _judged(images: pd.Series, cell_of: Sequence[int], notes: list[str]) -> NDArray[np.int_] | None:
@@ -278,76 +256,6 @@ def _plots(rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], 
     if plots is not None:
         notes.append(sentences.shared_training(block, shares, count, int(plots.max()) + 1))
     return plots
-
-
-def _note_empty_cells(
-    table: pd.DataFrame,
-    factors: tuple[Factor, ...],
-    codes: Mapping[str, Sequence[int]],
-    lost: Mapping[tuple[str, str], Lost],
-    notes: list[str],
-) -> None:
-    """Combinations of levels without any result: nothing can stand in for them.
-
-    A column ``status`` says which ones were asked for; without it every combination that the levels allow is meant.
-    """
-    with_result = set(zip(*(codes[factor.name] for factor in factors), strict=True))
-    if "status" not in table.columns:
-        possible = math.prod(len(factor.levels) for factor in factors)
-        if with_result and len(with_result) < possible:
-            notes.append(sentences.missing_combinations(len(with_result), possible))
-        return
-    names = [factor.name for factor in factors]
-    asked = table[table["status"].astype(str).str.strip().isin(ASKED).to_numpy()]
-    asked = asked[~missing_in_any(asked, names)]
-    code = {factor.name: {key(level): number for number, level in enumerate(factor.levels)} for factor in factors}
-    asked_codes = set(zip(*([code[name].get(key(value), -1) for value in asked[name]] for name in names), strict=True))
-    empty = asked_codes - with_result
-    if empty:
-        first = ", ".join(
-            f"{factor.name} = {factor.levels[level]}" for factor, level in zip(factors, min(empty), strict=True)
-        )
-        notes.append(sentences.empty_combinations(first, len(empty) - 1))
-
-
-def _note_blocks(
-    y: Array,
-    labels: tuple[str, ...],
-    block: str,
-    factors: tuple[Factor, ...],
-    cells: tuple[tuple[int, ...], ...],
-    notes: list[str],
-) -> None:
-    """Blocks whose labels are words, that one level lacks, or whose results are missing here and there."""
-    words = [text for text in labels if not NUMBER.fullmatch(text)]
-    if words and (len(words) < len(labels) or "seed" in block.lower()):
-        notes.append(sentences.word_blocks(block, words, all_words=len(words) == len(labels)))
-    occurs = np.asarray(np.isfinite(y).any(axis=0))
-    expected, present = int(occurs.sum()) * len(y), int(np.isfinite(y).sum())
-    if present == expected:
-        return
-    explained = 0
-    between = [factor for factor in factors if not factor.within]
-    has_run = np.asarray(np.isfinite(y).any(axis=2))
-    for position, factor in enumerate(between):
-        level_of = np.array([cell[position] for cell in cells])
-        for number, level in enumerate(factor.levels):
-            at = np.asarray(level_of == number)
-            absent = np.flatnonzero(~has_run[:, at].any(axis=1) & has_run[:, ~at].any(axis=1))
-            if at.any() and len(absent):
-                gone = [labels[seed] for seed in absent]
-                notes.append(sentences.unpaired_blocks(block, gone, factor.name, level))
-                explained += int(occurs[at].sum()) * len(absent)
-    if explained < expected - present:
-        lost = [text for text, part in zip(labels, y, strict=True) if not np.isfinite(part[occurs]).all()]
-        notes.append(sentences.missing_results(expected - present, expected, block, lost))
-
-
-def _note_unequal(y: Array, notes: list[str]) -> None:
-    runs = np.isfinite(y).sum(axis=0)
-    runs = runs[runs > 0]
-    if len(runs) and runs.min() < runs.max():
-        notes.append(sentences.unequal_runs(int(runs.min()), int(runs.max())))
 
 
 def _after_look(

@@ -162,12 +162,18 @@ class CoreRecipe(Settings):
 
     def settings_for(self, settings_type: type[S]) -> S:
         """The settings of one technique, as its own class."""
-        values = {name: getattr(self, name) for name in settings_type.model_fields}
+        values = {name: getattr(self, name) for name in _names(settings_type)}
         return cast(S, settings_type.model_construct(None, **values))
 
     def batch_at(self, size: int) -> int:
         """Images per step at ``size`` pixels."""
         return self.batch_sizes.get(size, self.batch_size)
+
+
+@lru_cache
+def _names(settings_type: type[Settings]) -> tuple[str, ...]:
+    """The fields of a table of settings; looked up once, since a plan of thousands of cells asks for each."""
+    return tuple(settings_type.model_fields)
 
 
 def _choice_fields(found: Sequence[type[Technique]]) -> dict[str, tuple[Any, Any]]:

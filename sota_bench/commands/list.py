@@ -34,24 +34,24 @@ def command(what: str, as_json: bool, markdown: bool) -> None:
 
         click.echo(reference(), nl=False)
         return
-    found: Any
+    sections: dict[str, list[dict[str, Any]]]
     if what == "all":
-        found = {name: rows() for name, rows in SECTIONS.items()}
+        sections = {name: rows() for name, rows in SECTIONS.items()}
     elif what in SECTIONS:
-        found = {what: SECTIONS[what]()}
+        sections = {what: SECTIONS[what]()}
     else:
-        found = named(what)
+        sections = named(what)
     if as_json:
-        click.echo(json.dumps(found[what] if what in SECTIONS else found, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(sections[what] if what in SECTIONS else sections, indent=2, ensure_ascii=False))
     elif what == "all" or what in SECTIONS:
-        for section, rows in found.items():
+        for section, rows in sections.items():
             if what == "all" and section == "fields":
                 continue
             SHOW[section](rows)
         if what == "all":
             click.echo("`list NAME` shows a whole card; `list fields` shows every recipe field.")
     else:
-        show_named(found)
+        show_named(sections)
 
 
 def technique_rows() -> list[dict[str, Any]]:
@@ -92,10 +92,10 @@ def source_rows() -> list[dict[str, Any]]:
     from sota_bench.data.find import NAMED_DATASETS, locate
 
     rows = []
-    for name, about in SOURCES.items():
-        place = locate(name) if name in NAMED_DATASETS else None
-        found = str(place) if place is not None else None
-        rows.append({"name": name, "about": about, "found": "built in" if name == "known-effects" else found})
+    for name, description in SOURCES.items():
+        path = locate(name) if name in NAMED_DATASETS else None
+        location = "built in" if name == "known-effects" else None if path is None else str(path)
+        rows.append({"name": name, "about": description, "found": location})
     return rows
 
 
@@ -126,17 +126,17 @@ def named(name: str) -> dict[str, Any]:
     from sota_bench.grid.nearest import did_you_mean
 
     techniques, fields = technique_rows(), field_rows()
-    wanted = name.casefold()
-    cards = [row for row in techniques if wanted in (row["name"], row["field"], row["card"]["name"].casefold())]
+    folded = name.casefold()
+    cards = [row for row in techniques if folded in (row["name"], row["field"], row["card"]["name"].casefold())]
     if cards:
         return {"techniques": cards}
-    if rows := [row for row in fields if row["name"] == wanted]:
+    if rows := [row for row in fields if row["name"] == folded]:
         return {"fields": rows}
     if backbone_names() and backbone_problem(name) is None:
         rows = [row for row in backbone_rows() if row["name"] == name.split(".")[0]]
         return {"backbones": rows or [{"name": name}]}
-    known = [*SECTIONS, *(row["name"] for row in techniques), *(row["name"] for row in fields), *backbone_names()]
-    raise UserError("list", "", f"nothing is called {name[:80]!r}", did_you_mean(name, known, "`list` alone shows all"))
+    valid = [*SECTIONS, *(row["name"] for row in techniques), *(row["name"] for row in fields), *backbone_names()]
+    raise UserError("list", "", f"nothing is called {name[:80]!r}", did_you_mean(name, valid, "`list` alone shows all"))
 
 
 def show_techniques(rows: Sequence[dict[str, Any]]) -> None:
@@ -160,7 +160,9 @@ def show_fields(rows: Sequence[dict[str, Any]]) -> None:
 
 def show_sources(rows: Sequence[dict[str, Any]]) -> None:
     """One line or two for each data source."""
-    lines = [(row["name"], row["about"], row["found"] or ("" if "PATH" in row["name"] else "not here")) for row in rows]
+    lines = [
+        (row["name"], row["about"], row["found"] or ("" if "PATH" in row["name"] else "not found")) for row in rows
+    ]
     table("Data sources", ("data.source", "", "on this machine"), lines)
 
 
@@ -189,9 +191,9 @@ SHOW: dict[str, Callable[[Sequence[dict[str, Any]]], None]] = {
 }
 
 
-def show_named(found: dict[str, list[dict[str, Any]]]) -> None:
+def show_named(sections: dict[str, list[dict[str, Any]]]) -> None:
     """Whole cards, or the one field or backbone."""
-    for section, rows in found.items():
+    for section, rows in sections.items():
         if section == "techniques":
             for row in rows:
                 show_card(row)

@@ -50,12 +50,12 @@ def backbone_families() -> dict[str, str]:
     """Architecture -> the module that registers it, for the whole of the installed timm, sorted by name."""
     spec = importlib.util.find_spec("timm")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    found: dict[str, str] = {}
+    families: dict[str, str] = {}
     for folder in folders:
         for file in (Path(folder) / "models").glob("*.py"):
             text = file.read_text(encoding="utf-8", errors="replace")
-            found.update(dict.fromkeys(_REGISTERED.findall(text), file.stem))
-    return dict(sorted(found.items()))
+            families.update(dict.fromkeys(_REGISTERED.findall(text), file.stem))
+    return dict(sorted(families.items()))
 
 
 @lru_cache(maxsize=64)
@@ -88,7 +88,7 @@ def backbone_problem(name: str) -> str | None:
 
 def size_problem(name: str, sizes: Iterable[int]) -> str | None:
     """Why a backbone cannot take images of a size, as ``problem; remedy``, as far as its name tells (``patch16``)."""
-    patch = int(found[1]) if (found := re.search(r"patch(\d+)", name)) else 1
+    patch = int(match[1]) if (match := re.search(r"patch(\d+)", name)) else 1
     wrong = next((size for size in sizes if size % patch), None)
     if wrong is None:
         return None

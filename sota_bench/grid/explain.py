@@ -66,8 +66,8 @@ def _describe(annotation: Any, bounds: str) -> Iterator[str]:
 def _range(field: FieldInfo) -> str:
     limits: dict[str, Any] = {}
     for constraint in field.metadata:
-        found = {name: getattr(constraint, name, None) for name in ("ge", "gt", "le", "lt")}
-        limits |= {name: value for name, value in found.items() if value is not None}
+        bounds = {name: getattr(constraint, name, None) for name in ("ge", "gt", "le", "lt")}
+        limits |= {name: value for name, value in bounds.items() if value is not None}
     low, up_to = (
         ("gt", "above") if "gt" in limits else ("ge", "from"),
         ("lt", "below") if "lt" in limits else ("le", "to"),
@@ -118,7 +118,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> tuple[str, Proble
     details = error.errors(include_url=False)
     name = str(details[0]["loc"][0]) if details[0]["loc"] else ""
     same = [detail for detail in details if detail["loc"] and str(detail["loc"][0]) == name] or details[:1]
-    detail = next((one for one in same if not one["type"].endswith(("_type", "_parsing"))), same[0])
+    detail = next((other for other in same if not other["type"].endswith(("_type", "_parsing"))), same[0])
     kind, value = detail["type"], detail["input"]
     if kind in ("value_error", "assertion_error"):
         problem, _, remedy = str(detail["ctx"]["error"]).partition("; ")

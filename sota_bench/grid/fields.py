@@ -58,10 +58,10 @@ def recipe_fields(files: tuple[Path, ...] = ()) -> tuple[Field, ...]:
             owner.setdefault(field, name)
         if technique.level is not None:
             owner[technique.field] = technique.field
-    found = []
+    documented = []
     for name, info in model.model_fields.items():
         extra = cast(dict[str, Any], info.json_schema_extra or {})
-        found.append(
+        documented.append(
             Field(
                 name=name,
                 accepts=expects(info),
@@ -72,5 +72,5 @@ def recipe_fields(files: tuple[Path, ...] = ()) -> tuple[Field, ...]:
                 technique=owner.get(name, ""),
             )
         )
-    position = {name: place for place, name in enumerate(owner)}
-    return tuple(sorted(found, key=lambda field: position.get(field.name, -1)))
+    position = {name: index for index, name in enumerate(owner)}
+    return tuple(sorted(documented, key=lambda field: position.get(field.name, -1)))

@@ -1,4 +1,4 @@
-"""The grid: a question, fully validated and typed, with its cells and trials."""
+"""The grid, fully validated and typed, with its cells and trials."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ class Grid(BaseModel):
     def _cells(self) -> tuple[Cell, ...]:
         model = type(self.recipe)
         baseline = {field: getattr(self.recipe, field) for field in model.model_fields}
-        found = list(combinations(self.design, self.factors))
+        designed = list(combinations(self.design, self.factors))
         cells = []
-        for number, levels in enumerate(found):
-            name = identifier("c", number, len(found))
+        for number, levels in enumerate(designed):
+            name = identifier("c", number, len(designed))
             instead = {"resize": self.schedules[name]} if name in self.schedules else {}
             try:
                 recipe = model.model_validate(baseline | levels | instead)
@@ -137,7 +137,7 @@ class Grid(BaseModel):
         schedules: Mapping[str, str] | None = None,
         matched: Mapping[str, MatchedSchedule] | None = None,
     ) -> Grid:
-        """The same question with other values of fields that are no factors, or with other schedules.
+        """The same grid with other values of fields that are no factors, or with other schedules.
 
         Args:
             fields: recipe field -> its value in every cell.
@@ -156,9 +156,9 @@ class Grid(BaseModel):
         except ValidationError as error:
             field, (problem, remedy) = explain(model, error)
             raise UserError(str(self.file), f"recipe.{field}", problem, remedy) from error
-        told = {name: getattr(self, name) for name in type(self).model_fields}
-        told |= {"recipe": recipe, "schedules": {**self.schedules, **(schedules or {})}}
-        return Grid(**told | {"matched": dict(matched or self.matched)})
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        values |= {"recipe": recipe, "schedules": {**self.schedules, **(schedules or {})}}
+        return Grid(**values | {"matched": dict(matched or self.matched)})
 
     def as_matched(self, matched: Mapping[str, MatchedSchedule]) -> Grid:
         """The grid with schedules that were matched before; itself where none were."""
@@ -190,12 +190,12 @@ class Grid(BaseModel):
         Raises:
             UserError: the expression names a factor, level or seed that the grid does not have, or selects nothing.
         """
-        known = {factor: [level_text(level) for level in levels] for factor, levels in self.factors.items()}
-        known["seed"] = [str(seed) for seed in self.seeds]
-        selected = parse_only(expression, known, self._same_level)
+        levels = {factor: [level_text(level) for level in values] for factor, values in self.factors.items()}
+        levels["seed"] = [str(seed) for seed in self.seeds]
+        selected = parse_only(expression, levels, self._same_level)
         trials = tuple(trial for trial in self.trials() if selected(trial.cell.text | {"seed": str(trial.seed)}))
         if not trials:
-            raise UserError("--only", "", f"{expression[:80]!r} selects no trial", "loosen it")
+            raise UserError("--only", "", f"{expression[:80]!r} selects no trial", "select more levels or seeds")
         return trials
 
     def _same_level(self, factor: str, written: str) -> str:

@@ -58,8 +58,8 @@ class _Reading:
     overrides: tuple[str, ...]
 
     def error(self, table: str, key: str, problem: str, remedy: str) -> UserError:
-        place = "--set" if (table, key) in self.written else str(self.path)
-        return UserError(place, f"{table}.{key}" if key else table, problem, remedy)
+        source = "--set" if (table, key) in self.written else str(self.path)
+        return UserError(source, f"{table}.{key}" if key else table, problem, remedy)
 
     def grid(self, seeds: Sequence[int] | None, out: Path | None) -> Grid:
         self.check_tables()
@@ -200,11 +200,11 @@ class _Reading:
         raw = {key: value for key, (_, value) in written.items()}
         home = {key: table for key, (table, _) in written.items()}
         stated = self.validate(model, raw, home)
-        raw |= self.wanted_by_weights(stated, raw.keys(), factors, files)
+        raw |= self.defaults_for_weights(stated, raw.keys(), factors, files)
         first = {key: levels[0] for key, levels in factors.items()}
         home |= dict.fromkeys(factors, "factors")
         baseline = self.validate(model, raw | first, home)
-        found: dict[str, tuple[Any, ...]] = {}
+        resolved: dict[str, tuple[Any, ...]] = {}
         for key, levels in factors.items():
             values = [getattr(self.validate(model, raw | first | {key: level}, home), key) for level in levels]
             seen: dict[str, int] = {}
@@ -218,31 +218,31 @@ class _Reading:
                 table, of = written[key][0], level_text(getattr(stated, key))
                 what = f"the first level is the baseline, and {table}.{key} says {of}"
                 raise self.error("factors", key, what, f"put {of} first, or leave {key} out of [{table}]")
-            found[key] = tuple(values)
-        return baseline, found
+            resolved[key] = tuple(values)
+        return baseline, resolved
 
-    def wanted_by_weights(
+    def defaults_for_weights(
         self, stated: CoreRecipe, written: Iterable[str], factors: dict[str, list[Any]], files: tuple[Path, ...]
     ) -> dict[str, Any]:
-        """Fields that the grid does not name, as the pretrained weights of `[recipe]` want them: images of the size
-        that they were made for, and what each technique takes for them.
+        """Defaults that the weights of `[recipe]` bring for fields that the grid does not name: images of the size that
+        they were made for, and what each technique takes for them.
 
         Levels of a factor `weights` differ in that factor alone.
         """
         if not stated.weights or "weights" in factors:
             return {}
         named = {*written, *factors}
-        found = {
+        defaults = {
             technique.field: technique.with_weights
             for technique in registry.techniques(files).values()
             if technique.with_weights is not None and technique.field not in named
         }
         backbone = factors.get("backbone", [stated.backbone])[0]
-        wanted = "resize" not in named and isinstance(backbone, str) and backbone_problem(backbone) is None
-        made = made_for(stated.weights, backbone, self.path) if wanted else None
+        sized = "resize" not in named and isinstance(backbone, str) and backbone_problem(backbone) is None
+        made = made_for(stated.weights, backbone, self.path) if sized else None
         if made is not None:
-            found["resize"] = " ".join(f"{made.size}x{phase.epochs}" for phase in stated.phases)
-        return found
+            defaults["resize"] = " ".join(f"{made.size}x{phase.epochs}" for phase in stated.phases)
+        return defaults
 
     def check_size(self, head: GridTable, levels: dict[str, tuple[Any, ...]], seeds: int) -> None:
         trials = count(head.design, levels) * seeds

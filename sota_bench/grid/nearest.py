@@ -19,12 +19,12 @@ def nearest(name: str, valid: Iterable[str], count: int = 3) -> list[str]:
     folded: dict[str, str] = {}
     for candidate in valid:
         folded.setdefault(_fold(candidate), candidate)
-    wanted = _fold(name[:_LONGEST])
-    if wanted in folded:
-        return [folded[wanted]]
-    close = difflib.get_close_matches(wanted, folded, n=count, cutoff=0.6)
-    if len(wanted) >= 3:
-        close += [key for key in sorted(folded, key=len) if key.startswith(wanted) and key not in close]
+    folded_name = _fold(name[:_LONGEST])
+    if folded_name in folded:
+        return [folded[folded_name]]
+    close = difflib.get_close_matches(folded_name, folded, n=count, cutoff=0.6)
+    if len(folded_name) >= 3:
+        close += [key for key in sorted(folded, key=len) if key.startswith(folded_name) and key not in close]
     return [folded[key] for key in close[:count]]
 
 

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sota_bench.grid.torch_queries import ask, serve
+
+if TYPE_CHECKING:
+    from sota_bench.grid.recipe import CoreRecipe
 
 HUB = "timm"
 
@@ -76,7 +79,7 @@ def _described(backbone: str) -> MadeFor | None:
     return _parsed(answer)
 
 
-def _parsed(config: Any) -> MadeFor | None:
+def _parsed(config: object) -> MadeFor | None:
     if not isinstance(config, Mapping):
         return None
     try:
@@ -88,14 +91,14 @@ def _parsed(config: Any) -> MadeFor | None:
     return MadeFor(size, mean, std) if sane and len(mean) == len(std) else None
 
 
-def sentences(recipes: Iterable[Any], grid_file: Path) -> list[str]:
+def sentences(recipes: Iterable[CoreRecipe], grid_file: Path) -> list[str]:
     """A line for each different choice of weights among recipes: what they were made for."""
-    found: dict[tuple[str, str], None] = {}
+    pairs: dict[tuple[str, str], None] = {}
     for recipe in recipes:
         if recipe.weights:
-            found.setdefault((recipe.weights, recipe.backbone))
+            pairs.setdefault((recipe.weights, recipe.backbone))
     lines = []
-    for weights, backbone in found:
+    for weights, backbone in pairs:
         made = made_for(weights, backbone, grid_file)
         of = "of timm's hub" if weights == HUB else f"in {weights}"
         if made is not None:
@@ -108,12 +111,12 @@ def answer(query: Mapping[str, Any]) -> dict[str, Any]:
     import timm
 
     try:
-        found = timm.get_pretrained_cfg(str(query["backbone"]))
+        config = timm.get_pretrained_cfg(str(query["backbone"]))
     except RuntimeError:  # no such tag
         return {}
-    if found is None:
+    if config is None:
         return {}
-    return {name: list(getattr(found, name)) for name in ("input_size", "mean", "std")}
+    return {name: list(getattr(config, name)) for name in ("input_size", "mean", "std")}
 
 
 if __name__ == "__main__":

@@ -18,25 +18,25 @@ def read_text(path: Path) -> str:
     Raises:
         UserError: there is no such file, or it is a folder, too large, unreadable or not UTF-8.
     """
-    place = str(path)
+    file = str(path)
     try:
         if path.is_dir():
-            raise UserError(place, "", "this is a folder", "name a grid file, such as grid.toml")
+            raise UserError(file, "", "this is a folder", "name a grid file, such as grid.toml")
         if not path.exists():
-            raise UserError(place, "", "there is no such file", "`python -m sota_bench init` writes one")
+            raise UserError(file, "", "there is no such file", "`python -m sota_bench init` writes one")
         if not path.is_file():
-            raise UserError(place, "", "this is not a regular file", "name a grid file, such as grid.toml")
+            raise UserError(file, "", "this is not a regular file", "name a grid file, such as grid.toml")
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(place, "", "the file is larger than 1 MB", "a grid is a short text; name the right file")
+            raise UserError(file, "", "the file is larger than 1 MB", "a grid is a short text; name the right file")
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(place, "", f"byte {error.start} is not UTF-8", "save the file as UTF-8 text") from error
+        raise UserError(file, "", f"byte {error.start} is not UTF-8", "save the file as UTF-8 text") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(place, "", f"the file cannot be read ({reason})", "check its name and permissions") from error
+        raise UserError(file, "", f"the file cannot be read ({reason})", "check its name and permissions") from error
 
 
-def parse(text: str, place: str) -> dict[str, Any]:
+def parse(text: str, file: str) -> dict[str, Any]:
     """TOML text as nested dictionaries.
 
     Raises:
@@ -45,9 +45,9 @@ def parse(text: str, place: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise UserError(place, "", "its lists or tables are nested too deeply", "write it flat") from error
+        raise UserError(file, "", "its lists or tables are nested too deeply", "write it flat") from error
     except ValueError as error:  # TOMLDecodeError, and integers with more digits than Python reads
-        raise UserError(place, "", f"not TOML: {error}", "mend that line; text needs quotes") from error
+        raise UserError(file, "", f"not TOML: {error}", "fix that line; text needs quotes") from error
 
 
 def apply_overrides(tables: dict[str, Any], overrides: Sequence[str]) -> set[tuple[str, str]]:

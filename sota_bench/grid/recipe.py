@@ -176,10 +176,10 @@ def _names(settings_type: type[Settings]) -> tuple[str, ...]:
     return tuple(settings_type.model_fields)
 
 
-def _choice_fields(found: Sequence[type[Technique]]) -> dict[str, tuple[Any, Any]]:
+def _choice_fields(available: Sequence[type[Technique]]) -> dict[str, tuple[Any, Any]]:
     """Fields shared by several techniques that none of them declares itself: one of their levels, or ``none``."""
     levels: dict[str, list[type[Technique]]] = {}
-    for technique in found:
+    for technique in available:
         if technique.level is not None:
             levels.setdefault(technique.field, []).append(technique)
     fields: dict[str, tuple[Any, Any]] = {}
@@ -215,7 +215,7 @@ def _shadowed_validators(parts: Sequence[type[Settings]]) -> dict[str, Any]:
 
 @lru_cache
 def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
-    """The recipe model: the core's fields and those of every technique found.
+    """The recipe model: the core's fields and those of every technique available.
 
     Args:
         files: local technique files that the grid names.
@@ -223,10 +223,10 @@ def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
     Raises:
         UserError: a technique adds a field that exists already.
     """
-    found = list(registry.techniques(files).values())
-    bases = tuple({technique.settings_type: None for technique in found if technique.settings_type is not Settings})
+    available = list(registry.techniques(files).values())
+    bases = tuple({technique.settings_type: None for technique in available if technique.settings_type is not Settings})
     owners = dict.fromkeys(CoreRecipe.model_fields, "every recipe")
-    declared_by = {technique.settings_type: registry.source_name(technique) for technique in found}
+    declared_by = {technique.settings_type: registry.source_name(technique) for technique in available}
     for base in bases:
         inherited = {field for parent in base.__mro__[1:] for field in getattr(parent, "model_fields", {})}
         for field in base.model_fields.keys() - inherited:
@@ -234,7 +234,7 @@ def recipe_type(files: tuple[Path, ...] = ()) -> type[CoreRecipe]:
                 problem = f"this recipe field belongs to {owners[field]}"
                 raise UserError(declared_by[base], field, problem, "rename it")
             owners[field] = declared_by[base]
-    choices = {field: choice for field, choice in _choice_fields(found).items() if field not in owners}
+    choices = {field: choice for field, choice in _choice_fields(available).items() if field not in owners}
     parts: tuple[type[Settings], ...] = (*bases, CoreRecipe)
     model: Any = create_model(
         "Recipe", __base__=parts, __validators__=_shadowed_validators(parts), **cast(dict[str, Any], choices)

@@ -97,7 +97,10 @@ class DataTable(Table):
     )
     path: str = Field("", description="where the source lies, if it is not found by itself; relative to the grid")
     size: int = Field(
-        0, ge=0, le=2048, description="pixels of the shorter side of the stored images; 0 is what the grid needs"
+        0,
+        ge=0,
+        le=2048,
+        description="pixels of the shorter side of the stored images; 0 chooses it for the largest size in the grid, so set it to compare cells across grids",
     )
 
     root: str = Field("", description="folder inside the source in which the data set lies; empty to look for it")
@@ -142,8 +145,8 @@ class DataTable(Table):
             return source
         if colon and kind in PATH_SOURCES:
             raise ValueError(f"{source[:80]!r} names no path; write {kind}:PATH")
-        known = [*NAMED_SOURCES, *(f"{name}:PATH" for name in PATH_SOURCES)]
-        remedy = did_you_mean(source, known, "write one of " + ", ".join(known))
+        valid = [*NAMED_SOURCES, *(f"{name}:PATH" for name in PATH_SOURCES)]
+        remedy = did_you_mean(source, valid, "write one of " + ", ".join(valid))
         raise ValueError(f"{source[:80]!r} is not a data source; {remedy}")
 
     @field_validator("path")

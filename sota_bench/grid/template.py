@@ -41,7 +41,7 @@ def template(name: str, source: str = "known-effects", file: str = "grid.toml") 
         file: the file that it will be, for the command in its first lines.
     """
     parts = [
-        "# A grid is a question: which of these settings help on these images? Try it without training anything:",
+        "# A grid: which of these settings help on these images? See what it would train, without training anything:",
         f"#     python -m sota_bench plan {file if file.isprintable() else 'grid.toml'}",
         "",
         "[grid]",
@@ -65,8 +65,10 @@ def _comment(text: str) -> list[str]:
 def _explained(help: str, accepts: str) -> str:
     """The description, and what is accepted unless the description says so or it is any text."""
     choices = accepts.removeprefix("one of ").split(", ")
-    said = accepts == "text in quotes" or (accepts.startswith("one of ") and all(choice in help for choice in choices))
-    return help if said else f"{help}: {accepts}"
+    stated = accepts == "text in quotes" or (
+        accepts.startswith("one of ") and all(choice in help for choice in choices)
+    )
+    return help if stated else f"{help}: {accepts}"
 
 
 def _table(fields: Mapping[str, FieldInfo], given: Mapping[str, Any]) -> Iterator[str]:

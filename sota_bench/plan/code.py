@@ -106,8 +106,8 @@ def _own_file(path: Path, module: str) -> Path | None:
     installed package."""
     if module.partition(".")[0] in {"sota_bench", *sys.stdlib_module_names}:
         return None
-    found = _python_file([path.parent], module.split(".")) or _path_of(module)
-    return None if found is None or any(found.is_relative_to(folder) for folder in _INSTALLED) else found
+    file = _python_file([path.parent], module.split(".")) or _path_of(module)
+    return None if file is None or any(file.is_relative_to(folder) for folder in _INSTALLED) else file
 
 
 _INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")}

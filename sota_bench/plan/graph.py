@@ -389,16 +389,16 @@ def _check_counts(grid: Grid, images: GridImages, choices: Iterable[ImageChoice]
     Raises:
         UserError: one has not.
     """
-    place = str(grid.file)
+    file = str(grid.file)
     for choice in choices:
         sizes = images.subset(choice).sizes()
         if sizes["train"] < FEWEST_TO_TRAIN:
             problem = f"only {sizes['train']} image is left to train on, and {FEWEST_TO_TRAIN} are needed"
-            raise UserError(place, "data", problem, "add images, or allow more in data.fraction and data.per_class")
+            raise UserError(file, "data", problem, "add images, or allow more in data.fraction and data.per_class")
         if not sizes[split]:
             problem = f"{images.source.name} has no images to {_SPLIT_USE[split]}"
             remedy = "add images to val/<class>/, or put all of them in <class>/ folders, of which a share is held back"
-            raise UserError(place, "data", problem, remedy)
+            raise UserError(file, "data", problem, remedy)
 
 
 def _phase_params(phase: PhasePlan, total_epochs: int | None) -> PhaseParams:

@@ -153,8 +153,8 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest | RemoteManifest)
     size = grid.data.size or 8 * math.ceil(max(needed) * _headroom(grid) / 8)
     images = GridImages(source, manifest, size, [], grid.file, grid.techniques)
     ceiling = min(size, _typical_side(images, size))
-    above = sorted(wanted for wanted in needed if wanted > ceiling)
-    refused = [wanted for wanted in above if not needed[wanted]]
+    above = sorted(pixels for pixels in needed if pixels > ceiling)
+    refused = [pixels for pixels in above if not needed[pixels]]
     if refused:
         name = named[refused[-1]]
         key = f"factors.{name}" if name in grid.factors else f"recipe.{name}"

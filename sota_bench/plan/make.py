@@ -40,7 +40,7 @@ def make_plan(
     Args:
         grid: what is asked, with its schedules where cells are compared at equal cost (``forecast.match``).
         machine: where it runs.
-        progress: told (done, total) while the source is listed.
+        progress: called with (done, total) while the source is listed.
         trials: those that are planned; all of the grid by default.
         split: the images that judge, ``select`` or ``test``.
 
@@ -91,16 +91,16 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
     Raises:
         UserError: the run's manifest is gone from the store, or damaged.
     """
-    about = recorded["images"]
-    file = manifest_file(store, about["manifest"])
+    images_record = recorded["images"]
+    file = manifest_file(store, images_record["manifest"])
     manifest = stored_manifest(file)
-    if manifest.digest != about["manifest"]:
+    if manifest.digest != images_record["manifest"]:
         raise UserError(str(file), "", "is not the manifest of that name: it is damaged", "run the grid again")
     images = GridImages(
-        source_from_spec(about["source"]),
+        source_from_spec(images_record["source"]),
         manifest,
-        about["size"],
-        about["upsampled"],
+        images_record["size"],
+        images_record["upsampled"],
         grid.file,
         grid.techniques,
     )

@@ -35,32 +35,32 @@ def order(stages: Mapping[str, Stage]) -> dict[str, Stage]:
     longest: dict[str, float] = {}
     for key in reversed(_topological(stages, children)):
         longest[key] = cost(stages[key]) + max((longest[child] for child in children[key]), default=0.0)
-    place = {key: index for index, key in enumerate(stages)}
+    position = {key: index for index, key in enumerate(stages)}
 
     def last_is_next(keys: list[str]) -> list[str]:
-        return sorted(keys, key=lambda key: (longest[key], -place[key]))
+        return sorted(keys, key=lambda key: (longest[key], -position[key]))
 
-    found: dict[str, Stage] = {}
+    ordered: dict[str, Stage] = {}
     roots = [key for key, stage in stages.items() if not stage.parents]
     waiting = last_is_next(roots)
     while waiting:
         key = waiting.pop()
-        if key in found or any(parent not in found for parent in stages[key].parents.values()):
+        if key in ordered or any(parent not in ordered for parent in stages[key].parents.values()):
             continue
-        found[key] = stages[key]
+        ordered[key] = stages[key]
         waiting += last_is_next(children[key])
-    return found
+    return ordered
 
 
 def _topological(stages: Mapping[str, Stage], children: Mapping[str, list[str]]) -> list[str]:
     missing = {key: len(set(stage.parents.values())) for key, stage in stages.items()}
     ready = [key for key, count in missing.items() if count == 0]
-    found: list[str] = []
+    sorted_keys: list[str] = []
     while ready:
         key = ready.pop()
-        found.append(key)
+        sorted_keys.append(key)
         for child in dict.fromkeys(children[key]):
             missing[child] -= 1
             if missing[child] == 0:
                 ready.append(child)
-    return found
+    return sorted_keys

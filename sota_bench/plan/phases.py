@@ -43,11 +43,11 @@ def phases_of(recipe: CoreRecipe, active: Sequence[Technique]) -> tuple[PhasePla
     bases = [technique for technique in active if isinstance(technique, TrainsBaseModel)]
     steps = [("base", phase) for technique in bases for phase in technique.base_phases()]
     steps += [("main", phase) for phase in recipe.phases]
-    found: list[PhasePlan] = []
+    phases: list[PhasePlan] = []
     for index, (task, phase) in enumerate(steps):
-        earlier = tuple(dict.fromkeys(before.size for before in found))
-        fine_tunes = any(before.task != task for before in found)
+        earlier = tuple(dict.fromkeys(before.size for before in phases))
+        fine_tunes = any(before.task != task for before in phases)
         rise = fine_tunes or (task == "main" and bool(earlier) and phase.size > max(earlier))
-        first = sum(before.epochs for before in found)
-        found.append(PhasePlan(index, task, phase.size, phase.epochs, first, earlier, rise))
-    return tuple(found)
+        first = sum(before.epochs for before in phases)
+        phases.append(PhasePlan(index, task, phase.size, phase.epochs, first, earlier, rise))
+    return tuple(phases)

@@ -137,8 +137,8 @@ MISTAKES = {
     "recipe key in data": ("[data]\nlr = 0.1\n" + OK, "data.lr: there is no such key; it belongs in [recipe] or [factors]"),
     "name": ("[grid]\nname = '../up'\n" + OK, "grid.name: '../up' would leave the output folder; write a short name of letters, digits, - and _"),
     # TOML
-    "syntax": ("[grid]\nname = x\n", "not TOML: Invalid value (at line 2, column 8); mend that line; text needs quotes"),
-    "key twice": ("[grid]\nname = 'a'\nname = 'b'\n", "not TOML: Cannot overwrite a value (at line 3, column 11); mend that line; text needs quotes"),
+    "syntax": ("[grid]\nname = x\n", "not TOML: Invalid value (at line 2, column 8); fix that line; text needs quotes"),
+    "key twice": ("[grid]\nname = 'a'\nname = 'b'\n", "not TOML: Cannot overwrite a value (at line 3, column 11); fix that line; text needs quotes"),
     "long integer": ("a = " + "9" * 5000, "not TOML: "),
     "deep": ("a = " + "[" * 100_000, "its lists or tables are nested too deeply; write it flat"),
 }  # fmt: skip

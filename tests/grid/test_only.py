@@ -46,7 +46,7 @@ def test_terms_are_a_conjunction_of_alternatives() -> None:
         ("", "--only: '' is not factor=level; write for example seed=0|1"),
         ("seed=", "--only: 'seed=' is not factor=level; write for example seed=0|1"),
         ("seed=0,", "--only: '' is not factor=level; write for example seed=0|1"),
-        ("seed!=0|1", "--only: 'seed!=0|1' selects no trial; loosen it"),
+        ("seed!=0|1", "--only: 'seed!=0|1' selects no trial; select more levels or seeds"),
     ],
 )
 def test_mistakes_are_one_line(read, expression: str, line: str) -> None:

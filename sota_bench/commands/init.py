@@ -41,7 +41,7 @@ def command(path: Path, force: bool, source: str) -> None:
         with target.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError as error:
-        raise UserError(str(target), "", "the file exists", "name another one, or add --force to overwrite it") from error
+        raise UserError(str(target), "", "the file exists", "name another one, or add --force") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(str(target), "", f"cannot be written ({reason})", "name a file in a folder of yours") from error

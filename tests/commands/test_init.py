@@ -45,7 +45,7 @@ def test_it_does_not_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path = tmp_path / "grid.toml"
     path.write_text("mine")
     assert main(["init", str(path)]) == 2
-    assert capsys.readouterr().err == f"{path}: the file is there already; name another one, or add --force\n"
+    assert capsys.readouterr().err == f"{path}: the file exists; name another one, or add --force\n"
     assert path.read_text() == "mine"
     assert main(["init", str(path), "--force"]) == 0
     assert path.read_text() != "mine"

@@ -102,7 +102,6 @@ class DataTable(Table):
         le=2048,
         description="pixels of the shorter side of the stored images; 0 chooses it for the largest size in the "
         "grid, so set it to compare cells across grids",
-   ,
     )
 
     root: str = Field("", description="folder inside the source in which the data set lies; empty to look for it")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sota_bench.report.effects import effects_on, typeset
 from sota_bench.report.parts import Block, Cell, Chart, Section, Table
-from sota_bench.report.text import interval, level_text, number, plus_minus, signed
+from sota_bench.report.text import interval, join, level_text, number, plus_minus, signed
 from sota_bench.report.theme import Ink, name_y, sheet, styles
 from sota_bench.report.view import View
 from sota_bench.stats import sentences
@@ -69,8 +69,8 @@ def section(view: View) -> Section | None:
     return Section(
         "calibration",
         "Calibration",
-        "These techniques promise better uncertainty, so they are judged by negative log-likelihood (NLL), expected "
-        "calibration error (ECE) and confidence on unmixed images.",
+        f"{join(claims)} {'promises' if len(claims) == 1 else 'promise'} better uncertainty, judged here by negative "
+        "log-likelihood (NLL), expected calibration error (ECE) and confidence on unmixed images.",
         blocks,
     )
 

@@ -105,7 +105,7 @@ class ImageCounts:
     Attributes:
         train, select, test: images of the whole source's splits that the grid may use.
         left_out: files of the source that are not used.
-        found: files of the source.
+        files: files of the source.
         reasons: why files are left out -> how many.
         classes: class -> split -> images of the whole source.
         reading: sentences about how the source was read.
@@ -116,7 +116,7 @@ class ImageCounts:
     select: int
     test: int
     left_out: int = 0
-    found: int = 0
+    files: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     reading: Sequence[str] = ()

@@ -74,7 +74,7 @@ def _data_set(images: ImageCounts) -> list[Block]:
     pairs += [(f"Left out: {reason}", counted(count, "file")) for reason, count in images.reasons.items()]
     pairs += [(name, ", ".join(f"{count:,} {split}" for split, count in counts.items()))
               for name, counts in images.classes.items()]  # fmt: skip
-    return [*blocks, Fold(f"Data set: {counted(images.found, 'file')}", pairs=pairs)] if pairs else blocks
+    return [*blocks, Fold(f"Data set: {counted(images.files, 'file')}", pairs=pairs)] if pairs else blocks
 
 
 def _text(value: object) -> str:

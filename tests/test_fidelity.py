@@ -167,7 +167,7 @@ def test_cells_without_a_result_everywhere_are_left_out_and_named() -> None:
 
 @given(st.lists(st.floats(10, 90), min_size=2, max_size=6, unique=True), st.randoms(use_true_random=False))
 def test_a_setting_that_turns_a_clear_pair_never_keeps_the_order(means: list[float], random: object) -> None:
-    spread = sorted(round(mean) + 3.0 * place for place, mean in enumerate(sorted(means)))
+    spread = sorted(round(mean) + 3.0 * index for index, mean in enumerate(sorted(means)))
     large, half = named(1.0, 0.5)
     answer = compare([(large, trials(spread, 4.0)), (half, trials(spread[::-1], 2.0))])
     assert answer.cheapest is None

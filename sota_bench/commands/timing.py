@@ -242,7 +242,9 @@ def compare(history: Path, only: str, out: Path | None, as_json: bool) -> int:
     folder = out or history
     write_files(folder, {"timing.html": page(histories, notes)})
     if as_json:
-        click.echo(json.dumps({name: [one.as_json() for one in series] for name, series in histories.items()}))
+        click.echo(
+            json.dumps({name: [series.as_json() for series in workloads] for name, workloads in histories.items()})
+        )
     else:
         _show(histories)
         for note in notes:

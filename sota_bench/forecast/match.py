@@ -57,7 +57,7 @@ def settle_schedules(
             raise UserError(str(grid.file), "grid.match", problem, "start with run, or with plan")
         schedules = _match(plan, _costs(plan, workers, machine, log))
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"format": FORMAT, "cells": {cell: one.to_json() for cell, one in schedules.items()}})
+        write_json(file, {"format": FORMAT, "cells": {cell: matched.to_json() for cell, matched in schedules.items()}})
     return grid.as_matched(schedules)
 
 

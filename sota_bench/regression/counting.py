@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sota_bench.regression import counts as exact
+from sota_bench.regression.counts import WorkloadCounts
 from sota_bench.regression.outcome import SUITE, GateOutcome, GateSettings, Log, matches
 from sota_bench.regression.process import MeasuringProcess, ProcessGroup, Workspace, each_in_turn
 from sota_bench.regression.tree import Tree
@@ -19,11 +19,11 @@ class CountResult:
     """Exact counts of some workloads.
 
     Attributes:
-        counts: workload -> name of the count -> its value.
+        counts: workload -> its counts.
         failed: workload -> why it could not be counted.
     """
 
-    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    counts: dict[str, WorkloadCounts] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -68,7 +68,7 @@ def count_tree(tree: Tree, scratch: Path, settings: GateSettings, log: Log, suit
 
 def count(start: Callable[[], ProcessGroup], names: Sequence[str]) -> CountResult:
     """The counts of workloads, all in one process where none fails."""
-    counts: dict[str, dict[str, Any]] = {}
+    counts: dict[str, WorkloadCounts] = {}
 
     def count_one(process: MeasuringProcess, name: str) -> None:
         counts[name] = process.counts(name)

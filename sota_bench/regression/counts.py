@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sota_bench.errors import UserError
 from sota_bench.regression.hardware import release
-
-Counts = Mapping[str, Mapping[str, Any]]
-"""Workload -> name of the count -> its value."""
-
-DETAIL = "by_operation"
-"""The count that explains the others and is not compared itself."""
 
 WORDS = {
     "laps": "pieces of work",
@@ -32,6 +26,36 @@ WORDS = {
     "graph_breaks": "graph breaks",
 }
 """Name of a count -> what it counts, in the order in which they are shown."""
+
+
+@dataclass(frozen=True)
+class WorkloadCounts:
+    """The exact counts of one workload.
+
+    Attributes:
+        numbers: name of a count, a key of :data:`WORDS` -> its value.
+        by_operation: operation -> calls; explains the numbers and is not compared itself.
+    """
+
+    numbers: Mapping[str, int]
+    by_operation: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> WorkloadCounts:
+        """From the values of a measuring process, or of a file, which has no calls of operations.
+
+        Raises:
+            TypeError, ValueError: they are not counts.
+        """
+        by_operation = {str(name): int(calls) for name, calls in values.get(DETAIL, {}).items()}
+        return cls({str(name): int(value) for name, value in values.items() if name != DETAIL}, by_operation)
+
+
+DETAIL = "by_operation"
+"""Name of the operations' calls among the values of a measuring process."""
+
+Counts = Mapping[str, WorkloadCounts]
+"""Workload -> its counts."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +87,17 @@ def differences(before: Counts, after: Counts) -> list[Difference]:
     """Every count that differs, of the workloads that both have."""
     changed = []
     for workload in before.keys() & after.keys():
-        old, new = before[workload], after[workload]
+        old, new = before[workload].numbers, after[workload].numbers
         for count in [name for name in WORDS if name in old or name in new]:
             if old.get(count, 0) != new.get(count, 0):
-                detail = _detail(old, new) if count == "operations" else ""
+                detail = _detail(before[workload], after[workload]) if count == "operations" else ""
                 changed.append(Difference(workload, count, old.get(count, 0), new.get(count, 0), detail))
     return sorted(changed, key=lambda difference: (difference.workload, list(WORDS).index(difference.count)))
 
 
-def _detail(old: Mapping[str, Any], new: Mapping[str, Any], limit: int = 4) -> str:
+def _detail(old: WorkloadCounts, new: WorkloadCounts, limit: int = 4) -> str:
     """The operations whose calls changed most."""
-    before, after = old.get(DETAIL, {}), new.get(DETAIL, {})
+    before, after = old.by_operation, new.by_operation
     if not before or not after:
         return ""
     changes = {name: after.get(name, 0) - before.get(name, 0) for name in {*before, *after}}
@@ -87,7 +111,7 @@ def software_key(device: str) -> str:
     return f"torch {release('torch')}, timm {release('timm')}, {device.partition(':')[0]}"
 
 
-def committed(file: Path, device: str) -> dict[str, dict[str, int]]:
+def committed(file: Path, device: str) -> dict[str, WorkloadCounts]:
     """The counts in a file for the installed software; empty where it has none.
 
     Raises:
@@ -95,7 +119,7 @@ def committed(file: Path, device: str) -> dict[str, dict[str, int]]:
     """
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))["counts"].get(software_key(device), {})
-        return {str(name): {str(k): int(v) for k, v in counts.items()} for name, counts in stored.items()}
+        return {str(name): WorkloadCounts.from_json(values) for name, values in stored.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
@@ -108,14 +132,9 @@ def write(file: Path, device: str, counts: Counts) -> None:
         by_software = json.loads(file.read_text(encoding="utf-8"))["counts"]
     except (OSError, ValueError, KeyError):
         by_software = {}
-    by_software[software_key(device)] = {name: without_detail(values) for name, values in sorted(counts.items())}
+    by_software[software_key(device)] = {name: dict(counted.numbers) for name, counted in sorted(counts.items())}
     about = "Exact counts of one run of each workload; written by `timing gate --write-counts`."
     file.write_text(json.dumps({"about": about, "counts": dict(sorted(by_software.items()))}, indent=1) + "\n", "utf-8")
-
-
-def without_detail(counts: Mapping[str, Any]) -> dict[str, int]:
-    """The numbers that are compared."""
-    return {name: int(value) for name, value in counts.items() if name != DETAIL}
 
 
 def mark_expected(
@@ -131,9 +150,9 @@ def mark_expected(
     """
 
     def announced(workload: str) -> bool:
-        stated = head_file.get(workload)
-        if stated is None or stated == base_file.get(workload):
+        stated, before = head_file.get(workload), base_file.get(workload)
+        if stated is None or (before is not None and stated.numbers == before.numbers):
             return False
-        return dict(stated) == without_detail(head[workload])
+        return stated.numbers == head[workload].numbers
 
     return [replace(difference, expected=announced(difference.workload)) for difference in differences]

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from sota_bench.processes import Child
+from sota_bench.regression.counts import WorkloadCounts
 
 MEASURE = Path(__file__).with_name("measure.py")
 TIMEOUT_S = 300.0
@@ -142,10 +143,9 @@ class MeasuringProcess:
         """
         return [float(lap) for lap in self._ask("time", name=name, seconds=seconds)["laps"]]
 
-    def counts(self, name: str) -> dict[str, Any]:
+    def counts(self, name: str) -> WorkloadCounts:
         """Exact counts of one run of a workload."""
-        counts: dict[str, Any] = self._ask("count", name=name)["counts"]
-        return counts
+        return WorkloadCounts.from_json(self._ask("count", name=name)["counts"])
 
     def forget(self, name: str) -> None:
         """Frees a workload's memory."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from sota_bench.errors import UserError
 from sota_bench.regression.changes import LastingChange, lasting_changes, pieces_of
 from sota_bench.regression.counting import count_tree
-from sota_bench.regression.counts import without_detail
 from sota_bench.regression.gate import process_seconds
 from sota_bench.regression.hardware import fingerprint
 from sota_bench.regression.history import TimingRecord, workloads
@@ -70,7 +69,7 @@ def measure(
                         times.setdefault(name, []).append(process_seconds(laps, settings.device))
         counted = count_tree(tree, scratch, settings, log, suite)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    counts = {name: without_detail(values) for name, values in counted.counts.items()}
+    counts = {name: dict(exact.numbers) for name, exact in counted.counts.items()}
     record = TimingRecord(now, commit, changed, fingerprint(settings.device), times, counts)
     return record, failed | counted.failed
 

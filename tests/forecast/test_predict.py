@@ -135,8 +135,8 @@ def test_disk_and_memory_are_counted(plan: Plan, combinations: Combinations, wor
     prediction = predicted(plan, combinations, world)
     kinds = [stage.kind for stage in plan.stages.values()]
     pixels = 80 * 3.0 * 80 * 80  # 48 training and 32 validation images
-    rest = len(kinds) - kinds.count("train")
-    assert prediction.disk_bytes == pytest.approx(pixels + kinds.count("train") * 5e6 + rest * 1e4)
+    others = len(kinds) - kinds.count("train")
+    assert prediction.disk_bytes == pytest.approx(pixels + kinds.count("train") * 5e6 + others * 1e4)
     assert prediction.memory_mb == 2 * 900.0
     on_gpu = replace(plan, environment=replace(plan.environment, device="cuda:0"))  # each worker holds its own network
     assert predicted(on_gpu, combinations, world).memory_mb == 2 * 900.0

@@ -11,6 +11,7 @@ import pytest
 from sota_bench.cli import main
 from sota_bench.errors import UserError
 from sota_bench.regression import counts as exact
+from sota_bench.regression.counts import WorkloadCounts
 from sota_bench.regression.measure import graphs_of, laps_of, operations_of
 
 COUNTED = """
@@ -109,17 +110,23 @@ def test_laps_are_taken_between_calls_for_as_long_as_asked() -> None:
 
 
 def test_differences_name_the_operations_that_came() -> None:
-    before = {"w": {"operations": 5, "bytes_moved": 10, "by_operation": {"aten.mm": 5}}, "gone": {"operations": 1}}
-    after = {"w": {"operations": 7, "bytes_moved": 10, "by_operation": {"aten.mm": 6, "aten.neg": 1}}}
+    before = {
+        "w": WorkloadCounts({"operations": 5, "bytes_moved": 10}, {"aten.mm": 5}),
+        "gone": WorkloadCounts({"operations": 1}),
+    }
+    after = {"w": WorkloadCounts({"operations": 7, "bytes_moved": 10}, {"aten.mm": 6, "aten.neg": 1})}
     changed = exact.differences(before, after)
     assert [difference.text for difference in changed] == ["w: ATen operations 5 -> 7 (aten.mm +1, aten.neg +1)"]
     assert exact.differences(before, before) == []
 
 
 def test_a_change_is_expected_only_if_its_own_file_has_exactly_its_counts() -> None:
-    before, after = {"w": {"operations": 5}}, {"w": {"operations": 6, "by_operation": {"a": 6}}}
+    def counted(operations: int, by_operation: dict[str, int] | None = None) -> dict[str, WorkloadCounts]:
+        return {"w": WorkloadCounts({"operations": operations}, by_operation or {})}
+
+    before, after = counted(5), counted(6, {"a": 6})
     changed = exact.differences(before, after)
-    old, new, wrong = {"w": {"operations": 5}}, {"w": {"operations": 6}}, {"w": {"operations": 7}}
+    old, new, wrong = counted(5), counted(6), counted(7)
     assert [difference.expected for difference in exact.mark_expected(changed, after, old, new)] == [True]
     for base_file, head_file in ((old, old), (old, wrong), (new, new), ({}, {})):
         assert [difference.expected for difference in exact.mark_expected(changed, after, base_file, head_file)] == [
@@ -130,8 +137,11 @@ def test_a_change_is_expected_only_if_its_own_file_has_exactly_its_counts() -> N
 def test_a_file_keeps_the_counts_of_other_software(tmp_path: Path) -> None:
     file = tmp_path / "counts.json"
     file.write_text(json.dumps({"counts": {"torch 1.0, timm 0.1, cpu": {"w": {"operations": 1}}}}))
-    exact.write(file, "cpu", {"w": {"operations": 2, "by_operation": {"a": 2}}})
-    assert exact.committed(file, "cpu") == {"w": {"operations": 2}} and exact.committed(file, "cuda:0") == {}
+    exact.write(file, "cpu", {"w": WorkloadCounts({"operations": 2}, {"a": 2})})
+    assert (
+        exact.committed(file, "cpu") == {"w": WorkloadCounts({"operations": 2})}
+        and exact.committed(file, "cuda:0") == {}
+    )
     assert "torch 1.0, timm 0.1, cpu" in json.loads(file.read_text())["counts"]
     file.write_text("[]")
     with pytest.raises(UserError):

@@ -19,6 +19,9 @@ class LedgerRow(Protocol):
     def status(self) -> str: ...
 
     @property
+    def failure(self) -> str: ...
+
+    @property
     def reason(self) -> str: ...
 
     @property
@@ -59,6 +62,8 @@ class Reasons:
         if self.is_done(stage.key):
             return "its checkpoint was removed to save disk, and a later stage needs it"
         row = self.rows.get(stage.key)
+        if row is not None and row.failure == "environment":
+            return f"failed before, is tried again: {row.reason}"
         if row is not None and row.status in ("failed", "blocked"):
             return f"{row.status} before: {row.reason}"
         if row is not None and row.status in ("interrupted", "running"):

@@ -17,7 +17,7 @@ from sota_bench.stats.result import AnovaRow
 # Above this many factors, interactions of more than three of them stay part of the model but are not listed.
 LISTED_IN_FULL = 4
 
-MOST_COLUMNS = 2000
+MOST_COLUMNS = 400
 """An unbalanced table that needs more columns than this in least squares gets no analysis of variance."""
 
 

@@ -28,6 +28,10 @@ class SmallerDataSettings(Settings):
     keep: str = setting(
         "", "a manifest file, as the store keeps them: only its training images train; empty for all", scope="data"
     )
+    train_labels: str = setting(
+        "", "a column of a table beside the images, by which training images are labelled, such as one with noise; "
+        "those that judge keep their labels; empty for the labels of all", scope="data",
+    )  # fmt: skip
 
     @field_validator("classes")
     @classmethod

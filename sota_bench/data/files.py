@@ -95,7 +95,10 @@ class FileSource(Source):
                 left_out.append(LeftOut(path, scanned.problem, *layout.members[path]))
         images = _images(results, layout, self.options)
         origin, notes, alarms = str(self.root), layout.notes, layout.alarms
-        return assemble(self.name, images, left_out, origin, junk=listing.junk, notes=notes, alarms=alarms)
+        return assemble(
+            self.name, images, left_out, origin, junk=listing.junk, notes=notes, alarms=alarms,
+            other_labels=layout.other_labels,
+        )  # fmt: skip
 
     def leave_out(self, left_out: Iterable[tuple[str, str]]) -> None:
         entries = list(left_out)

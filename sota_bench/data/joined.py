@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sota_bench.data.manifest import COPY, LEFT_OUT_COLUMNS, Manifest
+from sota_bench.data.manifest import COPY, LABELS, LEFT_OUT_COLUMNS, Manifest
 from sota_bench.data.source import Progress, Scale, Source
 
 SEPARATOR = "//"
@@ -59,6 +59,9 @@ class JoinedSource(Source):
             contents |= set(renamed["sha256"])
             class_names |= set(labels.values())
         rows = pd.concat(items).sort_values("path", kind="stable", ignore_index=True)
+        for name in rows.columns:
+            if name.startswith(LABELS):  # of one source alone
+                rows[name] = rows[name].fillna(rows["label"])
         manifests = [main, *others]
         notes = [note for manifest in manifests for note in manifest.notes]
         alarms = [alarm for manifest in manifests for alarm in manifest.alarms]

@@ -56,12 +56,14 @@ class Layout:
         left_out: (path, reason) of images that belong to no class.
         notes: sentences about how the data set was read.
         alarms: sentences about what should be looked at.
+        other_labels: column of a table -> path -> a label that it gives.
     """
 
     members: dict[str, Member] = field(default_factory=dict)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
+    other_labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass

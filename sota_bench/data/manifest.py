@@ -6,8 +6,8 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,11 +18,15 @@ from sota_bench.data.names import natural_order
 from sota_bench.data.split import SPLITS, divide, halve, shared_contents
 from sota_bench.errors import UserError
 from sota_bench.files import write_text
+from sota_bench.grid.nearest import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("path", "split", "label", "sha256", "bytes", "scale", "group")
+LABELS = "labels:"
+"""Begins the names of columns of other labels."""
+
 LEFT_OUT_COLUMNS = ("path", "reason", "split", "label")
 _HEADER = "sota-bench manifest 2"
 _HEX = set("0123456789abcdef")
@@ -73,6 +77,7 @@ class Manifest:
         items: columns ``path`` (inside the source), ``split`` (train, select, test), ``label`` (class name), ``sha256``
             (of the content, 64 hex digits: the file, and for more than 8 bits the scale), ``bytes``, ``scale`` and
             ``group`` (see ``ScannedImage``); sorted by path.
+            Further columns named ``labels:COLUMN`` hold other labels of each image, of a table beside the images.
         left_out: columns ``path``, ``reason``, ``split`` and ``label``; the latter two are "" where they are unknown.
         junk: how many leftovers of systems and tools the source holds.
         notes: sentences about how the data set was read.
@@ -94,7 +99,32 @@ class Manifest:
         total = hashlib.sha256()
         for row in rows:
             total.update("\0".join(row).encode() + b"\n")
+        for name in self.other_labels:
+            for row in sorted(zip(items["sha256"], items[LABELS + name], strict=True)):
+                total.update("\0".join((name, *row)).encode() + b"\n")
         return total.hexdigest()
+
+    @cached_property
+    def other_labels(self) -> list[str]:
+        """Names of the columns of other labels, sorted."""
+        return sorted(name.removeprefix(LABELS) for name in self.items.columns if name.startswith(LABELS))
+
+    def relabelled(self, column: str) -> Manifest:
+        """A manifest whose training images have other labels; those that judge keep theirs.
+
+        Args:
+            column: one of ``other_labels``.
+
+        Raises:
+            UserError: there is no such column.
+        """
+        if column not in self.other_labels:
+            held = ", ".join(self.other_labels) or "none"
+            remedy = did_you_mean(column, self.other_labels, f"the columns of labels are: {held}")
+            raise UserError("data", "train_labels", f"no table of {self.name} has labels in {column!r}", remedy)
+        train = self.items["split"] == "train"
+        labels = self.items[LABELS + column].where(train, self.items["label"])
+        return replace(self, items=self.items.assign(label=labels))
 
     @cached_property
     def classes(self) -> list[str]:
@@ -126,7 +156,8 @@ class Manifest:
 
         left_out = self.left_out.assign(sha256="", bytes=0, scale="", group="")
         table = pd.concat([self.items.assign(left_out=""), left_out.rename(columns={"reason": "left_out"})])
-        table = table[[*COLUMNS, "left_out"]]
+        others = [LABELS + name for name in self.other_labels]
+        table = table[[*COLUMNS, *others, "left_out"]].fillna("")
         text = table.to_csv(index=False, lineterminator="\n")
         if "\r" in text:  # pandas quotes fields for the line end it writes, and takes either for one when it reads
             text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
@@ -169,10 +200,11 @@ class Manifest:
             )
         except (ValueError, OverflowError) as error:  # ParserError and EmptyDataError are ValueErrors
             raise UserError(origin, "", f"is not valid CSV: {error}", remedy) from None
-        if list(table.columns) != [*COLUMNS, "left_out"]:
+        others = [name for name in table.columns if name.startswith(LABELS)]
+        if list(table.columns) != [*COLUMNS, *others, "left_out"]:
             raise UserError(origin, "", f"has the columns {list(table.columns)}, not {[*COLUMNS, 'left_out']}", remedy)
         kept = (table["left_out"] == "").to_numpy(dtype=bool)
-        items = table.loc[kept, list(COLUMNS)].reset_index(drop=True)
+        items = table.loc[kept, [*COLUMNS, *others]].reset_index(drop=True)
         _check_items(items, origin, remedy)
         items["bytes"] = items["bytes"].astype("int64")
         left_out = table.loc[~kept].rename(columns={"left_out": "reason"})[list(LEFT_OUT_COLUMNS)]
@@ -200,6 +232,7 @@ def assemble(
     junk: int = 0,
     notes: Sequence[str] = (),
     alarms: Sequence[str] = (),
+    other_labels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Manifest:
     """The manifest of the images that a scan lists: splits are divided, and no content is in two of them.
 
@@ -209,6 +242,7 @@ def assemble(
         left_out: files that cannot.
         origin: the source as the user knows it, for errors.
         junk, notes, alarms: as in the manifest.
+        other_labels: column of a table -> path -> label.
 
     Returns:
         The manifest. With ``val`` or ``test`` alone, that split is halved into select and test; with both, they are
@@ -248,6 +282,9 @@ def assemble(
     shared = shared_contents(items)
     if shared:
         raise AssertionError(f"contents in two splits after their removal: {shared[:3]}")
+    for column, labels in sorted((other_labels or {}).items()):
+        own = zip(items["path"], items["label"], strict=True)
+        items[LABELS + column] = [labels.get(path, label) for path, label in own]
     reasons = pd.DataFrame(sorted(dropped), columns=list(LEFT_OUT_COLUMNS), dtype=object)
     return Manifest(name, items, reasons, junk, tuple(notes), tuple(alarms))
 
@@ -316,7 +353,7 @@ def _without_untrained_classes(items: pd.DataFrame) -> tuple[pd.DataFrame, list[
 def _check_items(items: pd.DataFrame, origin: str, remedy: str) -> None:
     checks = {
         "split": items["split"].isin(SPLITS),
-        "label": items["label"] != "",
+        "label": (items[["label", *(name for name in items.columns if name.startswith(LABELS))]] != "").all(axis=1),
         "path": (items["path"] != "") & ~items["path"].duplicated(),
         "sha256": items["sha256"].map(lambda text: len(text) == 64 and _HEX.issuperset(text)),
         "scale": items["scale"].map(_is_scale),

@@ -186,7 +186,8 @@ def _read_within(
 def _by_tables(tables: Sequence[LabelTable], images: Sequence[str], options: ReadingOptions, origin: str) -> _Read:
     layout = read_tables(tables, images, options, origin)
     used = {table.name for table in tables}
-    return _Read(layout.members, layout.left_out, layout.notes, layout.alarms, used)
+    others = _other_labels(tables, layout.members)
+    return _Read(layout.members, layout.left_out, layout.notes, layout.alarms, others, used)
 
 
 def _by_folders(inside: Sequence[str], options: ReadingOptions, within: str, origin: str) -> _Read:
@@ -225,7 +226,22 @@ def _by_folders_or_tables(
         remedy = 'write data.labels = "folders", or name the table and its data.label_column'
         raise UserError(origin, "data.labels", problem, remedy)
     _add_unfoldered(folders, classes, agreeing, options, origin)
+    folders.other_labels = _other_labels(agreeing, folders.members)
     return folders
+
+
+def _other_labels(tables: Sequence[LabelTable], members: Mapping[str, Member]) -> dict[str, dict[str, str]]:
+    """The columns of tables that give images names of the classes, such as labels with noise."""
+    classes = {member.label for member in members.values()}
+    columns: dict[str, dict[str, str]] = {}
+    for table in tables:
+        rows = [(row, path) for row, path in enumerate(table.files) if path in members]
+        for name in table.columns.columns:
+            values = table.columns[name].tolist()
+            labels = {path: values[row].strip() for row, path in rows}
+            if labels and classes >= set(labels.values()):
+                columns.setdefault(str(name), {}).update(labels)
+    return columns
 
 
 def _has_labels(table: LabelTable, options: ReadingOptions, origin: str) -> bool:
@@ -299,3 +315,7 @@ def _name_classes(layout: Layout, options: ReadingOptions, origin: str) -> None:
             raise UserError(origin, "", problem, remedy)
     shown = readable(set(names.values()))
     layout.members = {path: Member(member.split, shown[names[member.label]]) for path, member in layout.members.items()}
+    layout.other_labels = {
+        column: {path: shown[names[label]] for path, label in labels.items()}
+        for column, labels in layout.other_labels.items()
+    }

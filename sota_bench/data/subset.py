@@ -84,6 +84,7 @@ def choose(
     per_class: int | None = None,
     eval_images: int | None = None,
     keep: Collection[str] | str | None = None,
+    train_labels: str = "",
 ) -> Subset:
     """Choose a stratified subset; a smaller request is contained in a larger one.
 
@@ -95,6 +96,8 @@ def choose(
         eval_images: at most about this many images in select and in test each: the same number per class, rounded up.
         keep: content digests (sha256) to which the training images are limited first, or the file of a manifest that
             lists them, such as a curated one.
+        train_labels: column of other labels that the training images get; the same images are chosen as without it, but
+            for those whose other label is not among the classes.
 
     Returns:
         The subset. Select and test are whole unless ``classes`` or ``eval_images`` limits them.
@@ -120,6 +123,10 @@ def choose(
     if not rows["train"]:
         remedy = "allow more classes, a larger fraction or another list"
         raise UserError("data", "", "no training image is left", remedy)
+    if train_labels:
+        manifest = manifest.relabelled(train_labels)
+        labels = manifest.items["label"].to_numpy(dtype=object)
+        rows["train"] = [row for row in rows["train"] if labels[row] in set(chosen)]
     return Subset(manifest, chosen, {split: np.array(sorted(rows[split]), dtype=np.int64) for split in SPLITS})
 
 

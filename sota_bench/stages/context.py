@@ -25,6 +25,7 @@ class ImageChoice:
         per_class: training images of each class at most, or None.
         eval_images: images of each evaluation split at most, or None.
         keep: file of a manifest that lists the training images, or None.
+        train_labels: column of other labels that the training images get, or None.
     """
 
     fraction: float | None = None
@@ -32,6 +33,7 @@ class ImageChoice:
     per_class: int | None = None
     eval_images: int | None = None
     keep: str | None = None
+    train_labels: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The settings that limit something, as arguments of ``data.subset.choose``."""

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from sota_bench.data.known_effects import COUNTS
+from sota_bench.data.manifest import Manifest
 from sota_bench.data.rendered import KnownEffects
+from sota_bench.data.subset import Subset, choose
 from sota_bench.errors import UserError
 from sota_bench.grid import load
 from sota_bench.plan.images import GridImages, grid_images
@@ -34,6 +36,12 @@ def sizes(images: GridImages, recipe: Any) -> dict[str, int]:
     return images.subset(images.choice(recipe, "main")).sizes()
 
 
+def chosen(images: GridImages, recipe: Any) -> Subset:
+    """The subset with its rows."""
+    assert isinstance(images.manifest, Manifest)
+    return choose(images.manifest, **images.choice(recipe, "main").arguments())
+
+
 def test_nothing_named_is_everything(tmp_path: Path, opened: Any) -> None:
     images, recipes = images_of(tmp_path, opened, "")
     assert images.choice(recipes[0], "main") == ImageChoice(fraction=1.0)
@@ -57,7 +65,7 @@ def test_each_word_limits_what_it_says(tmp_path: Path, opened: Any, data: str, t
 
 def test_levels_of_fraction_are_nested_and_judged_by_the_same_images(tmp_path: Path, opened: Any) -> None:
     images, recipes = images_of(tmp_path, opened, "", "fraction = [1.0, 0.3, 0.1]")
-    large, middle, small = (images.subset(images.choice(recipe, "main")) for recipe in recipes)
+    large, middle, small = (chosen(images, recipe) for recipe in recipes)
     assert set(small.contents("train")) < set(middle.contents("train")) < set(large.contents("train"))
     assert small.split_digest("select") == large.split_digest("select")
 
@@ -67,7 +75,7 @@ def test_a_curated_manifest_limits_training_alone(tmp_path: Path, opened: Any) -
     train = manifest.items[manifest.items["split"] == "train"].groupby("label").head(6)
     type(manifest)("curated", train.reset_index(drop=True), manifest.left_out).save(tmp_path / "curated.csv")
     images, recipes = images_of(tmp_path, opened, 'keep = "curated.csv"')  # relative to the grid
-    subset = images.subset(images.choice(recipes[0], "main"))
+    subset = chosen(images, recipes[0])
     assert sorted(subset.contents("train")) == sorted(train["sha256"])
     assert subset.sizes()["select"] == COUNTS["select"]
 

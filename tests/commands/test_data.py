@@ -76,7 +76,8 @@ def test_a_grid_reads_the_source_as_its_data_table_says(folder: Path, tmp_path: 
     from sota_bench.plan.make import make_plan
 
     text = f'[data]\nsource = "folder:{folder.parent}"\nroot = "images"\nfolders = {{ val = "test" }}\n'
-    (tmp_path / "grid.toml").write_text(text + '[recipe]\nbackbone = "test_vit"\nresize = "16x1"\n[factors]\nlr = [0.001, 0.003]\n')
+    text += '[recipe]\nbackbone = "test_vit"\nresize = "16x1"\n[factors]\nlr = [0.001, 0.003]\n'
+    (tmp_path / "grid.toml").write_text(text)
     plan, _ = make_plan(load(tmp_path / "grid.toml"), Machine(tmp_path / "store", "cpu", 1))
     assert plan.images.account.used == 35
     assert plan.images.account.left_out["not a readable image"] == 1

@@ -12,9 +12,11 @@ from PIL import Image
 
 from sota_bench.data.account import JUNK, account_of
 from sota_bench.data.find import open_source
+from sota_bench.data.manifest import Manifest
 from sota_bench.data.names import confusable, natural_order
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.split_names import split_name
+from sota_bench.data.subset import choose
 from sota_bench.errors import UserError
 
 RNG = np.random.default_rng(5)
@@ -267,6 +269,23 @@ def test_a_column_chooses_among_several_labels(tmp_path):
     for column, cats in (("noisy_labels_0", 6), ("noisy_labels_50", 5)):
         account = read(root, labels="noisy_imagenette.csv", label_column=column)
         assert totals(account) == ({"cat": cats + 3, "dog": 15 - cats}, {"cat": cats, "dog": 12 - cats})
+
+
+def test_training_labels_with_noise_can_be_chosen(tmp_path):
+    """The images are the same, and those that judge keep their labels."""
+    manifest = open_source(f"folder:{noisy(tmp_path / 'd')}").scan()
+    assert manifest.other_labels == ["noisy_labels_0", "noisy_labels_50"]
+    manifest.save(tmp_path / "manifest.csv")
+    stored = Manifest.load(tmp_path / "manifest.csv")
+    assert stored.digest == manifest.digest
+    plain, clean, wrong = (choose(stored, train_labels=column) for column in ("", "noisy_labels_0", "noisy_labels_50"))
+    assert plain.digest == clean.digest
+    assert (plain.targets("train") != wrong.targets("train")).sum() == 1
+    assert plain.contents("train") == wrong.contents("train")
+    assert plain.split_digest("select") == wrong.split_digest("select")
+    assert plain.split_digest("train") != wrong.split_digest("train")
+    with pytest.raises(UserError, match="did you mean noisy_labels_50"):
+        choose(stored, train_labels="noisy_labels_5O")
 
 
 def test_tables_that_contradict_the_folders_are_refused(tmp_path):

@@ -247,6 +247,7 @@ ALLOWED_WORDS = {
     "fraction",
     "per_class",
     "eval_images",
+    "train_labels",
     "freeze",
     "resize",
     "loss",

@@ -220,9 +220,7 @@ class _Reader:
             _merge(merged, part)
         classes = self._class_level(merged)
         for split, part in parts:
-            for way in classes:
-                part = part.folders.get(way, Folder(way, way))
-            self._add_classes(part, split)
+            self._add_classes(self._descend(part, classes), split)
 
     def _read_undivided(self, root: Folder) -> None:
         """Read class folders that are in no split folder, or that hold the splits themselves."""
@@ -240,13 +238,19 @@ class _Reader:
         if self._read_splits_inside_classes(root):
             return
         self._refuse_flat_splits(root)
-        for way in self._class_level(root):
-            self._leave_out_all(root.files, f"{OUTSIDE}: not below {root.folders[way].path}/")
-            for name, folder in root.folders.items():
+        self._add_classes(self._descend(root, self._class_level(root)), "")
+
+    def _descend(self, folder: Folder, ways: Sequence[str]) -> Folder:
+        """The folder that is reached by these names; what lies beside them on the way is left out."""
+        for way in ways:
+            inner = folder.folders.get(way, Folder(way, f"{folder.path}/{way}"))
+            reason = f"{OUTSIDE}: not below {inner.path}/"
+            self._leave_out_all(folder.files, reason)
+            for name, other in folder.folders.items():
                 if name != way:
-                    self._leave_out(folder, f"{OUTSIDE}: not below {root.folders[way].path}/")
-            root = root.folders[way]
-        self._add_classes(root, "")
+                    self._leave_out(other, reason)
+            folder = inner
+        return folder
 
     def _read_splits_inside_classes(self, root: Folder) -> bool:
         """Read ``<class>/<split>/*``, and say whether it is that."""

@@ -100,8 +100,8 @@ class Manifest:
         for row in rows:
             total.update("\0".join(row).encode() + b"\n")
         for name in self.other_labels:
-            for row in sorted(zip(items["sha256"], items[LABELS + name], strict=True)):
-                total.update("\0".join((name, *row)).encode() + b"\n")
+            for sha, label in sorted(zip(items["sha256"], items[LABELS + name], strict=True)):
+                total.update("\0".join((name, sha, label)).encode() + b"\n")
         return total.hexdigest()
 
     @cached_property

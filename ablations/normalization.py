@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from sota_bench.technique import Card, Precompute, Precomputes, Settings, Technique, setting
+from sota_bench.technique import Card, NormalizesInput, Precompute, Precomputes, Settings, Technique, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,7 @@ class NormalizationSettings(Settings):
     )
 
 
-class Normalization(Technique[NormalizationSettings], Precomputes):
+class Normalization(Technique[NormalizationSettings], Precomputes, NormalizesInput):
     """Runs at every level, as the last step before the network, in training and in evaluation, exactly once."""
 
     name = "normalization"
@@ -135,6 +135,10 @@ class Normalization(Technique[NormalizationSettings], Precomputes):
                 torch.tensor(self.std, dtype=torch.float32, device=images.device),
             )
         return normalize(images, *self._tensors)
+
+    def input_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The statistics used, for an export."""
+        return tuple(self.mean), tuple(self.std)
 
     def state(self) -> dict[str, Tensor]:
         """The statistics used travel with the checkpoint."""

@@ -33,6 +33,8 @@ COMMANDS = {
     "confirm": "Train the winner again with fresh seeds, and test it on images that did not choose it.",
     "fidelity": "Find the smallest data, image size or epochs that keep the order of the cells.",
     "verify": "Check a finished run: digests, metrics, and a sample of trials trained again.",
+    "export": "Write a trained trial as a folder that timm opens, with its statistics and a model card.",
+    "predict": "Predict the class of images with an exported model.",
     "init": "Write a commented grid to start from.",
     "list": "Show techniques, recipe fields, data sources and small backbones.",
     "doctor": "Show what this machine has and what would make it faster.",

@@ -145,6 +145,14 @@ class SchedulesLearningRate(ABC):
         """
 
 
+class NormalizesInput(ABC):
+    """Its ``on_input`` takes a mean off each channel and divides by a deviation, so an exported model can carry both."""
+
+    @abstractmethod
+    def input_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel, in grey levels 0 to 255."""
+
+
 class TracksWeights(ABC):
     """Keeps further weights during training, such as their moving average; an evaluation judges those instead of the
     trained ones. At most one active technique may.

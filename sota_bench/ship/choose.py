@@ -1,0 +1,106 @@
+"""Which trial is exported, and what the store knows of it. No torch here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from sota_bench.errors import UserError
+from sota_bench.grid.pretrained import HUB
+from sota_bench.plan.plan import TrialPlan
+from sota_bench.report.collect import Collector
+from sota_bench.report.effects import effects
+from sota_bench.report.output import analysis_of
+from sota_bench.report.view import View
+from sota_bench.ship.facts import TrialFacts
+from sota_bench.stages.params import EvaluateParams, TrainParams
+from sota_bench.stages.values import Json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BEST = "best"
+
+
+def choose(trials: pd.DataFrame, wanted: str) -> str:
+    """The id of the trial to export.
+
+    Args:
+        trials: one row per trial (``report.rows.TrialRow``).
+        wanted: a trial; a cell, for the most accurate of its trials; or ``best``, for that of the cell with the highest
+            mean accuracy on the select split, among the cells judged by the same images as the first one.
+
+    Raises:
+        UserError: there is no such trial, or none has finished.
+    """
+    done = trials[trials["status"] == "done"]
+    if done.empty:
+        raise UserError("--trial", "", "no trial of the grid has finished", "start with run")
+    if wanted == BEST:
+        alike = done[done["judged_on"] == done["judged_on"].iloc[0]]
+        wanted = str(alike.groupby("cell", sort=False)["accuracy"].mean().idxmax())
+    chosen = done[(done["trial"] == wanted) | (done["cell"] == wanted)]
+    if chosen.empty:
+        shown = ", ".join(done["trial"].head(8))
+        raise UserError("--trial", "", f"there is no finished trial or cell {wanted!r}", f"choose for example {shown}")
+    return str(chosen.loc[chosen["accuracy"].idxmax(), "trial"])
+
+
+def trial_facts(collector: Collector, wanted: str) -> tuple[TrialFacts, str]:
+    """What is known of the chosen trial, and the key of its last training stage.
+
+    Raises:
+        UserError: as :func:`choose`, or its weights are no longer in the store.
+    """
+    tables = collector.tables()
+    name = choose(tables.trials, wanted)
+    plan, run = collector.plan, tables.run
+    trial = next(trial for trial in plan.trials if trial.trial.id == name)
+    checkpoint = trial.training[-1]
+    if not collector.store.has_files(checkpoint):
+        remedy = "run the grid with a larger --disk-limit, and export again"
+        raise UserError("--trial", name, "its weights were removed from the store to save disk", remedy)
+    row = tables.trials.set_index("trial").loc[name]
+    cell = tables.trials[(tables.trials["cell"] == row["cell"]) & (tables.trials["status"] == "done")]
+    evaluation = cast(EvaluateParams, plan.stages[trial.final.key].params)
+    training = cast(TrainParams, plan.stages[checkpoint].params)
+    recipe = trial.trial.cell.recipe
+    confirmation = run.confirmation
+    facts = TrialFacts(
+        grid=plan.grid.name,
+        trial=name,
+        cell=str(row["cell"]),
+        levels=trial.trial.cell.text,
+        seed=trial.trial.seed,
+        seeds=len(cell),
+        files=plan.grid.techniques,
+        training_recipe=training.recipe,
+        recipe=cast(dict[str, Json], recipe.model_dump(mode="json")),
+        data=cast(dict[str, Json], {**plan.grid.data.model_dump(mode="json"), "source": plan.grid.source}),
+        evaluation=evaluation,
+        stored_size=evaluation.data.size,
+        classes=_classes(collector, trial),
+        scores=collector.results[trial.final.key].scores,
+        mean_accuracy=float(cell["accuracy"].mean()),
+        minutes=float(row["minutes"]),
+        params=int(row["params"]),
+        flops=int(row["flops"]),
+        confirmed=None if confirmation is None or confirmation.winner != row["cell"] else confirmation.test.sentence(),
+        verdicts=[effect.sentence for effect in effects(View(tables, analysis_of(tables)))],
+        data_digest=evaluation.data.digest,
+        manifest_digest=run.data_digest,
+        code_commit=run.git_commit,
+        versions=run.versions,
+        pretrained=_pretrained(recipe.weights),
+    )
+    return facts, checkpoint
+
+
+def _classes(collector: Collector, trial: TrialPlan) -> list[str]:
+    images = collector.plan.images
+    return list(images.subset(images.choice(trial.trial.cell.recipe, "main")).classes)
+
+
+def _pretrained(weights: str) -> str:
+    if not weights:
+        return ""
+    return "the pretrained weights of timm's hub" if weights == HUB else f"the pretrained weights in {weights}"

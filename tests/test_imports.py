@@ -30,6 +30,7 @@ LAYERS = (
     ("fidelity", "forecast"),
     ("runs",),
     ("report",),
+    ("ship",),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -60,7 +61,7 @@ keys but not what a training is."""
 UPWARDS = {"technique": {"grid.backbones", "grid.resize_schedule"}}
 """Helpers of a higher package that import nothing of it: names of backbones, and schedules of resolution."""
 
-WITH_TORCH = {"training"}
+WITH_TORCH = {"ship", "training"}
 """Parts that may import torch when they are imported."""
 
 PARTS = [part for layer in LAYERS for part in layer]
@@ -254,8 +255,9 @@ ALLOWED_WORDS = {
 }
 """Plain words that a technique uses as a name: the core says them of arrays, networks and progress."""
 
-WITHIN_RUN = {"report": {"tta"}, "commands/analyze.py": {"tta"}}
-"""Places that know by contract the factor that is compared within a run: a column of ``evaluations.csv``."""
+WITHIN_RUN = {"report": {"tta"}, "commands/analyze.py": {"tta"}, "commands/predict.py": {"tta"}}
+"""Places that know by contract the factor that is compared within a run: a column of ``evaluations.csv``, an option
+of ``analyze`` and ``predict``."""
 
 
 def test_the_core_never_names_a_technique() -> None:

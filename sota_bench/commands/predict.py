@@ -22,7 +22,7 @@ FORMATS = ("table", "csv", "json", "jsonl")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--tta", help="Test-time augmentation instead of the bundle's own: a level such as off or flip.")
 @click.option("--top", type=click.IntRange(1, 1000), default=3, show_default=True, help="Classes shown for each image.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Of the output.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:i].")
 def command(bundle: Path, paths: tuple[str, ...], tta: str | None, top: int, form: str, device: str) -> int:
     """Predict the class of images with an exported model.

@@ -1,4 +1,4 @@
-"""A bundle: the folder that ``export`` leaves, and what its ``config.json`` says of the network's input. No torch here."""
+"""A bundle: the folder that ``export`` leaves, and how its ``config.json`` describes the network's input. No torch."""
 
 from __future__ import annotations
 

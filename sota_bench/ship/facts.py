@@ -32,8 +32,8 @@ class TrialFacts:
         mean_accuracy: of its cell over seeds on the select split, percent.
         minutes: of one iteration.
         params, flops: of the network.
-        confirmed: its cell's gain over the baseline on the test split with fresh seeds, in words; None where that was not
-            measured.
+        confirmed: its cell's gain over the baseline on the test split with fresh seeds, in words; None where nobody has
+            measured it.
         verdicts: the verdict sentences of the grid.
         data_digest: of the images that judged it.
         manifest_digest: of all images.

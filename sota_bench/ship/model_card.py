@@ -40,7 +40,7 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield (
         f"The input statistics travel in `config.json`: mean {_numbers(images.mean)} and deviation "
         f"{_numbers(images.std)} in grey levels of 0 to 255. `predict` repeats the pixels of the evaluation: a file is "
-        f"scaled down to {images.stored_size} px on the shorter side, then the central {100 * images.crop:g}% is "
+        f"scaled down to {images.stored_size} px on the shorter side, then its central {100 * images.crop:g}% is "
         f"resized to {images.size} px with an antialiased bilinear filter. timm's transform resizes once, from the file "
         "itself, so its pixels differ slightly."
     )
@@ -54,7 +54,7 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield f"| one iteration (training and evaluation) | {duration_text(60 * facts.minutes)} |"
     yield from ("", "The verdicts of its grid:", "")
     yield from (f"- {sentence}" for sentence in facts.verdicts)
-    yield from ("", "## Trained with", "", "Every other recipe field has its default; `recipe.toml` names all of them.", "")
+    yield from ("", "## Trained with", "", "Every other field has its default; `recipe.toml` names all of them.", "")
     yield from ("| recipe field | value |", "| --- | --- |")
     defaults = {field.name: field.default for field in recipe_fields(facts.files)}
     for name, value in facts.recipe.items():

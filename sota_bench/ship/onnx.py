@@ -96,4 +96,5 @@ def require(package: str) -> None:
         UserError: it is not.
     """
     if importlib.util.find_spec(package) is None:
-        raise UserError("--onnx", "", f"{package} is not installed", "install it: python -m pip install 'sota-bench[onnx]'")
+        remedy = "install it: python -m pip install 'sota-bench[onnx]'"
+        raise UserError("--onnx", "", f"{package} is not installed", remedy)

@@ -146,7 +146,7 @@ class SchedulesLearningRate(ABC):
 
 
 class NormalizesInput(ABC):
-    """Its ``on_input`` takes a mean off each channel and divides by a deviation, so an exported model can carry both."""
+    """Its ``on_input`` takes a mean off each channel and divides by a deviation: an exported model carries both."""
 
     @abstractmethod
     def input_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

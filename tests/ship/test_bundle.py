@@ -176,7 +176,7 @@ def test_views_change_probabilities(exported: Exported) -> None:
     assert sum(flipped.values()) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize(("backbone", "recipe"), [("test_resnet", "in_chans = 1"), ("test_vit", "")], ids=["grey", "vit"])
+@pytest.mark.parametrize(("backbone", "recipe"), [("test_resnet", "in_chans = 1"), ("test_vit", "")])
 def test_other_networks(backbone: str, recipe: str, tmp_path: Path) -> None:
     exported = run_and_export(tmp_path, recipe, trial="c00", backbone=backbone)
     stored = load_file(evaluation_folder(exported) / "predictions.safetensors")["log_probabilities"].exp().numpy()

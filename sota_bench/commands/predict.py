@@ -22,13 +22,13 @@ FORMATS = ("table", "csv", "json", "jsonl")
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--tta", help="Test-time augmentation instead of the bundle's own: a level such as off or flip.")
 @click.option("--top", type=click.IntRange(1, 1000), default=3, show_default=True, help="Classes shown for each image.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Of the output.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="Output format.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda[:i].")
 def command(bundle: Path, paths: tuple[str, ...], tta: str | None, top: int, form: str, device: str) -> int:
     """Predict the class of images with an exported model.
 
-    PATHS are image files, folders, .tar or .zip archives, or - for a list of files on standard input. A file that cannot
-    be read is named, the others are predicted, and the exit code is 1.
+    PATHS are image files, folders, .tar or .zip archives, or - for a list of files on standard input. A file that
+    cannot be read is named, the others are predicted, and the exit code is 1.
     """
     from sota_bench.plan.environment import detect
     from sota_bench.ship.bundle import read_bundle

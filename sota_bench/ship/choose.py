@@ -11,6 +11,7 @@ from sota_bench.report.collect import Collector
 from sota_bench.report.effects import effects
 from sota_bench.report.output import analysis_of
 from sota_bench.report.view import View
+from sota_bench.runs.confirmation import Confirmation
 from sota_bench.ship.facts import TrialFacts
 from sota_bench.stages.params import EvaluateParams, TrainParams
 from sota_bench.stages.values import Json
@@ -42,7 +43,7 @@ def choose(trials: pd.DataFrame, wanted: str) -> str:
     if chosen.empty:
         shown = ", ".join(done["trial"].head(8))
         raise UserError("--trial", "", f"there is no finished trial or cell {wanted!r}", f"choose for example {shown}")
-    return str(chosen.loc[chosen["accuracy"].idxmax(), "trial"])
+    return str(chosen.sort_values("accuracy", ascending=False, kind="stable")["trial"].iloc[0])
 
 
 def trial_facts(collector: Collector, wanted: str) -> tuple[TrialFacts, str]:
@@ -59,12 +60,11 @@ def trial_facts(collector: Collector, wanted: str) -> tuple[TrialFacts, str]:
     if not collector.store.has_files(checkpoint):
         remedy = "run the grid with a larger --disk-limit, and export again"
         raise UserError("--trial", name, "its weights were removed from the store to save disk", remedy)
-    row = tables.trials.set_index("trial").loc[name]
+    row = tables.trials[tables.trials["trial"] == name].iloc[0].to_dict()
     cell = tables.trials[(tables.trials["cell"] == row["cell"]) & (tables.trials["status"] == "done")]
     evaluation = cast(EvaluateParams, plan.stages[trial.final.key].params)
     training = cast(TrainParams, plan.stages[checkpoint].params)
     recipe = trial.trial.cell.recipe
-    confirmation = run.confirmation
     facts = TrialFacts(
         grid=plan.grid.name,
         trial=name,
@@ -84,7 +84,7 @@ def trial_facts(collector: Collector, wanted: str) -> tuple[TrialFacts, str]:
         minutes=float(row["minutes"]),
         params=int(row["params"]),
         flops=int(row["flops"]),
-        confirmed=None if confirmation is None or confirmation.winner != row["cell"] else confirmation.test.sentence(),
+        confirmed=_gain(run.confirmation, str(row["cell"])),
         verdicts=[effect.sentence for effect in effects(View(tables, analysis_of(tables)))],
         data_digest=evaluation.data.digest,
         manifest_digest=run.data_digest,
@@ -93,6 +93,15 @@ def trial_facts(collector: Collector, wanted: str) -> tuple[TrialFacts, str]:
         pretrained=_pretrained(recipe.weights),
     )
     return facts, checkpoint
+
+
+def _gain(confirmation: Confirmation | None, cell: str) -> str | None:
+    """The gain of a cell over the baseline on the test split, in percentage points with its 95% interval."""
+    if confirmation is None or confirmation.winner != cell or confirmation.test.estimate is None:
+        return None
+    test = confirmation.test
+    interval = "" if test.low is None or test.high is None else f" (95% interval {test.low:.2f} to {test.high:.2f})"
+    return f"{test.estimate:+.2f} pp{interval}"
 
 
 def _classes(collector: Collector, trial: TrialPlan) -> list[str]:

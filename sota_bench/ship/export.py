@@ -1,5 +1,5 @@
-"""Writes a trained trial as a bundle: weights and configuration as timm reads them, the recipe, what was measured, and a
-model card."""
+"""Writes a trained trial as a bundle: weights and configuration as timm reads them, its recipe, what was measured, and
+a model card."""
 
 from __future__ import annotations
 

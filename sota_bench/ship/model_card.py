@@ -41,8 +41,8 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
         f"The input statistics travel in `config.json`: mean {_numbers(images.mean)} and deviation "
         f"{_numbers(images.std)} in grey levels of 0 to 255. `predict` repeats the pixels of the evaluation: a file is "
         f"scaled down to {images.stored_size} px on the shorter side, then its central {100 * images.crop:g}% is "
-        f"resized to {images.size} px with an antialiased bilinear filter. timm's transform resizes once, from the file "
-        "itself, so its pixels differ slightly."
+        f"resized to {images.size} px with an antialiased bilinear filter. timm's transform resizes once, from the "
+        "file itself, so its pixels differ slightly."
     )
     yield from ("", "## Measured", "", "| | |", "| --- | --- |")
     scores = facts.scores

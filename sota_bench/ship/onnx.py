@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ LARGEST_DIFFERENCE = 1e-3
 
 class NormalizedNetwork(nn.Module):
     """Pixels to logits: float32 [B, C, size, size] in grey levels 0 to 255, to float32 [B, K]."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, network: nn.Module, images: Preprocessing) -> None:
         super().__init__()
@@ -40,10 +44,9 @@ def session(file: Path) -> Any:
         UserError: ONNX Runtime is not installed, or it cannot open the file.
     """
     require("onnxruntime")
-    import onnxruntime
-
+    runtime = importlib.import_module("onnxruntime")
     try:
-        return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     except Exception as error:  # of ONNX Runtime's own types
         problem = f"ONNX Runtime cannot open it ({' '.join(str(error).split())[:200]})"
         raise UserError(str(file), "", problem, "export again with --onnx") from error

@@ -116,7 +116,7 @@ class Predictor:
     def _log_probabilities(self, decoded: Sequence[np.ndarray], digests: Sequence[str]) -> np.ndarray:
         """float32 [N, K], by the code that evaluates trials."""
         sizes = np.array([image.size for image in decoded])
-        index = {
+        index: dict[str, np.ndarray] = {
             "offset": np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
             "height": np.array([image.shape[0] for image in decoded], dtype=np.int32),
             "width": np.array([image.shape[1] for image in decoded], dtype=np.int32),

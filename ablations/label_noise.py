@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from sota_bench.technique import Batch
+    from sota_bench.technique import Batch, CoreRecipe
 
 
 def wrong_labels(labels: np.ndarray, draws: np.ndarray, share: float, classes: int) -> np.ndarray:
@@ -29,8 +29,8 @@ def wrong_labels(labels: np.ndarray, draws: np.ndarray, share: float, classes: i
         int64 [B].
     """
     offset = 1 + (draws[:, 1] * (classes - 1)).astype(labels.dtype)
-    wrong: np.ndarray = (draws[:, 0] < share) * offset
-    return (labels + wrong) % classes
+    noisy: np.ndarray = (labels + (draws[:, 0] < share) * offset) % classes
+    return noisy
 
 
 class LabelNoiseSettings(Settings):
@@ -66,7 +66,7 @@ class LabelNoise(Technique[LabelNoiseSettings]):
         fails="It is no remedy. Symmetric noise is easier than that of people, who confuse classes that look alike.",
     )
 
-    def __init__(self, recipe: Any) -> None:
+    def __init__(self, recipe: CoreRecipe) -> None:
         super().__init__(recipe)
         self._seen, self._wrong = 0, 0
 

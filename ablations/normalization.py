@@ -22,7 +22,7 @@ CHANNELS = {1: ("luminance",), 3: ("red", "green", "blue")}
 
 def divisors(deviations: Sequence[float]) -> list[float]:
     """Returns what each channel is divided by: its standard deviation, or 1 where it is constant."""
-    return [1.0 if deviation < CONSTANT else float(deviation) for deviation in deviations]
+    return [1.0 if deviation < CONSTANT else deviation for deviation in deviations]
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -104,8 +104,8 @@ class Normalization(Technique[NormalizationSettings], Precomputes, NormalizesInp
         constant channel has a deviation of 1."""
         import torch
 
-        mean, std = inputs.statistics()
-        std = divisors(std)
+        mean, deviations = inputs.statistics()
+        std = divisors(deviations.tolist())
         return {"mean": torch.as_tensor(mean, dtype=torch.float64), "std": torch.as_tensor(std, dtype=torch.float64)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -149,7 +149,7 @@ class Normalization(Technique[NormalizationSettings], Precomputes, NormalizesInp
     def describe(self) -> dict[str, Any]:
         """Returns the statistics used, in units of 0..255, and which channels carry no information."""
         described: dict[str, Any] = {name: [round(value, 4) for value in values] for name, values in self._named()}
-        if self.recipe.normalize == "dataset" and 1.0 in self.std:
+        if self.settings.normalize == "dataset" and 1.0 in self.std:
             names = zip(CHANNELS[self.recipe.in_chans], self.std, strict=True)
             described["constant_channels"] = [name for name, std in names if std == 1.0]
         return described

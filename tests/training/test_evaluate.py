@@ -12,6 +12,8 @@ from lab import Lab
 from safetensors.numpy import load_file
 
 from sota_bench import metrics
+from sota_bench.data.manifest import Manifest
+from sota_bench.data.subset import choose
 from sota_bench.plan.plan import Evaluation
 from sota_bench.training import checkpoint
 from sota_bench.training.images import LUMINANCE, Images
@@ -66,8 +68,8 @@ def test_evaluating_twice_gives_the_same_bits(lab: Lab, tmp_path: Any) -> None:
 
 def test_the_labels_are_those_of_the_select_split(lab: Lab) -> None:
     ran = lab.run()
-    images = ran.plan.images
-    subset = images.subset(images.choice(ran.trial.trial.cell.recipe, "main"))
+    stage = ran.plan.stages[ran.trial.final.key]
+    subset = choose(Manifest.load(stage.context.manifest), **stage.choice.arguments())  # type: ignore[union-attr]
     assert predictions(ran)["labels"].tolist() == subset.targets("select").tolist()
 
 

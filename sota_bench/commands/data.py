@@ -72,7 +72,7 @@ def _show(account: Account, show_all: bool) -> None:
 
     sizes = account.sizes()
     click.echo(
-        f"{account.name}: {counted(account.used, 'image')} of {counted(account.found, 'file')} in "
+        f"{account.name}: {counted(account.used, 'image')} of {counted(account.files, 'file')} in "
         f"{counted(len(account.classes), 'class', 'classes')}: {sizes['train']:,} train, {sizes['select']:,} choose "
         f"(select), {sizes['test']:,} confirm (test)."
     )

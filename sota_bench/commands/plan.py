@@ -214,7 +214,7 @@ def data_lines(data: Mapping[str, Any]) -> list[str]:
     left_out = ", ".join(f"{count:,} {reason}" for reason, count in data["left_out"].items())
     return [
         *(f"{note[0].upper()}{note[1:]}." for note in data["notes"]),
-        *([f"Left out of {data['found']:,} files: {left_out}."] if left_out else []),
+        *([f"Left out of {data['files']:,} files: {left_out}."] if left_out else []),
         *data["alarms"],
     ]
 

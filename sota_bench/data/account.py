@@ -30,7 +30,7 @@ class Account:
 
     Attributes:
         name: what the source is called.
-        found: files, without those of systems and tools.
+        files: how many there are, without those of systems and tools.
         used: images.
         classes: class -> split -> images.
         left_out: reason -> files.
@@ -41,7 +41,7 @@ class Account:
     """
 
     name: str
-    found: int
+    files: int
     used: int
     classes: dict[str, dict[str, int]]
     left_out: dict[str, int]
@@ -78,15 +78,15 @@ def account_of(manifest: Manifest) -> Account:
     if manifest.junk:
         left_out[JUNK] = manifest.junk
     paths = manifest.left_out["path"].tolist()
-    files = [{"path": path, "reason": reason} for path, reason in zip(paths, reasons, strict=True)]
+    skipped = [{"path": path, "reason": reason} for path, reason in zip(paths, reasons, strict=True)]
     groups: dict[str, list[str]] = defaultdict(list)
     for path, group in zip(items["path"], items["group"], strict=True):
         if group:
             groups[group].append(path)
     near_copies = [sorted(group) for _, group in sorted(groups.items()) if len(group) > 1]
     notes, alarms = list(manifest.notes), _alarms(manifest, classes)
-    found = len(items) + len(files)
-    return Account(manifest.name, found, len(items), classes, left_out, files, near_copies, notes, alarms)
+    total = len(items) + len(skipped)
+    return Account(manifest.name, total, len(items), classes, left_out, skipped, near_copies, notes, alarms)
 
 
 def kind_of(reason: str) -> str:

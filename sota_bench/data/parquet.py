@@ -117,8 +117,9 @@ def _text_frame(table: pyarrow.Table, schema: pyarrow.Schema) -> Any:
 
 
 def _named(value: Any, names: Sequence[Any]) -> Any:
-    known = isinstance(value, int) and 0 <= value < len(names)
-    return names[value] if known else None if value in (-1, None) else value
+    if isinstance(value, int) and 0 <= value < len(names):
+        return names[value]
+    return None if value == -1 else value  # -1: no label
 
 
 class ParquetReader:

@@ -131,7 +131,7 @@ def _image_counts(plan: Plan) -> ImageCounts:
     return ImageCounts(
         **_split_sizes(plan),
         left_out=len(account.left_out_files),
-        files=account.found,
+        files=account.files,
         reasons=account.left_out,
         classes=account.classes,
         reading=account.notes,

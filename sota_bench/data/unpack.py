@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -17,11 +18,14 @@ from typing import IO, Literal
 
 from sota_bench.data.junk import SIDECAR, is_junk
 from sota_bench.data.tarindex import LINK_OUTSIDE, OUTSIDE, Member, link_target, resolve_links, safe_name
-from sota_bench.errors import UserError
+from sota_bench.errors import UserError, disk_is_full
 
 MAX_FILES = 20_000_000
 _SPARE_BYTES = 1 << 28
 _PADDING_BYTES = 1 << 24
+_BAD_NAME = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+"""A file and a folder of one name, or a name that this file system does not take."""
+
 _ENCRYPTED = 0x1
 """Bit of a zip member's flags."""
 
@@ -117,7 +121,8 @@ def _unpacking_error(archive: Path, folder: Path, error: Exception) -> UserError
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:
         problem = f"cannot be unpacked into {folder}: {error.strerror}"
-        return UserError(str(archive), "", problem, "make room, or unpack it yourself and write folder:PATH")
+        remedy = "make room, or" if disk_is_full(error) else "make that folder writable, or"
+        return UserError(str(archive), "", problem, f"{remedy} unpack it yourself and write folder:PATH")
     if isinstance(error, NotImplementedError):
         problem = f"is packed in a way that Python cannot read: {text}"
         return UserError(str(archive), "", problem, "unpack it yourself and write folder:PATH")
@@ -145,7 +150,13 @@ def _write(archive: Path, working: Path, budget: int) -> None:
                 names.add(name)
                 if len(names) > MAX_FILES:
                     raise UserError(str(archive), "", f"holds more than {MAX_FILES:,} files", "unpack it yourself")
-                budget = _copy(entry.content, working / name, budget, archive)
+                try:
+                    budget = _copy(entry.content, working / name, budget, archive)
+                except OSError as error:
+                    if error.errno not in _BAD_NAME:
+                        raise
+                    names.discard(name)
+                    skipped.left_out.append((name, f"cannot be unpacked: {error.strerror}"))
     copies, broken = resolve_links(links, names)
     for link, name in copies.items():
         if link not in names:

@@ -386,6 +386,19 @@ def test_archives_of_windows_tools(tmp_path):
     assert totals(read(path, "archive"))[0] == {"a": 6, "b": 6}
 
 
+@pytest.mark.parametrize("name", ["train/a", "train/a/0.png/x.png", f"train/a/{'x' * 300}.png"])
+def test_members_that_cannot_lie_beside_each_other_are_named(tmp_path, name):
+    path = tmp_path / "d.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        images = [f"{split}/{label}/{n}.png" for split in ("train", "val") for label in "ab" for n in range(3)]
+        for member in [*images, name]:
+            archive.writestr(member, photo())
+    account = read(path, "archive")
+    assert account.used == 12
+    assert account.left_out == {"cannot be unpacked": 1}
+    assert account.left_out_files[0]["path"] == name
+
+
 def test_encrypted_members_are_one_line_with_a_remedy_that_helps(tmp_path):
     path = tmp_path / "d.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -165,6 +165,7 @@ class ElasticWeights(Technique[ElasticWeightSettings], Precomputes):
         import torch
 
         model = inputs.model
+        assert model is not None  # computed from a checkpoint
         parameters = dict(model.named_parameters())
         together = PER_SAMPLE_BYTES // sum(4 * value.numel() for value in parameters.values())
         batches = inputs.batches(self.settings.ewc_images, max(1, min(64, together)))

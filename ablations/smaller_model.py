@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sota_bench.technique import Card, Settings, ShapesNetwork, Technique, backbone_family, setting
 
@@ -125,6 +125,7 @@ class Shallower(Technique[DepthSettings], ShapesNetwork):
     name = "depth"
     field = "depth"
     off = 1.0
+    example: ClassVar = {"backbone": "test_vit", "lr": 6e-4}  # one block per stage cannot become fewer
     settings_type = DepthSettings
     card = Card(
         name="Fewer blocks",

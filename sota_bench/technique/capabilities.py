@@ -3,15 +3,12 @@ for what few techniques need. The planner and the loop look for them with ``issu
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sota_bench.technique.inputs import PrecomputeInputs, Step
-from sota_bench.technique.settings import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,9 +159,6 @@ class TracksWeights(ABC):
     the technique ``applies_to = "evaluation"``. A tracker sees the training and must not change it.
     """
 
-    name: ClassVar[str]
-    settings: Settings
-
     @abstractmethod
     def track(self, tracked: Mapping[str, Tensor], weights: Mapping[str, Tensor], step: Step) -> None:
         """Moves the tracked weights, in place, after an optimizer step.
@@ -176,11 +170,6 @@ class TracksWeights(ABC):
             step: the step that was just taken.
         """
 
-    @property
-    def label(self) -> str:
-        """Names the tracked weights of these settings in a checkpoint."""
-        text = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
-        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ A technique is one file: a card, one pure function whose randomness is an argume
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
@@ -101,6 +103,12 @@ class Technique(Generic[S]):
         """Whether this recipe switches the technique on."""
         value = getattr(recipe, cls.field)
         return cls.always or (value == cls.level if cls.level is not None else value != cls.off)
+
+    @property
+    def label(self) -> str:
+        """Names the technique with its settings: ``ema-`` and a digest; tracked weights go by it in a checkpoint."""
+        text = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def problem(self) -> str | None:
         """What is wrong with an active level in this recipe, as ``problem; remedy``; None when nothing is.
@@ -231,7 +239,7 @@ def conflict(techniques: Sequence[type[Technique]]) -> tuple[type[Technique], st
     Returns:
         One of the two, and the sentence as ``problem; remedy``; None where all fit together.
     """
-    alone = {
+    alone: dict[str, list[type[Technique]]] = {
         "both take the optimizer's step": [technique for technique in techniques if overrides(technique, "step")],
         "both make the optimizer": [technique for technique in techniques if issubclass(technique, CreatesOptimizer)],
         "both make the learning-rate schedule": [

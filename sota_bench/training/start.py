@@ -208,7 +208,9 @@ def _continued(
     if not _is_new(earlier, params):
         return model, {label: weights.earlier_head for label, weights in every.items()}
     head = backbone.classifier_names(model)
-    heads = {label: {name: weights.model[name] for name in head} for label, weights in every.items()}
+    heads: dict[str, Mapping[str, Tensor]] = {
+        label: {name: weights.model[name] for name in head} for label, weights in every.items()
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(params.seed, "init", 1))
         model.reset_classifier(classes)  # type: ignore[operator]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -13,18 +14,34 @@ from sota_bench.stages.params import TrainParams
 from sota_bench.technique import Step, Technique, TracksWeights
 
 
-def trackers_of(params: TrainParams, files: tuple[Path, ...]) -> list[TracksWeights]:
+@dataclass(frozen=True)
+class Tracker:
+    """One technique that keeps weights.
+
+    Attributes:
+        label: names its weights.
+        track: moves them (``TracksWeights.track``).
+    """
+
+    label: str
+    track: Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Step], None]
+
+
+def trackers_of(params: TrainParams, files: tuple[Path, ...]) -> list[Tracker]:
     """The trackers that a training runs, one for each setting that some evaluation asks for.
 
     Args:
         params: of the stage.
         files: local technique files of the grid.
     """
-    made = [
-        instances([tracker.technique], recipe_from({**params.recipe, **tracker.settings}, files), files)[0]
+    return [
+        Tracker(technique.label, technique.track)
         for tracker in params.trackers or ()
+        for technique in instances(
+            [tracker.technique], recipe_from({**params.recipe, **tracker.settings}, files), files
+        )
+        if isinstance(technique, TracksWeights)
     ]
-    return [tracker for tracker in made if isinstance(tracker, TracksWeights)]
 
 
 def judged_weights(techniques: Iterable[Technique]) -> str:
@@ -43,7 +60,7 @@ class Trackers:
     """
 
     def __init__(
-        self, trackers: Sequence[TracksWeights], model: nn.Module, earlier: Mapping[str, Mapping[str, Tensor]]
+        self, trackers: Sequence[Tracker], model: nn.Module, earlier: Mapping[str, Mapping[str, Tensor]]
     ) -> None:
         self._trackers = trackers
         self._weights: Mapping[str, Tensor] = model.state_dict() if trackers else {}  # shares the network's memory

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from lab import Lab
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ablations.sam import SharpnessAware, perturbation
 from sota_bench.grid.recipe import recipe_type
+from sota_bench.training import backbone
 
 RHO = 0.05
 
@@ -92,3 +96,51 @@ def test_the_weights_are_put_back_exactly() -> None:
     optimizer = torch.optim.SGD([weights], lr=0.0)
     technique(1.0).step(optimizer, closure_of(optimizer, lambda: (weights * torch.tensor([1.0, 2.0])).sum()))
     assert torch.equal(weights.detach(), before)
+
+
+def test_batch_norm_statistics_move_once_a_step_and_at_the_weights_themselves(lab: Lab) -> None:
+    """With a radius near 0 both passes are the same but for rounding, so all is as without it, statistics included."""
+    lines = 'resize = "32x2"\noptimizer = "sgd"\nlr = 0.01'
+    plain, near, far = (lab.run(lines, f"sam = [{rho}]") for rho in (0.0, 1e-12, 0.5))
+    without, tiny, large = (load_file(ran.checkpoint() / "model.safetensors") for ran in (plain, near, far))
+    counts = {int(value) for name, value in large.items() if name.endswith("num_batches_tracked")}
+    assert counts == {6}
+    for name, value in without.items():
+        torch.testing.assert_close(tiny[name], value, rtol=5e-3, atol=1e-4)
+    assert any(not torch.allclose(large[name], value, rtol=1e-2) for name, value in without.items())
+
+
+@pytest.mark.parametrize("more", ['precision = "bf16"', "gradient_clip = 0.5", 'precision = "bf16"\nmixup = 0.4'])
+def test_it_trains_in_mixed_precision_and_with_clipping_and_resumes_to_the_bit(lab: Lab, more: str) -> None:
+    ran = lab.run(f'resize = "32x3"\nsam = 0.05\n{more}')
+    curve = [record["loss"] for record in ran.trained().values["curve"]]
+    assert curve[-1] < curve[0]
+    stage = ran.plan.stages[ran.trial.training[0]]
+    folder, _ = lab.run_apart(stage, stops=(2, 3))
+    resumed = load_file(folder / "model.safetensors")
+    assert all(
+        torch.equal(resumed[name], value) for name, value in load_file(ran.checkpoint() / "model.safetensors").items()
+    )
+
+
+def test_in_parts_it_takes_the_same_step(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory runs out, both gradients are those of the whole batch; a network without batch norm agrees."""
+    ran = lab.run('backbone = "test_vit"\nresize = "32x1"\nsam = 0.05')
+    stage, original = ran.plan.stages[ran.trial.training[0]], backbone.create
+
+    def hungry(*arguments: Any) -> Any:
+        model, built = original(*arguments)
+
+        def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if module.training and len(inputs[0]) > 6:
+                raise MemoryError
+
+        model.register_forward_pre_hook(look)
+        return model, built
+
+    monkeypatch.setattr(backbone, "create", hungry)
+    folder, outcome = lab.run_apart(stage)
+    assert outcome.values["accumulated"]["micro_batch"] == 4
+    parts = load_file(folder / "model.safetensors")
+    for name, value in load_file(ran.checkpoint() / "model.safetensors").items():
+        torch.testing.assert_close(parts[name], value, rtol=2e-3, atol=2e-4)

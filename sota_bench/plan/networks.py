@@ -6,10 +6,12 @@ its own. Never loads torch."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from sota_bench.grid.backbones import small_backbones
 from sota_bench.grid.expand import Cell
@@ -18,9 +20,10 @@ from sota_bench.grid.pretrained import HUB, located
 from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.grid.torch_queries import Answer, Query, ask
 from sota_bench.plan.code import closure
+from sota_bench.plan.teachers import teacher_recipe
 from sota_bench.plan.weights import weights_digest
 from sota_bench.registry import techniques
-from sota_bench.technique import ChecksNetwork, ShapesNetwork, Technique, TrainsBaseModel
+from sota_bench.technique import ChecksNetwork, NeedsTeacher, ShapesNetwork, Technique, TrainsBaseModel
 
 MODULE = "sota_bench.training.feasibility"
 DECIDES = ("backbone", "in_chans", "dropout", "drop_path")
@@ -39,13 +42,17 @@ def check_networks(grid: Grid) -> None:
     for cell in grid.cells():
         if grid.inapplicable(cell) is None:
             cells.setdefault(repr([getattr(cell.recipe, name) for name in fields]), cell)
-    networks = [_Network.of(grid, cell) for cell in cells.values()]
+    networks = [network for cell in cells.values() for network in (_Network.of(grid, cell), *_teachers(grid, cell))]
     unknown = {network.text: network.query for network in networks if network.blocks is None}
     answers = dict(zip(unknown, _ask(list(unknown.values())), strict=True))
     for network in networks:
         answer = answers.get(network.text, {})
         if "problem" in answer:
-            raise grid.mistake(network.cell, answer["field"], answer["problem"], answer["remedy"])
+            problem = answer["problem"]
+            if network.student is not None:
+                field, problem = network.student, f"its teacher cannot be: {answer['field']}: {problem}"
+                raise grid.mistake(network.cell, field, problem, answer["remedy"])
+            raise grid.mistake(network.cell, answer["field"], problem, answer["remedy"])
         blocks = int(network.blocks or answer.get("blocks", 0))
         for technique in network.active:
             if blocks and isinstance(technique, ChecksNetwork) and (text := technique.network_problem(blocks)):
@@ -57,7 +64,7 @@ def _deciding(available: Sequence[type[Technique]]) -> list[str]:
     """The recipe fields on which all of this depends; of cells that agree in them one is looked at."""
     names = dict.fromkeys((*DECIDES, "weights", "resize", "eval_size"))
     for technique in available:
-        if issubclass(technique, ShapesNetwork | TrainsBaseModel | ChecksNetwork):
+        if issubclass(technique, ShapesNetwork | TrainsBaseModel | ChecksNetwork | NeedsTeacher):
             names |= dict.fromkeys((technique.field, *technique.settings_type.model_fields))
         elif technique.applies_to == "rise":
             names[technique.field] = None
@@ -74,6 +81,7 @@ class _Network:
         query: what decides whether it can be made.
         text: the same as text.
         blocks: how many it has, where that is known without asking.
+        student: the field of the technique whose teacher it is; None for the cell's own network.
     """
 
     cell: Cell
@@ -81,12 +89,30 @@ class _Network:
     query: Query
     text: str
     blocks: int | None
+    student: str | None = None
 
     @classmethod
-    def of(cls, grid: Grid, cell: Cell) -> _Network:
+    def of(cls, grid: Grid, cell: Cell, student: str | None = None) -> _Network:
         switched_on = grid.active(cell.recipe)
         query = _query(grid, cell.recipe, switched_on)
-        return cls(cell, switched_on, query, json.dumps(query, sort_keys=True), _known_blocks(query))
+        return cls(cell, switched_on, query, json.dumps(query, sort_keys=True), _known_blocks(query), student)
+
+
+def _teachers(grid: Grid, cell: Cell) -> Iterator[_Network]:
+    """The teachers' networks of a cell.
+
+    Raises:
+        UserError: the teacher does not take a size.
+    """
+    for technique in grid.active(cell.recipe):
+        if isinstance(technique, NeedsTeacher):
+            try:
+                recipe = teacher_recipe(grid, cell.recipe, technique.teacher())
+            except ValidationError as error:
+                problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+                text, _, remedy = f"its teacher cannot be: {problem}".partition("; ")
+                raise grid.mistake(cell, technique.field, text, remedy or "choose another teacher") from error
+            yield _Network.of(grid, replace(cell, recipe=recipe), technique.field)
 
 
 def _ask(queries: Sequence[Query]) -> list[Answer]:

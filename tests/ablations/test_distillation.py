@@ -58,6 +58,10 @@ def test_teachers_that_cannot_be_are_refused_before_anything_runs(lab: Lab) -> N
     assert "teacher_resize" in (problem(teacher_resize="64") or "")
     with pytest.raises(UserError, match="no timm backbone"):
         lab.plan('teacher = "resnet19"', "distillation = [0.0, 0.5]")
+    with pytest.raises(UserError, match=r"distillation.*its teacher cannot be: .*40 px"):
+        lab.plan('teacher = "vit_tiny_patch16_224"\nresize = "40x1"', "distillation = [0.0, 0.5]")
+    with pytest.raises(UserError, match=r"distillation.*its teacher cannot be: .*224"):
+        lab.plan('teacher = "mixer_s32_224"\nteacher_resize = "32x1"', "distillation = [0.0, 0.5]")
 
 
 def teachers_of(plan: Any) -> list[str]:

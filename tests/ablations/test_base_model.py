@@ -129,12 +129,17 @@ def test_the_statistics_of_the_base_stay_with_the_fine_tuned_network(lab: Lab) -
 
 def test_forgetting_follows_from_the_matrix(lab: Lab) -> None:
     from sota_bench.report.trial_rows import retention
+    from sota_bench.stages.results import StageResult
 
     ran = lab.run(RECIPE.format("test_resnet"), FACTORS)
     trial = ran.plan.trials[0]
     value = {(e.phase, e.task): ran.evaluated(e)["accuracy"] for e in trial.evaluations}
 
-    row = retention(trial, ran.outcomes)
+    results = {
+        key: StageResult(outcome.values, outcome.seconds, outcome.peak_memory_mb, 1, {})
+        for key, outcome in ran.outcomes.items()
+    }
+    row = retention(trial, results)
     assert row["stability"] == value[1, "base"]
     assert row["forgetting"] == value[0, "base"] - value[1, "base"]
     assert row["plasticity"] == value[1, "main"]

@@ -24,7 +24,8 @@ def one_line(error: Exception) -> None:
 
 
 def run(targets: Mapping[str, Target]) -> None:
-    """Runs the target that the command line names first; the other arguments are libFuzzer's."""
+    """Runs the target that the command line names first; the other arguments are libFuzzer's. A file among them is an
+    input that is run once."""
     if len(sys.argv) < 2 or sys.argv[1] not in targets:
         sys.exit(f"name what to fuzz: {', '.join(targets)}")
     target, seeds = targets[sys.argv.pop(1)]
@@ -32,5 +33,7 @@ def run(targets: Mapping[str, Target]) -> None:
     corpus.mkdir()
     for number, seed in enumerate(seeds):
         (corpus / str(number)).write_bytes(seed)
-    atheris.Setup([*sys.argv, str(corpus)], target)
+    # Beside a folder of inputs libFuzzer refuses single files.
+    folders = [] if any(Path(argument).is_file() for argument in sys.argv[1:]) else [str(corpus)]
+    atheris.Setup([*sys.argv, *folders], target)
     atheris.Fuzz()

@@ -46,6 +46,17 @@ def test_the_worked_example_agrees_with_torchvision(example: Path) -> None:
     torch.testing.assert_close(found[chosen], rgb_to_grayscale(images, 3)[chosen], atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CHANGELOG.md"])
+def test_the_modules_and_folders_that_a_document_names_exist(name: str) -> None:
+    """A path may be shortened to its end, as in a table of one package."""
+    paths = re.findall(r"`([\w./-]+(?:\.py|/))`", (ROOT / name).read_text(encoding="utf-8"))
+    assert paths
+    parts = [ROOT / part for part in ("sota_bench", "ablations", "benchmarks", "tests", "fuzz")]
+    tree = [path.relative_to(ROOT).as_posix() for part in parts for path in (part, *part.rglob("*"))]
+    missing = [path for path in paths if not any(f"/{there}".endswith(f"/{path.rstrip('/')}") for there in tree)]
+    assert not missing
+
+
 def test_the_grid_in_the_readme_is_valid(tmp_path: Path) -> None:
     text = blocks("README.md", "toml")[0]
     tomllib.loads(text)

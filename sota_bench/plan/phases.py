@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sota_bench.grid.expand import Cell, Trial
 from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.technique import Technique, TrainsBaseModel
 
@@ -51,3 +52,30 @@ def phases_of(recipe: CoreRecipe, active: Sequence[Technique]) -> tuple[PhasePla
         first = sum(before.epochs for before in phases)
         phases.append(PhasePlan(index, task, phase.size, phase.epochs, first, earlier, rise))
     return tuple(phases)
+
+
+@dataclass(frozen=True)
+class PhasedTrial:
+    """A trial with what its recipe comes to.
+
+    Attributes:
+        trial: cell and seed.
+        active: the techniques that the recipe switches on.
+        phases: all of its training phases, in order; none where it is not applicable.
+        inapplicable: why it is not data, or None.
+    """
+
+    trial: Trial
+    active: Sequence[Technique]
+    phases: tuple[PhasePlan, ...]
+    inapplicable: str | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """The trial's cell."""
+        return self.trial.cell
+
+    @property
+    def recipe(self) -> CoreRecipe:
+        """All of its settings."""
+        return self.trial.cell.recipe

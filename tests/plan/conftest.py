@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from sota_bench.data.manifest import Manifest, assemble
 from sota_bench.data.source import Scale, Source
 from sota_bench.grid import load
-from sota_bench.plan import graph
+from sota_bench.plan import graph, stage_builder
 from sota_bench.plan.environment import Environment
 from sota_bench.plan.images import grid_images
 from sota_bench.plan.plan import Plan
@@ -76,7 +76,7 @@ def plan_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pl
 
     def make(text: str, environment: Environment = ENVIRONMENT, fixed_code: bool = True) -> Plan:
         if fixed_code:
-            monkeypatch.setattr(graph, "code_of", lambda kind, modules: {"code": kind})
+            monkeypatch.setattr(stage_builder, "code_of", lambda kind, modules: {"code": kind})
         file = tmp_path / "grid.toml"
         file.write_text(text)
         grid = load(file)

@@ -50,21 +50,21 @@ def _half(size: int) -> int:
 class BaseModelSettings(Settings):
     base: Literal["none", "fixed", "progressive"] = setting(
         "none",
-        "none, or a base model is trained first, on half of the classes or on `base_source`, and fine-tuned on the "
-        "rest: at one size (fixed) or at rising sizes (progressive); `resize` is then the schedule of the fine-tuning",
+        "whether to train a base model first, on half of the classes or on `base_source`: none, at one size (fixed) or "
+        "at rising sizes (progressive); `resize` is then the schedule of the fine-tuning",
         scope="train",
         levels=("none", "fixed", "progressive"),
     )
     base_resize: str = setting(
         "",
-        "schedule of the base training with `progressive`; `fixed` trains as many epochs at its last size; empty for "
-        "one that ends at half of the first size of `resize`",
+        "resize schedule of the base training with `progressive`; `fixed` trains as many epochs at its last size. By "
+        "default it ends at half of the first size of `resize`",
         scope="train",
     )
     base_source: str = setting(
         "",
-        "data source of the base training, named as `data.source` names one; `resize` then fine-tunes on all classes "
-        "of the grid's own; empty for the first half of those classes",
+        "data source of the base training, as in `data.source`; the model is then fine-tuned on all classes of the "
+        "grid's own source. By default the base is trained on the first half of those classes",
         scope="train",
     )
 
@@ -87,16 +87,16 @@ class BaseModel(Technique[BaseModelSettings], TrainsBaseModel):
         name="Schedule of the base model",
         claim="Whether a base model must itself be trained progressively when its fine-tuning raises the resolution.",
         response="stability",
-        why="A base that has seen one size only has filters and batch-norm statistics for objects of that size; one "
+        why="A base trained at a single size has filters and batch-norm statistics for objects of that size; one "
         "trained at rising sizes has met the change of scale before, and may lose less when it meets it again.",
         paper="Touvron, Vedaldi, Douze and Jégou 2019, Fixing the train-test resolution discrepancy "
-        "(https://arxiv.org/abs/1906.06423), for the change of scale; the question itself is open",
+        "(https://arxiv.org/abs/1906.06423), for the change of scale; no paper answers the question itself",
         defaults="Half of the classes make the base, the other half the new task. Both bases train for as many "
         "epochs and end at the same size, half of the size at which fine-tuning begins.",
         cost="The base training, shared by all trials that fine-tune the same base; a progressive one is cheaper "
         "than a fixed one.",
-        fails="Accuracies are those of half of the classes, so they are not to be compared with `none`: compare "
-        "fixed with progressive. Few classes make the split coarse.",
+        fails="Accuracies are measured on half of the classes, so do not compare them with `none`; compare fixed with "
+        "progressive. With few classes the halves differ much in difficulty.",
     )
 
     def problem(self) -> str | None:

@@ -61,11 +61,11 @@ def cutmix(images: Tensor, targets: Tensor, partner: Tensor, boxes: Tensor) -> t
 
 class CutMixSettings(Settings):
     cutmix: float = setting(
-        0.0, "alpha of Beta(alpha, alpha), from which the share kept is drawn; 0 is off", scope="train", ge=0, le=100,
-        levels=(0.0, 1.0),
+        0.0, "alpha of Beta(alpha, alpha), from which the share of the image that is kept is drawn; 0 is off",
+        scope="train", ge=0, le=100, levels=(0.0, 1.0),
     )  # fmt: skip
     cutmix_lambda: Literal["batch", "sample"] = setting(
-        "batch", "one rectangle for each batch (the paper's code, torchvision) or for each image", scope="train"
+        "batch", "one rectangle per batch (the paper's code, torchvision) or per image (sample)", scope="train"
     )
 
 

@@ -24,7 +24,7 @@ def block_scales(blocks: int, factor: float) -> list[float]:
 
 class DiscriminativeSettings(Settings):
     discriminative_factor: float = setting(
-        2.6, "how many times slower each block learns than the one after it, with `discriminative`", scope="rise",
+        2.6, "ratio of the learning rates of a block and the one before it, with `discriminative`", scope="rise",
         ge=1, le=100,
     )  # fmt: skip
 
@@ -44,10 +44,10 @@ class Discriminative(Technique[DiscriminativeSettings]):
         "change most. A soft form of freezing: nothing stops learning altogether.",
         paper="Howard and Ruder 2018, Universal Language Model Fine-tuning for Text Classification, section 3.2 "
         "(https://arxiv.org/abs/1801.06146)",
-        defaults="2.6 per block, the paper's. It was found for networks of a few blocks; for transformers of 12 "
-        "blocks and more a layer decay of 0.65 to 0.9 is the habit, which is a factor of 1.1 to 1.5.",
+        defaults="2.6 per block, from the paper. It was tuned for networks of a few blocks; for transformers of 12 "
+        "blocks and more a layer decay of 0.65 to 0.9 is usual, which is a factor of 1.1 to 1.5.",
         cost="None.",
-        fails="As freezing does where early filters must change; with many blocks a factor of 2.6 all but freezes "
+        fails="Like freezing, it fails if early filters must change; with many blocks a factor of 2.6 nearly freezes "
         "the stem.",
     )
 

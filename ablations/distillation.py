@@ -43,25 +43,25 @@ def distillation_loss(logits: Tensor, teacher_logits: Tensor, temperature: float
 
 class DistillationSettings(Settings):
     distillation: float = setting(
-        0.0, "share of the teacher's loss in the whole; the labels' has the rest; 0 is off", scope="train", ge=0, le=1,
-        levels=(0.0, 0.5),
+        0.0, "weight of the teacher's loss; the labels' loss has 1 minus this weight; 0 is off",
+        scope="train", ge=0, le=1, levels=(0.0, 0.5),
     )  # fmt: skip
     distillation_temperature: float = setting(
-        4.0, "temperature of both networks' probabilities in the teacher's loss", scope="train", gt=0, le=100
+        4.0, "temperature of teacher and student in the teacher's loss", scope="train", gt=0, le=100
     )
     teacher: str = setting("resnet18", "timm backbone of the teacher", scope="train")
     teacher_weights: str = setting(
-        "", 'pretrained weights that the teacher starts from, as `weights`: "", "timm", or a local file or folder',
+        "", 'pretrained weights of the teacher, as in `weights`: "" for none, "timm", or a local file or folder',
         scope="train",
     )  # fmt: skip
     teacher_trained: bool = setting(
         True,
-        "train the teacher on the same images first, with the trial's core settings; false uses `teacher_weights` as "
-        "they are, which must have a head for these classes in the order of their names",
+        "whether to train the teacher first, on the same images with the trial's core settings; false uses "
+        "`teacher_weights` as they are, which need a head for these classes in alphabetical order",
         scope="train",
     )
     teacher_resize: str = setting(
-        "", "resize schedule of the teacher's training, such as 64x10; the trial's by default", scope="train"
+        "", "resize schedule of the teacher, such as 64x10; the trial's by default", scope="train"
     )
 
 
@@ -75,17 +75,17 @@ class Distillation(Technique[DistillationSettings], NeedsTeacher):
     settings_type = DistillationSettings
     card = Card(
         name="Knowledge distillation",
-        claim="A small network nearer to the accuracy of the large one that it learns from.",
+        claim="Brings a small network closer to the accuracy of the large one that it learns from.",
         response="accuracy",
-        why="A teacher's probabilities say for each image which wrong classes it resembles. That is more than a label "
-        "says, and is smoother to learn; a temperature above 1 makes those small probabilities count.",
+        why="A teacher's probabilities tell which wrong classes an image resembles, which is more than a label tells. "
+        "A temperature above 1 makes these small probabilities count.",
         paper="Hinton, Vinyals and Dean 2015, Distilling the Knowledge in a Neural Network, section 2 "
         "(https://arxiv.org/abs/1503.02531)",
         defaults="Half of the loss from the teacher at a temperature of 4. The teacher is a resnet18, trained on the "
         "same images for as many epochs; all trials that agree on it share its training.",
         cost="The teacher's training, unless weights are used as they are, and its forward pass in each step.",
-        fails="A teacher that is not much better than the student has little to teach, and one that knows its training "
-        "images by heart says no more than their labels. Pretrained on these images, it makes the comparison unfair.",
+        fails="A teacher that is not much better than the student has little to teach, and one that has memorized its "
+        "training images adds nothing to their labels. If it was pretrained on these images, the comparison is unfair.",
     )
 
     def teacher(self) -> Teacher:

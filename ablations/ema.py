@@ -50,11 +50,11 @@ def move_average(average: Mapping[str, Tensor], weights: Mapping[str, Tensor], d
 
 class MovingAverageSettings(Settings):
     ema: float = setting(
-        0.0, "decay of the moving average of the weights that is judged; 0 judges the weights themselves",
+        0.0, "decay of the moving average of the weights, which is evaluated instead of them; 0 is off",
         scope="evaluate", ge=0, lt=1, levels=(0.0, 0.99),
     )  # fmt: skip
     ema_warmup: bool = setting(
-        False, "let the decay rise from 0 over the first steps, with `ema`, so that early weights count less",
+        False, "raise the decay from 0 over the first steps, with `ema`, so that early weights count less",
         scope="evaluate",
     )  # fmt: skip
 
@@ -70,17 +70,17 @@ class MovingAverage(Technique[MovingAverageSettings], TracksWeights):
     settings_type = MovingAverageSettings
     card = Card(
         name="Moving average of the weights",
-        claim="Higher accuracy and better calibration from the same training, most of all at a high learning rate.",
+        claim="Higher accuracy and better calibration from the same training, especially at a high learning rate.",
         response="accuracy",
-        why="The weights move to and fro around a good point because each batch has another gradient. Their average is "
-        "nearer to that point than any of them, as after a decay of the learning rate.",
+        why="The weights oscillate around a good point because each batch has a different gradient. Their average is "
+        "closer to that point, much as after a decay of the learning rate.",
         paper="Polyak and Juditsky 1992, Acceleration of Stochastic Approximation by Averaging "
         "(https://doi.org/10.1137/0330046); Izmailov, Podoprikhin, Garipov, Vetrov and Wilson 2018, Averaging Weights "
         "Leads to Wider Optima (https://arxiv.org/abs/1803.05407)",
         defaults="A decay of 0.99 averages over about the last 100 steps, which suits trainings of some hundred steps; "
         "0.9998 is timm's for ImageNet. Batch-norm statistics are averaged like weights, as timm does.",
         cost="A copy of the weights in memory and one weighted sum over them in each step; none at inference. Trials "
-        "that judge the weights themselves share the training, so their minutes hold this cost too.",
+        "without it share the same training, so their minutes include this cost too.",
         fails="With a decay too near 1 for the number of steps, early weights still count. At the end of a schedule "
         "that ends near 0 the weights hardly move, so that their average is much the same.",
     )

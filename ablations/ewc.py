@@ -100,24 +100,25 @@ def elastic_penalty(terms: Iterable[tuple[Tensor, Tensor, Tensor]], strength: fl
 
 class ElasticWeightSettings(Settings):
     ewc_lambda: float = setting(
-        100.0, "strength of the penalty, with `ewc`; 1 is the Bayesian value for as many old images as new ones",
+        100.0, "strength of the penalty, with `ewc`; 1 is the Bayesian value for equally many old and new images",
         scope="rise", gt=0, le=1e9,
     )  # fmt: skip
     ewc_decay: float = setting(
-        1.0, "how much the Fisher information of the rise before counts at the next one, with `ewc`; 0 holds each rise "
-        "to the phase before it alone", scope="rise", ge=0, le=1,
+        1.0, "weight of the earlier Fisher information at the next rise of the resolution, with `ewc`; 0 uses that of "
+        "the last phase only", scope="rise", ge=0, le=1,
     )  # fmt: skip
     ewc_fisher: Literal["exact", "empirical"] = setting(
-        "exact", "Fisher information under the network's own predictions (exact) or at the labels (empirical)",
+        "exact",
+        "Fisher information from the network's own predictions (exact) or from the labels (empirical), with `ewc`",
         scope="rise",
     )  # fmt: skip
     ewc_batch_norm: Literal["fixed", "free"] = setting(
         "fixed",
-        "batch-norm statistics after the rise, with `ewc`: as they were (fixed), or following the new images (free)",
+        "batch-norm statistics after the rise, with `ewc`: as they were (fixed), or updated by the new images (free)",
         scope="rise",
     )
     ewc_images: int = setting(
-        512, "images, spread over the training images, that the Fisher information is taken from", scope="rise",
+        512, "number of training images that the Fisher information is computed from, with `ewc`", scope="rise",
         ge=1, le=10**7,
     )  # fmt: skip
 
@@ -135,12 +136,12 @@ class ElasticWeights(Technique[ElasticWeightSettings], Precomputes):
     precompute = Precompute("fisher", "checkpoint", ("ewc_fisher", "ewc_images", "ewc_decay"))
     card = Card(
         name="Elastic weight consolidation",
-        claim="Keeps what the old resolution or task needs, and leaves free what it does not need.",
+        claim="Keeps the weights that the old resolution or task needs, and lets the others change.",
         response="stability",
         why="The Fisher information says how much the old predictions change when a weight moves. A quadratic "
         "penalty with it is the old task's posterior in Laplace's approximation, so training on becomes Bayesian "
-        "learning in sequence. Batch-norm statistics are no weights, so no penalty holds them, and left free they "
-        "follow the new images and undo what the penalty keeps: they stay as they were (ewc_batch_norm). The first "
+        "learning in sequence. The penalty does not act on batch-norm statistics; if they followed the new "
+        "images, they would undo what it keeps, so they stay as they were by default (ewc_batch_norm). The first "
         "rise holds the weights to those of the phase before it, each later rise to those of its own phase before, "
         "with the sum of the Fisher information of all rises so far (online EWC).",
         paper="Kirkpatrick et al. 2017, Overcoming catastrophic forgetting in neural networks "
@@ -152,7 +153,7 @@ class ElasticWeights(Technique[ElasticWeightSettings], Precomputes):
         cost="One pass over 512 images with one backward pass per class (empirical: one in all), shared by all "
         "trials that start from the same checkpoint; then one weighted sum over the weights in each step.",
         fails="The Fisher information of a network that is certain of all its training images is nearly zero, and so "
-        "is the penalty; a diagonal knows nothing of weights that act together.",
+        "is the penalty; the diagonal ignores how weights act together.",
     )
 
     def __init__(self, recipe: CoreRecipe) -> None:

@@ -34,7 +34,7 @@ def frozen_blocks(blocks: Sequence[Block], trained: int) -> list[Block]:
 
 class FreezeSettings(Settings):
     freeze_trained: int = setting(
-        2, "last blocks (stages or transformer blocks, the head is one) that go on learning, with `freeze`",
+        2, "number of last blocks (stages or transformer blocks; the head is one) that are trained, with `freeze`",
         scope="rise", ge=1, le=1000,
     )  # fmt: skip
 
@@ -51,12 +51,11 @@ class Freeze(Technique[FreezeSettings], ChecksNetwork):
         claim="Early features stay exactly as they were, and each step is cheaper.",
         response="stability",
         why="Early blocks hold edges and textures that serve every task; what must change sits near the head. A "
-        "frozen block has no gradients, and its batch-norm statistics and dropout stay as in evaluation: batch norm "
-        "does not look at whether its weights are trained, so its statistics would go on drifting towards the new "
-        "images.",
+        "frozen block has no gradients, and its batch-norm statistics and dropout stay as in evaluation: otherwise "
+        "batch-norm statistics would drift towards the new images although the weights are frozen.",
         paper="Yosinski, Clune, Bengio and Lipson 2014, How transferable are features in deep neural networks? "
         "(https://arxiv.org/abs/1411.1792)",
-        defaults="The head and the block before it go on learning.",
+        defaults="The head and the block before it are trained.",
         cost="None; no backward pass through frozen blocks, so steps take about half the time.",
         fails="When the new resolution shows details that early filters have never seen, they cannot learn them.",
     )

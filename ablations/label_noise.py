@@ -39,7 +39,7 @@ class LabelNoiseSettings(Settings):
         levels=(0.0, 0.2),
     )  # fmt: skip
     label_noise_seed: int = setting(
-        0, "names the choice of those images, which is the same in every trial, epoch and subset", scope="train", ge=0,
+        0, "seed that chooses these images, the same ones in every trial, epoch and subset", scope="train", ge=0,
         le=2**31,
     )  # fmt: skip
 
@@ -54,16 +54,16 @@ class LabelNoise(Technique[LabelNoiseSettings]):
     settings_type = LabelNoiseSettings
     card = Card(
         name="Label noise",
-        claim="Costs accuracy by design: with it a grid asks which technique loses least to wrong labels.",
+        claim="Costs accuracy by design: use it to see which technique loses the least to wrong labels.",
         response="accuracy",
-        why="Networks first learn what many images have in common and later learn single images by heart, wrong labels "
-        "among them. What slows the second down helps.",
+        why="Networks first learn patterns that many images share, and later memorize single images, including those "
+        "with wrong labels. Techniques that slow memorization help.",
         paper="Zhang, Bengio, Hardt, Recht and Vinyals 2017, Understanding deep learning requires rethinking "
         "generalization, section 2 (https://arxiv.org/abs/1611.03530)",
-        defaults="0.2, the lightest share in most studies of symmetric noise. Which images are wrong follows from "
-        "their content and label_noise_seed, so a larger share holds a smaller one's, and all seeds share the labels.",
+        defaults="0.2, the lightest share in most studies of symmetric noise. The content of an image and "
+        "label_noise_seed decide whether it is wrong, so shares are nested and all training seeds see the same labels.",
         cost="None.",
-        fails="It is no remedy. Symmetric noise is easier than that of people, who confuse classes that look alike.",
+        fails="It never helps. Symmetric noise is easier than human errors, which confuse classes that look alike.",
     )
 
     def __init__(self, recipe: CoreRecipe) -> None:

@@ -27,8 +27,8 @@ def smooth(targets: Tensor, smoothing: float) -> Tensor:
 
 class LabelSmoothingSettings(Settings):
     label_smoothing: float = setting(
-        0.0, "probability taken from the target and spread over all classes; 0 is off", scope="train", ge=0, lt=1,
-        levels=(0.0, 0.1),
+        0.0, "probability that is moved from the target class to all classes evenly; 0 is off",
+        scope="train", ge=0, lt=1, levels=(0.0, 0.1),
     )  # fmt: skip
 
 
@@ -44,8 +44,8 @@ class LabelSmoothing(Technique[LabelSmoothingSettings]):
         name="Label smoothing",
         claim="Less overconfident networks and often a little more accuracy on long trainings.",
         response="ece",
-        why="Cross-entropy with a hard label is only satisfied by an infinite margin. A smoothed target is reached "
-        "at a finite one, so logits stay small, and a wrong label pulls less.",
+        why="Cross-entropy with a hard label is minimal only at infinite logits. A smoothed target is reached at "
+        "finite ones, so logits stay small, and a wrong label pulls less.",
         paper="Szegedy, Vanhoucke, Ioffe, Shlens and Wojna 2016, Rethinking the Inception Architecture for "
         "Computer Vision, section 7 (https://arxiv.org/abs/1512.00567); Müller, Kornblith and Hinton 2019, When "
         "Does Label Smoothing Help? (https://arxiv.org/abs/1906.02629)",

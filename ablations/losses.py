@@ -54,7 +54,7 @@ def generalized_cross_entropy(logits: Tensor, targets: Tensor, q: float) -> Tens
 class LossSettings(Settings):
     loss: Literal["cross-entropy", "bce", "gce"] = setting(
         "cross-entropy",
-        "what is minimized in training: cross-entropy, bce (binary cross-entropy of each class) or gce (generalized "
+        "training loss: cross-entropy, bce (binary cross-entropy of each class) or gce (generalized "
         "cross-entropy); NLL and the reported training loss are cross-entropy for all of them",
         scope="train",
         levels=("cross-entropy", "bce", "gce"),
@@ -64,7 +64,7 @@ class LossSettings(Settings):
         scope="train", ge=0, lt=1,
     )  # fmt: skip
     gce_q: float = setting(
-        0.7, "q of `gce`: towards 0 it is cross-entropy, 1 is the mean absolute error", scope="train", gt=0, le=1
+        0.7, "q of `gce`: near 0 it is cross-entropy, at 1 the mean absolute error", scope="train", gt=0, le=1
     )
 
 
@@ -79,16 +79,16 @@ class BinaryCrossEntropy(Technique[LossSettings]):
         name="Binary cross-entropy",
         claim="Higher accuracy with Mixup and CutMix in long trainings.",
         response="accuracy",
-        why="Each class is a question of its own, so an image that was mixed from two may fully show both; a softmax "
-        "makes classes compete for one unit of probability.",
+        why="Each class is predicted independently, so an image mixed from two classes may fully show both; with a "
+        "softmax, classes compete for one unit of probability.",
         paper="Wightman, Touvron and Jégou 2021, ResNet strikes back: An improved training procedure in timm, "
         "section 3 (https://arxiv.org/abs/2110.00476)",
         defaults="Targets above 0.2 count as present, as in the paper's recipes, which also undoes label smoothing. "
         "The mean over classes, as in timm.",
         cost="None.",
         fails="The mean over classes makes its gradient many times smaller than cross-entropy's: SGD needs another "
-        "learning rate, AdamW does not. Logits answer separate questions, so their softmax, which NLL and calibration "
-        "are measured on, is not what was trained.",
+        "learning rate, AdamW does not. Its logits are trained for independent sigmoids, while NLL and calibration "
+        "are measured on their softmax.",
     )
 
     def loss(self, loss: Tensor, outputs: Outputs) -> Tensor:
@@ -107,8 +107,8 @@ class GeneralizedCrossEntropy(Technique[LossSettings]):
         name="Generalized cross-entropy",
         claim="Less accuracy lost to wrong labels.",
         response="accuracy",
-        why="The gradient of cross-entropy weighs an image with 1 / p of its label, so labels that do not fit, the "
-        "wrong ones among them, weigh most. Here that weight is multiplied by p^q: implausible labels count less.",
+        why="The gradient of cross-entropy weights an image by 1 / p of its label, so implausible labels, which are "
+        "often wrong, weigh most. Here that weight is multiplied by p^q, so that they count less.",
         paper="Zhang and Sabuncu 2018, Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy "
         "Labels, section 3.2 (https://arxiv.org/abs/1805.07836)",
         defaults="q = 0.7, as in all of the paper's experiments, without its pruning of images.",

@@ -34,7 +34,7 @@ def draw_size(sizes: Sequence[int], new: int, share: float, rng: np.random.Gener
 
 class MixedSizesSettings(Settings):
     mixed_share: float = setting(
-        0.5, "share of the steps that are taken at earlier sizes, with `mixed-sizes`", scope="rise", gt=0, le=1
+        0.5, "share of the steps that train at earlier sizes, with `mixed-sizes`", scope="rise", gt=0, le=1
     )
 
 
@@ -47,9 +47,9 @@ class MixedSizes(Technique[MixedSizesSettings], DrawsImageSize, ShapesNetwork):
     settings_type = MixedSizesSettings
     card = Card(
         name="Mixed sizes",
-        claim="Keeps accuracy at the old resolutions by going on to train at them, and saves time on those steps.",
+        claim="Keeps accuracy at the old resolutions by training at them further, and saves time on those steps.",
         response="stability",
-        why="Rehearsal: what is still practised is not forgotten, and here the old task costs no stored images, "
+        why="Rehearsal: a task that is still trained is not forgotten, and here rehearsal needs no stored images, "
         "since any image can be made smaller. The network also becomes less sensitive to the size it is tested at.",
         paper="Hoffer, Weinstein, Hubara, Ben-Nun, Hoefler and Soudry 2019, Mix & Match: training convnets with "
         "mixed image sizes (https://arxiv.org/abs/1908.08986)",

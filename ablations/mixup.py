@@ -36,7 +36,7 @@ class MixupSettings(Settings):
         levels=(0.0, 0.2, 0.4),
     )  # fmt: skip
     mixup_lambda: Literal["batch", "sample"] = setting(
-        "batch", "one lambda for each batch (the paper's code, timm) or for each image (fastai)", scope="train"
+        "batch", "one lambda per batch (the paper's code, timm) or per image (sample, as in fastai)", scope="train"
     )
 
 
@@ -51,10 +51,10 @@ class Mixup(Technique[MixupSettings]):
         name="Mixup",
         claim="Better calibrated, less overconfident networks, and often higher accuracy on long trainings.",
         response="ece",
-        why="The network is asked to be linear between examples, so it is told when to be unsure: an image that is "
+        why="The network is asked to be linear between examples, so it learns when to be unsure: an image that is "
         "70% cat and 30% dog has exactly that as its target. The targets stay probabilities that sum to 1, so "
         "cross-entropy is still a proper score and the network's output can still be read as a probability. With "
-        "wrong labels it is harder to learn single examples by heart.",
+        "wrong labels it is harder to memorize single examples.",
         paper="Zhang, Cisse, Dauphin and Lopez-Paz 2018, mixup: Beyond Empirical Risk Minimization "
         "(https://arxiv.org/abs/1710.09412)",
         defaults="alpha 0.2 with lambda per batch, as in the paper's ImageNet runs; 0.4 is fastai's default.",

@@ -50,7 +50,7 @@ class NormalizationSettings(Settings):
     normalize: Literal["none", "unit", "symmetric", "dataset", "pretrained"] = setting(
         "dataset",
         "none (0..255), unit (0..1), symmetric (-1..1), dataset (mean 0, standard deviation 1 over the whole training "
-        "split) or pretrained (those that the backbone's weights were made with; the default with `weights`)",
+        "split) or pretrained (the statistics of the backbone's pretrained weights; the default with `weights`)",
         scope="train",
         levels=("none", "unit", "symmetric", "dataset", "pretrained"),
     )
@@ -69,9 +69,9 @@ class Normalization(Technique[NormalizationSettings], Precomputes, NormalizesInp
     precompute = Precompute("statistics", "data", ("normalize", "in_chans"))
     card = Card(
         name="Input normalization",
-        claim="Inputs with mean 0 and deviation 1 train faster and more safely than raw pixels.",
+        claim="Inputs with mean 0 and standard deviation 1 train faster and more reliably than raw pixels.",
         response="accuracy",
-        why="A first layer without a norm of its own passes the scale and offset of its input on to every "
+        why="A first layer without normalization passes the scale and offset of its input on to every "
         "gradient: with pixels of 0..255 the useful learning rate is many times smaller. Batch norm after the "
         "first layer cancels scale and offset, so little is left to gain there. Pretrained weights expect the "
         "statistics they were trained with.",
@@ -81,8 +81,8 @@ class Normalization(Technique[NormalizationSettings], Precomputes, NormalizesInp
         "weights.",
         cost="One multiply and add per pixel; the statistics are one pass over the decoded training images, cached.",
         fails="No measurable effect with batch norm after the first layer; a mismatch with pretrained weights hurts. A "
-        "channel that is the same everywhere (an empty blue channel) has no deviation to divide by: it becomes 0, and "
-        "stages.csv names it in the notes of the training.",
+        "channel that is the same everywhere (an empty blue channel) has a deviation of 0: its input becomes 0, "
+        "and the notes in stages.csv name it.",
     )
 
     def __init__(self, recipe: CoreRecipe) -> None:

@@ -20,7 +20,7 @@ class ProgressiveResizing(Technique[Settings]):
     applies_to = "phases"
     card = Card(
         name="Progressive resizing",
-        claim="The accuracy of training at the final size in less time, and sometimes a little more accuracy.",
+        claim="The accuracy of training at the final size, in less time, and sometimes slightly more.",
         response="minutes",
         why="The time of a convolutional network's step grows with the number of pixels, so epochs at half the "
         "size cost about a quarter. Shapes and colours are learned there; what only the larger images show is "
@@ -30,9 +30,8 @@ class ProgressiveResizing(Technique[Settings]):
         "Fixing the train-test resolution discrepancy (https://arxiv.org/abs/1906.06423); Tan and Le 2021, "
         "EfficientNetV2, section 4 (https://arxiv.org/abs/2104.00298)",
         defaults="One phase. A usual schedule gives more than half of the epochs to half of the size, such as "
-        "`64x3 128x2`; each phase has a learning-rate cycle of its own (`schedule_span`) and keeps the optimizer's "
-        "moments (`optimizer_at_switch`). Evaluation has its own size (`eval_size`), the last phase's unless told "
-        "otherwise.",
+        "`64x3 128x2`; each phase has its own learning-rate cycle (`schedule_span`) and keeps the optimizer's "
+        "moments (`optimizer_at_switch`). Evaluation has its own size (`eval_size`), by default the last phase's.",
         cost="Less than one phase at the last size: `64x3 128x2` trains on 55% of the pixels of `128x5`. Position "
         "embeddings are resampled at each switch.",
         fails="Where the classes differ in detail that small images do not show, the epochs at the small size are "

@@ -51,9 +51,9 @@ class SharpnessAware(Technique[SharpnessAwareSettings]):
         name="Sharpness-aware minimization",
         claim="Higher accuracy at the same number of epochs, and less overfitting to wrong labels.",
         response="accuracy",
-        why="Weights in a wide valley keep a low loss when they are moved a little, and those tend to generalize "
-        "better than weights in a narrow one with the same training loss. Each step takes the gradient where the loss "
-        "is highest within rho of the weights, so narrow valleys look bad.",
+        why="In a flat minimum the loss stays low when the weights move a little, and flat minima tend to generalize "
+        "better than sharp ones with the same training loss. Each step takes the gradient where the loss is highest "
+        "within rho of the weights, which penalizes sharp minima.",
         paper="Foret, Kleiner, Mobahi and Neyshabur 2021, Sharpness-Aware Minimization for Efficiently Improving "
         "Generalization, algorithm 1 (https://arxiv.org/abs/2010.01412)",
         defaults="rho 0.05, the paper's for ImageNet and most fine-tuning; vision transformers take 0.1 to 0.2.",

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 class SmallerDataSettings(Settings):
     fraction: float = setting(
-        1.0, "share of each class's training images; smaller shares lie inside larger ones", scope="data",
+        1.0, "share of each class's training images; smaller shares are subsets of larger ones", scope="data",
         gt=0, le=1, levels=(1.0, 0.5),
     )  # fmt: skip
     classes: tuple[str, ...] | int = setting(
-        0, "how many classes (the first by name) or a list of their names; 0 for all", scope="data"
+        0, "number of classes (the first in alphabetical order) or a list of their names; 0 for all", scope="data"
     )
     per_class: int = setting(0, "at most this many training images per class; 0 for all", scope="data", ge=0, le=10**7)
     eval_images: int = setting(
-        0, "at most about this many images to judge by, the same number per class; 0 for all", scope="data",
+        0, "approximate limit on the evaluation images, the same number per class; 0 for all", scope="data",
         ge=0, le=10**7,
     )  # fmt: skip
     keep: str = setting(
-        "", "a manifest file, as the store keeps them: only its training images train; empty for all", scope="data"
+        "", "a manifest file from the store: only its training images are trained on; empty for all", scope="data"
     )
     train_labels: str = setting(
-        "", "a column of a table beside the images, by which training images are labelled, such as one with noise; "
-        "those that judge keep their labels; empty for the labels of all", scope="data",
+        "", "column of the table of labels that labels the training images, such as one with noisy labels; evaluation "
+        "images keep theirs; empty to use the same labels for all", scope="data",
     )  # fmt: skip
 
     @field_validator("classes")
@@ -52,16 +52,16 @@ class SmallerData(Technique[SmallerDataSettings]):
     settings_type = SmallerDataSettings
     card = Card(
         name="Smaller data",
-        claim="Many more iterations per hour, while techniques mostly keep their order.",
+        claim="Many more iterations per hour, with mostly the same ranking of techniques.",
         response="minutes",
-        why="What decides between two techniques is often visible on a part of the data. The parts are stratified by "
-        "class and nested, so growing the data changes nothing about the images that were there before.",
+        why="A difference between two techniques often shows on part of the data. The subsets are stratified by class "
+        "and nested, so a larger one contains the images of a smaller one.",
         paper="Bornschein, Visin and Osindero 2020, Small Data, Big Decisions: Model Selection in the Small-Data "
         "Regime (https://arxiv.org/abs/2009.12583)",
-        defaults="All images. The images that judge are never made fewer by `fraction` or `per_class`.",
+        defaults="All images. `fraction` and `per_class` never reduce the evaluation images.",
         cost="None: training time falls in proportion.",
-        fails="Regularizers gain with less data and capacity gains with more, so their order may turn: confirm the "
-        "winner on all of it.",
+        fails="Regularizers gain with less data and capacity gains with more, so the ranking may change: confirm the "
+        "winner on all of the data.",
     )
 
     @classmethod

@@ -85,7 +85,7 @@ def _problem(recipe: CoreRecipe, field: str) -> str | None:
 
 
 class WidthSettings(Settings):
-    width: float = setting(1.0, "factor on the backbone's channels", scope="train", gt=0, le=8, levels=(1.0, 0.5))
+    width: float = setting(1.0, "multiplier of the backbone's channels", scope="train", gt=0, le=8, levels=(1.0, 0.5))
 
 
 class Narrower(Technique[WidthSettings], ShapesNetwork):
@@ -95,7 +95,7 @@ class Narrower(Technique[WidthSettings], ShapesNetwork):
     settings_type = WidthSettings
     card = Card(
         name="Fewer channels",
-        claim="Much less time and memory for a little accuracy: half the channels is about a quarter of the work.",
+        claim="Much less time and memory for a little accuracy: half the channels need about a quarter of the FLOPs.",
         response="minutes",
         why="Work and parameters of a convolution or a linear layer grow with the square of the channels. Small data "
         "needs less capacity, and an iteration gets shorter.",
@@ -103,7 +103,7 @@ class Narrower(Technique[WidthSettings], ShapesNetwork):
         defaults="1, the backbone as it is. Channels are rounded to multiples of 8, transformers to whole heads; a "
         "ResNet whose first layer is a single convolution keeps its 64 channels there.",
         cost="Negative: parameters, FLOPs and peak memory fall.",
-        fails="On a CPU or GPU that is not busy with the smaller layers, time falls less than the work.",
+        fails="Smaller layers may not keep a CPU or GPU busy, so time falls less than FLOPs.",
     )
 
     def problem(self) -> str | None:
@@ -117,7 +117,12 @@ class Narrower(Technique[WidthSettings], ShapesNetwork):
 
 class DepthSettings(Settings):
     depth: float = setting(
-        1.0, "factor on the backbone's blocks in each stage", scope="train", gt=0, le=8, levels=(1.0, 0.5)
+        1.0,
+        "multiplier of the number of blocks in each stage of the backbone",
+        scope="train",
+        gt=0,
+        le=8,
+        levels=(1.0, 0.5),
     )
 
 
@@ -129,10 +134,9 @@ class Shallower(Technique[DepthSettings], ShapesNetwork):
     settings_type = DepthSettings
     card = Card(
         name="Fewer blocks",
-        claim="Time and memory fall in proportion, with a loss of accuracy that small data may not show.",
+        claim="Time and memory fall in proportion; on small data accuracy may not fall at all.",
         response="minutes",
-        why="Each block refines what the one before it found; on small data the last refinements are the first to be "
-        "learned by heart.",
+        why="Each block refines the features of the one before it; on small data the last refinements overfit first.",
         paper="Tan and Le 2019, EfficientNet, section 3 (https://arxiv.org/abs/1905.11946)",
         defaults="1, the backbone as it is. Each stage keeps at least one block.",
         cost="Negative: parameters, FLOPs and peak memory fall.",

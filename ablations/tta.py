@@ -82,16 +82,22 @@ class TestTimeAugmentationSettings(Settings):
     tta: Literal["off", "flip", "five-crop", "multi-scale", "augmented"] = setting(
         "off",
         "off, flip (the image and its mirror image), five-crop (centre and corners), multi-scale (three zooms), or "
-        "augmented (the plain image and random crops as in training); false and true mean off and flip",
+        "augmented (the plain image and random crops as in training); false means off and true means flip",
         scope="evaluate",
         levels=("off", "flip", "five-crop", "multi-scale", "augmented"),
     )
     tta_average: Literal["probabilities", "logits"] = setting(
-        "probabilities", "what is averaged over the views", scope="evaluate"
+        "probabilities", "whether probabilities or logits are averaged over the views", scope="evaluate"
     )
-    tta_views: int = setting(4, "random views of `augmented`, beside the plain one", scope="evaluate", ge=1, le=64)
+    tta_views: int = setting(
+        4, "number of random views of `augmented`, besides the plain one", scope="evaluate", ge=1, le=64
+    )
     tta_beta: float = setting(
-        0.25, "weight of the plain view in `augmented`; the random views share the rest", scope="evaluate", ge=0, le=1
+        0.25,
+        "weight of the plain view in `augmented`; the random views share the remaining weight",
+        scope="evaluate",
+        ge=0,
+        le=1,
     )
 
     @field_validator("tta", mode="before")
@@ -109,7 +115,7 @@ class TestTimeAugmentation(Technique[TestTimeAugmentationSettings]):
     settings_type = TestTimeAugmentationSettings
     card = Card(
         name="Test-time augmentation",
-        claim="Higher accuracy and better calibration from the same network, paid for at inference.",
+        claim="Higher accuracy and better calibration from the same network, at a higher cost of inference.",
         response="accuracy",
         why="Each view is another noisy look at the same object, and averaging cancels part of the noise. It "
         "happens at inference, so it never retrains: one training serves every level.",

@@ -1,1 +1,1 @@
-"""sota_bench: which training techniques help on your images, in minutes per iteration, with verdicts that hold."""
+"""sota_bench: which training techniques help on your images, in minutes per iteration and with sound statistics."""

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = {
-    "run": "Train what is missing of a grid and render its report.",
-    "plan": "Show cells, stages, what is reused and what the rest will cost; trains nothing.",
+    "run": "Train the trials that a grid still needs and render its report.",
+    "plan": "Show the cells and stages of a grid, what is reused, and how long it takes; trains nothing.",
     "report": "Render the report again from the stored results; trains nothing.",
     "status": "Show what is done, running, failed, blocked and left.",
     "analyze": "Compute contrasts, intervals and verdicts for a table of your own.",
     "timing": "Record, compare and gate the time of an iteration.",
-    "data": "Say what is in a data set: files, classes, splits, what is left out, near copies.",
-    "confirm": "Train the winner again with fresh seeds, and test it on images that did not choose it.",
-    "fidelity": "Find the smallest data, image size or epochs that keep the order of the cells.",
+    "data": "Show what is in a data set: files, classes, splits, skipped files, near-duplicates.",
+    "confirm": "Train the best cell with fresh seeds, and evaluate it on images that did not select it.",
+    "fidelity": "Find the least data, the smallest images or the fewest epochs that rank the cells alike.",
     "verify": "Check a finished run: digests, metrics, and a sample of trials trained again.",
-    "export": "Write a trained trial as a folder that timm opens, with its statistics and a model card.",
+    "export": "Write a trained trial as a folder that timm loads, with input statistics and a model card.",
     "predict": "Predict the class of images with an exported model.",
     "init": "Write a commented grid to start from.",
     "list": "Show techniques, recipe fields, data sources and small backbones.",
@@ -97,11 +97,11 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with `init`, then `plan`, then `run`. Exit codes: 0 done, 1 some trials failed, 2 bad input, "
-    "3 a gate or goal is not met, 130 interrupted.",
+    "3 a timing gate or a goal failed, 130 interrupted.",
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="The version.")
 def cli() -> None:
-    """Which training techniques help on your images, in minutes per iteration, with verdicts that hold."""
+    """Find out which training techniques help on your images, in minutes per iteration and with sound statistics."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

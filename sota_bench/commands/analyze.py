@@ -23,18 +23,16 @@ def _names(text: str) -> list[str]:
 @click.option("--response", required=True, help="The column to explain, one number per row (accuracies in percent).")
 @click.option("--factors", required=True, help="The columns that varied, separated by commas.")
 @click.option(
-    "--block", default=None, help="The column that pairs trials, such as seed. Without it: a plain factorial."
+    "--block", default=None, help="The column that pairs trials, such as seed. Without it, rows are independent."
 )
-@click.option("--within", default="", help="Those factors that are evaluations of one and the same run, such as tta.")
-@click.option(
-    "--shares", default=None, help="The column that names what trials of one block have in common, such as a stage."
-)
+@click.option("--within", default="", help="Those factors that only change how a training is evaluated, such as tta.")
+@click.option("--shares", default=None, help="The column that names the training stage that trials of one block share.")
 @click.option("--delta", type=float, default=None, help="Smallest effect of interest, in the units of the response.")
 @click.option("--unit", default=None, help="Unit of the response (default: pp for accuracies and percentages).")
 @click.option("--images", type=int, default=None, help="How many images each accuracy was measured on.")
 @click.option("--lower-is-better", is_flag=True, help="For losses, errors and times.")
-@click.option("--alpha", type=float, default=0.05, show_default=True, help="Level of intervals and of each family.")
-@click.option("--added-seeds", default="", help="Blocks that were added after a look at the results.")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Significance level of each family.")
+@click.option("--added-seeds", default="", help="Blocks that were added after looking at the results, such as 3,4.")
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as JSON and nothing else.")
 def command(
     table: Path,

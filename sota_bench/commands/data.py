@@ -19,20 +19,20 @@ _MOST_COPIES = 5
 
 @click.command()
 @click.argument("source")
-@click.option("--root", default="", help="Folder inside the source in which the data set lies.")
+@click.option("--root", default="", help="Folder of the data set inside the source.")
 @click.option("--folder", "roles", multiple=True, metavar="NAME=ROLE",
               help="What a folder is: train, val, test, class or skip; repeatable.")  # fmt: skip
-@click.option("--labels", default="", help="Table of labels inside the source, or `folders`.")
-@click.option("--file-column", default="", help="Column of that table with the images' names.")
+@click.option("--labels", default="", help="Table of labels inside the source, or `folders` for class folders.")
+@click.option("--file-column", default="", help="Column of that table with the file names.")
 @click.option("--label-column", default="", help="Column of that table with the labels.")
 @click.option("--split-column", default="", help="Column of that table with the splits.")
-@click.option("--all", "show_all", is_flag=True, help="Name every class and every file that is left out.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--all", "show_all", is_flag=True, help="List every class and every file that is left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print the account as JSON.")
 def command(
     source: str, root: str, roles: tuple[str, ...], labels: str, file_column: str, label_column: str,
     split_column: str, show_all: bool, as_json: bool,
 ) -> int:  # fmt: skip
-    """Say what is in a data set: files, classes, splits, what is left out and why, near copies.
+    """Show what is in a data set: files, classes, splits, what is left out and why, near-duplicates.
 
     SOURCE is a folder, an archive, or any value of data.source, such as imagenette or folder:PATH.
     """
@@ -95,7 +95,7 @@ def _show(account: Account, show_all: bool) -> None:
         for file in account.left_out_files:
             click.echo(f"            {file['path']}: {file['reason']}")
     if account.near_copies:
-        click.echo(f"\n{counted(len(account.near_copies), 'group')} of near copies:")
+        click.echo(f"\n{counted(len(account.near_copies), 'group')} of near-duplicates:")
         for group in account.near_copies if show_all else account.near_copies[:_MOST_COPIES]:
             click.echo(f"  {', '.join(group)}")
     for alarm in account.alarms:

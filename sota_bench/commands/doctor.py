@@ -38,11 +38,11 @@ class Finding:
     type=click.Path(path_type=Path),
     default=Path(".sota_bench"),
     show_default=True,
-    help="Folder of finished stages whose disk is looked at.",
+    help="Folder for finished stages; its disk is checked.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(store: Path, as_json: bool) -> int:  # fmt: skip
-    """Say what this machine has and what would make it faster."""
+    """Show what this machine has and what would make it faster."""
     findings = examine(store)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
@@ -102,7 +102,7 @@ def _processor() -> Iterator[Finding]:
         yield Finding("processor", "ok", f"{summary}, bf16 in hardware")
     else:
         yield Finding("processor", "advice", summary,
-                      "no bf16 instructions (avx512_bf16, AMX): CPU trainings run in fp32")  # fmt: skip
+                      "the CPU lacks bf16 instructions (avx512_bf16, AMX), so it trains in fp32")  # fmt: skip
     limits = [name for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if os.environ.get(name)]
     if limits:
         shown = ", ".join(f"{name}={os.environ[name]}" for name in limits)
@@ -132,9 +132,7 @@ def _accelerator() -> Iterator[Finding]:
 
     installed = gpus()
     if not installed:
-        yield Finding(
-            "accelerator", "advice", "no NVIDIA GPU", "larger backbones and sizes want one; small ones train here"
-        )
+        yield Finding("accelerator", "advice", "no NVIDIA GPU", "large backbones and images train slowly without one")
         return
     names = "; ".join(f"{gpu.name}, {gpu.memory}, driver {gpu.driver}" for gpu in installed)
     import torch
@@ -190,5 +188,5 @@ def _data() -> Iterator[Finding]:
             continue
         yield Finding("data", "ok", f"{name} is here" + (" (SOTA_BENCH_DATA)" if here else ""))
         return
-    yield Finding("data", "advice", "no photographs found; known-effects is rendered and always here",
-                  "set SOTA_BENCH_DATA to a folder or archive of Imagenette, or let run download it")  # fmt: skip
+    yield Finding("data", "advice", "no photographs found; the built-in source known-effects needs none",
+                  "set SOTA_BENCH_DATA to a folder or archive of Imagenette, or let `run` download it")  # fmt: skip

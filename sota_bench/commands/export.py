@@ -12,7 +12,7 @@ from sota_bench.commands.options import grid_options, load_grid, machine_of
 @click.command()
 @grid_options
 @click.option("--trial", default="best", show_default=True, help="A trial, a cell, or best: the cell with the highest "
-              "mean accuracy on the images that choose, and of it the most accurate trial.")  # fmt: skip
+              "mean accuracy on the select split, and its most accurate trial.")  # fmt: skip
 @click.option("--onnx", is_flag=True, help="Also write model.onnx, checked against torch.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,

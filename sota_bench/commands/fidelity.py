@@ -82,7 +82,7 @@ def _varied(fractions: str | None, sizes: str | None, epochs: str | None) -> tup
     options: dict[Kind, str | None] = {"fraction": fractions, "size": sizes, "epochs": epochs}
     given: dict[Kind, str] = {kind: text for kind, text in options.items() if text}
     if len(given) != 1:
-        problem = "nothing is varied" if not given else "several things are varied"
+        problem = "there are no settings to compare" if not given else "only one kind of setting can be compared"
         raise UserError("fidelity", "", problem, "write one of --fractions 0.25,0.5,1, --sizes 32,64 and --epochs 2,5")
     kind, text = next(iter(given.items()))
     try:

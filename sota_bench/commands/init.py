@@ -12,7 +12,7 @@ from sota_bench.errors import UserError
 
 @click.command("init", short_help="Write a commented grid to start from.")
 @click.argument("path", type=click.Path(path_type=Path), default=Path("grid.toml"))
-@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 @click.option("--data", "source", metavar="SOURCE", default="known-effects", show_default=True, help="The data source.")
 def command(path: Path, force: bool, source: str) -> None:
     """Write a commented grid to PATH (grid.toml when it is left out).

@@ -11,19 +11,19 @@ import click
 from sota_bench.errors import UserError
 
 SOURCES = {
-    "known-effects": "4,000 images that sota_bench renders: a control with known effects, not photographs",
+    "known-effects": "4,000 synthetic images that sota_bench renders: a control with known effects",
     "imagenette": "10 easy classes of ImageNet, 9,469 training and 3,925 validation photographs (fast.ai)",
     "imagewoof": "10 breeds of dogs from ImageNet, 9,025 training and 3,929 validation photographs (fast.ai)",
     "imagenet": "ImageNet-1k, 1,281,167 training and 50,000 validation photographs",
     "folder:PATH": "your images: train/<class>/ and val/<class>/, or one folder for each class",
-    "archive:PATH": "the same in a .tar, .tgz or .zip",
+    "archive:PATH": "the same layout in a .tar, .tgz or .zip file",
 }
 
 
 @click.command("list", short_help="Show techniques, recipe fields, data sources and small backbones.")
 @click.argument("what", default="all", metavar="[techniques|fields|sources|backbones|NAME]")
-@click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-@click.option("--markdown", is_flag=True, help="The whole reference of a grid's keys as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--markdown", is_flag=True, help="Print the reference of all grid keys as Markdown.")
 def command(what: str, as_json: bool, markdown: bool) -> None:
     """Show what a grid can compare, and on what.
 

@@ -27,20 +27,21 @@ def grid_options(command: Command) -> Command:
         click.option("--out", type=click.Path(path_type=Path), help="The report's folder (default reports/<name>)."),
         click.option(
             "--store", type=click.Path(path_type=Path), default=Path(".sota_bench"), show_default=True,
-            help="Folder of finished stages; grids share one.",
+            help="Folder for finished stages, which grids share.",
         ),
         click.option(
-            "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the grid; repeatable."
+            "--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE",
+            help="Override a key of the grid; repeatable.",
         ),
         click.option(
-            "--device", default="", help="auto, cpu or cuda[:i] (default: as the grid's last run, else auto)."
+            "--device", default="", help="auto, cpu or cuda[:i] (default: as in the grid's last run, else auto)."
         ),
         click.option(
             "--workers", type=click.IntRange(0, 256), default=0,
-            help="Worker processes (default: as the grid's last run, else by the device).",
+            help="Worker processes (default: as in the grid's last run, else chosen for the device).",
         ),
         click.option("--seeds", help="Seeds instead of the grid's, such as 0,1,2."),
-        click.option("--only", metavar="EXPR", help="Trials to look at, such as 'mixup=0.2,seed=0|1'."),
+        click.option("--only", metavar="EXPR", help="Only these trials, such as 'mixup=0.2,seed=0|1'."),
     ]):  # fmt: skip
         command = decorate(command)
     return command
@@ -168,7 +169,7 @@ def engine_options(command: Command) -> Command:
         click.option("--retry", type=click.Choice(["failed"]), help="Try failed stages once more."),
         click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
         click.option(
-            "--disk-limit", help="Remove checkpoints that nothing needs while the store exceeds this, such as 2GB."
+            "--disk-limit", help="Remove checkpoints that no stage needs when the store exceeds this, such as 2GB."
         ),
         click.option(
             "--stall-minutes", type=click.FloatRange(0.05), default=15.0, show_default=True,
@@ -176,13 +177,13 @@ def engine_options(command: Command) -> Command:
         ),
         click.option(
             "--checkpoint-minutes", type=click.FloatRange(0.01), default=5.0, show_default=True,
-            help="Minutes between checkpoints inside a phase.",
+            help="Minutes between checkpoints within a phase.",
         ),
         click.option(
             "--no-accumulate", is_flag=True,
-            help="Let a training that does not fit into memory fail instead of computing its batches in parts.",
+            help="Let a training that runs out of memory fail instead of accumulating gradients over smaller batches.",
         ),
-        click.option("--memory-limit", help="End a stage whose process takes more memory than this, such as 8GB."),
+        click.option("--memory-limit", help="Stop a stage whose process uses more memory than this, such as 8GB."),
     ]):  # fmt: skip
         with_options = decorate(with_options)
     return cast(Command, with_options)

@@ -29,7 +29,7 @@ PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 @grid_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--all", "everything", is_flag=True, help="List every cell and stage, however many there are.")
-@click.option("--no-calibrate", is_flag=True, help="Measure nothing; predict from earlier calibrations alone.")
+@click.option("--no-calibrate", is_flag=True, help="Measure nothing; predict times from earlier calibrations only.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, as_json: bool, everything: bool, no_calibrate: bool,

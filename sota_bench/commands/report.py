@@ -75,7 +75,7 @@ def stored_run(grid: Grid, file: Path, machine: Machine) -> Collector:
         click.echo(line, err=True)
     collector = Collector(plan, store, replace(entry, confirmation=confirmation_of(store, plan)))
     if not collector.results:
-        raise UserError(str(file), "", f"{machine.store} holds no result of it", "start with run")
+        raise UserError(str(file), "", f"{machine.store} has no results of this grid", "start with `run`")
     return collector
 
 

@@ -33,9 +33,9 @@ REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
 @click.command()
 @grid_options
 @engine_options
-@click.option("--no-calibrate", is_flag=True, help="Do not measure a few steps first to predict the minutes.")
-@click.option("--exclusive-timing", is_flag=True, help="Also measure each combination anew, with nothing else running.")
-@click.option("--enforce-goal", is_flag=True, help="End with exit code 3 when the slowest cell misses the goal.")
+@click.option("--no-calibrate", is_flag=True, help="Skip the short measurement that predicts the run time.")
+@click.option("--exclusive-timing", is_flag=True, help="Also time each combination again with nothing else running.")
+@click.option("--enforce-goal", is_flag=True, help="Exit with code 3 if the slowest cell misses the goal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,

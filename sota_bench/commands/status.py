@@ -22,7 +22,7 @@ STATES = ("done", "running", "failed", "blocked", "left", "not applicable")
 
 @click.command()
 @grid_options
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, as_json: bool,

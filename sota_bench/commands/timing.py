@@ -50,7 +50,7 @@ def command() -> None:
 
 @command.command()
 @click.option("--base", metavar="REF", help="Revision or folder to compare with, such as origin/main.")
-@click.option("--head", default=".", show_default=True, metavar="REF", help="Revision or folder that is judged.")
+@click.option("--head", default=".", show_default=True, metavar="REF", help="Revision or folder to judge.")
 @_measuring_options
 @click.option(
     "--blocks", type=click.IntRange(1, 50), default=4, show_default=True, help="Blocks of 4 processes in a round."
@@ -63,9 +63,9 @@ def command() -> None:
     help="The slow-down that matters, in percent.",
 )
 @click.option(
-    "--counts-only", is_flag=True, help="Compare exact counts alone; without --base, with counts.json beside the suite."
+    "--counts-only", is_flag=True, help="Compare exact counts only; without --base, with counts.json beside the suite."
 )
-@click.option("--times-only", is_flag=True, help="Compare times alone.")
+@click.option("--times-only", is_flag=True, help="Compare times only.")
 @click.option("--accept", default="", metavar="NAMES", help="Workloads that may be missing or whose counts may change.")
 @click.option(
     "--write-counts", is_flag=True, help="Write the counts of this folder into counts.json beside the suite, and stop."
@@ -74,14 +74,14 @@ def command() -> None:
     "--minutes",
     type=click.FloatRange(0, 600),
     default=0.0,
-    help="Begin no block after this many minutes; 0 is no limit.",
+    help="Start no further block after this many minutes; 0 for no limit.",
 )
 @click.option(
     "--on-void",
     type=click.Choice(["fail", "pass"]),
     default="fail",
     show_default=True,
-    help="The exit code if nothing can be said: a disturbed machine, or no committed counts for this software.",
+    help="What to exit with if no answer is possible: a disturbed machine, or no committed counts for this software.",
 )
 @click.option("--summary", type=click.Path(path_type=Path), help="Also append the table to this file, as Markdown.")
 def gate(
@@ -194,7 +194,7 @@ def _write_counts(settings: GateSettings, suite: str) -> int:
 @command.command()
 @click.option("--history", type=click.Path(path_type=Path), default=HISTORY, show_default=True, help="Its folder.")
 @_measuring_options
-@click.option("--processes", type=click.IntRange(1, 50), default=5, show_default=True, help="Fresh processes.")
+@click.option("--processes", type=click.IntRange(1, 50), default=5, show_default=True, help="Processes to measure in.")
 def record(history: Path, only: str, suite: str, device: str, seconds: float, as_json: bool, processes: int) -> int:
     """Measure this folder and append a record to its history, which is kept by CPU, cores, GPU and release of torch."""
     from sota_bench.regression.history import append
@@ -224,7 +224,7 @@ def record(history: Path, only: str, suite: str, device: str, seconds: float, as
 @command.command()
 @click.option("--history", type=click.Path(path_type=Path), default=HISTORY, show_default=True, help="Its folder.")
 @click.option("--only", default="", metavar="NAMES", help="Workloads, such as 'training_*,store'.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of timing.html (default: the history's).")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for timing.html (default: the history's folder).")
 @click.option("--json", "as_json", is_flag=True, help="Print the histories as JSON.")
 def compare(history: Path, only: str, out: Path | None, as_json: bool) -> int:
     """Show the history, with the records at which a time changed for good, and write it as a page."""

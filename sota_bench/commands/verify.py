@@ -74,7 +74,7 @@ def command(
         except MissingArtifact:
             missing.append(stage)
     if not checked and not problems:
-        raise UserError(str(grid), "", f"{store} holds no result of it", "start with run")
+        raise UserError(str(grid), "", f"{store} has no results of this grid", "start with `run`")
     if missing:
         some = f"{len(missing)} of {counted(len(stages), 'stage')}"
         problems.append(f"{some} have no result, such as {missing[0].title}; run the grid to compute them")
@@ -95,7 +95,7 @@ def command(
         return 1 if problems else 0
     click.echo(f"Checked {counted(len(checked), 'stage')}: digests of all files, metrics from the stored predictions.")
     if drawn:
-        click.echo(f"Trained again: {', '.join(outcome['retrained'])}; compared {counted(compared, 'file')}.")
+        click.echo(f"Trained {', '.join(outcome['retrained'])} again and compared {counted(compared, 'file')}.")
     for problem in problems:
         click.echo(f"PROBLEM {problem}")
     click.echo(f"{counted(len(problems), 'problem')} found." if problems else "All checks passed.")

@@ -52,7 +52,7 @@ def _describe(annotation: Any, bounds: str) -> Iterator[str]:
             inner, "values"
         )
     elif origin is dict or annotation is dict:
-        yield "a table such as {64 = 128}"
+        yield "a table such as {64 = 128}" if get_args(annotation)[:1] == (int,) else "a table"
     elif annotation is bool:
         yield "true or false"
     elif annotation is int:

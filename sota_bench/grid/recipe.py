@@ -33,17 +33,17 @@ class CoreRecipe(Settings):
 
     backbone: str = setting(
         "resnet10t",
-        "a timm backbone by name, trained from scratch unless `weights` says otherwise",
+        "name of a timm backbone, trained from scratch unless `weights` is given",
         scope="train",
         levels=("resnet10t", "resnet18"),
     )
     weights: str = setting(
         "",
-        'pretrained weights: "" for none, "timm" for the hub\'s, or a local file or folder in timm\'s format; named in '
-        "[recipe], they also decide the size of `resize` and the input statistics, where the grid names none",
+        'pretrained weights: "" for none, "timm" for the hub\'s, or a local file or folder in timm\'s format; given '
+        "in [recipe], they also set the size in `resize` and the input statistics, unless the grid sets them",
         scope="train",
     )
-    in_chans: Literal[1, 3] = setting(3, "input channels: 3 for RGB, 1 for luminance", scope="train")
+    in_chans: Literal[1, 3] = setting(3, "input channels: 3 for RGB, 1 for grayscale", scope="train")
     resize: str = setting(
         "64x5",
         'resolution schedule: SIZExEPOCHS phases, such as "64x3 128x2"',
@@ -52,17 +52,17 @@ class CoreRecipe(Settings):
     )
     batch_size: int = setting(64, "images per optimizer step", scope="train", ge=2, le=MAX_BATCH)
     batch_sizes: dict[int, int] = setting(
-        {}, "images per step at given sizes in pixels, where they differ from `batch_size`", scope="train"
+        {}, "batch sizes for some image sizes in pixels, instead of `batch_size`", scope="train"
     )
     optimizer: Literal["adamw", "sgd", "muon"] = setting(
         "adamw",
         "adamw (Loshchilov and Hutter 2019), sgd with Nesterov momentum 0.9, or timm's muon (Jordan et al. 2024) with "
-        "updates of AdamW's size, so that `lr` means the same",
+        "updates scaled to AdamW's size, so that the same `lr` suits both",
         scope="train", levels=("adamw", "sgd", "muon"),
     )  # fmt: skip
     lr: float = setting(3e-3, "peak learning rate", scope="train", gt=0, le=100, levels=(3e-3, 1e-3))
     weight_decay: float = setting(
-        0.05, "decoupled weight decay of weights with two or more dimensions", scope="train", ge=0, le=10
+        0.05, "decoupled weight decay, applied to weights with two or more dimensions", scope="train", ge=0, le=10
     )
     schedule: Literal["one-cycle", "cosine", "constant"] = setting(
         "one-cycle",
@@ -70,39 +70,41 @@ class CoreRecipe(Settings):
         scope="train", levels=("one-cycle", "cosine", "constant"),
     )  # fmt: skip
     schedule_span: Literal["phase", "run"] = setting(
-        "phase", "one schedule for each phase, or one over all phases", scope="train"
+        "phase", "phase: one learning-rate schedule for each phase; run: one over all phases", scope="train"
     )
-    warmup: float = setting(0.25, "share of a one-cycle schedule in which the rate rises", scope="train", gt=0, lt=1)
+    warmup: float = setting(
+        0.25, "share of a one-cycle schedule in which the learning rate rises", scope="train", gt=0, lt=1
+    )
     optimizer_at_switch: Literal["keep", "reset"] = setting(
-        "keep", "what happens to the optimizer's moments when a new phase starts", scope="train"
+        "keep", "whether to keep or reset the optimizer's moments when a new phase starts", scope="train"
     )
-    gradient_clip: float = setting(0.0, "largest gradient norm; 0 for no clipping", scope="train", ge=0, le=1e6)
+    gradient_clip: float = setting(0.0, "maximum gradient norm; 0 for no clipping", scope="train", ge=0, le=1e6)
     drop_path: float = setting(
-        0.0, "stochastic depth rate (Huang et al. 2016); 0 leaves the backbone's own default", scope="train", ge=0, lt=1
+        0.0, "stochastic depth rate (Huang et al. 2016); 0 keeps the backbone's default", scope="train", ge=0, lt=1
     )
     dropout: float = setting(
-        0.0, "dropout rate before the classifier; 0 leaves the backbone's own default", scope="train", ge=0, lt=1
+        0.0, "dropout rate before the classifier; 0 keeps the backbone's default", scope="train", ge=0, lt=1
     )
     crop_scale: float = setting(
         0.35,
-        "smallest area of a random resized crop, as a share of the image; 1 for none, which takes the central square",
+        "smallest area of the random resized crop, as a share of the image; 1 always takes the central square instead",
         scope="train", gt=0, le=1,
     )  # fmt: skip
-    flip: bool = setting(True, "mirror half of the training images", scope="train")
+    flip: bool = setting(True, "random horizontal flips in training", scope="train")
     precision: Literal["auto", "fp32", "bf16"] = setting(
-        "auto", "auto is bf16 where the device has it in hardware, else fp32", scope="train"
+        "auto", "auto is bf16 if the device supports it in hardware, else fp32", scope="train"
     )
     layout: Literal["auto", "contiguous", "channels_last"] = setting(
         "auto", "memory layout; auto is channels_last", scope="train"
     )
     compile: Literal["off", "on"] = setting(
         "off",
-        "torch.compile of the network, set by hand: it pays where steps x what a step saves exceed what compiling "
-        "takes, which `benchmarks/compiling.py` measures; later trials of a worker reuse what it compiled",
+        "torch.compile of the network. It pays off only if it saves more time over all steps than compiling takes "
+        "(`benchmarks/compiling.py` measures both); later trials of the same worker reuse the compiled code",
         scope="train",
     )
     upsample: bool = setting(
-        False, "allow training above the stored resolution, which adds pixels and no detail", scope="train"
+        False, "allow training above the stored resolution, which adds pixels but no detail", scope="train"
     )
     eval_size: int = setting(
         0, "evaluation size in pixels; 0 is the last phase's size", scope="evaluate", ge=0, le=2048
@@ -186,7 +188,8 @@ def _choice_fields(available: Sequence[type[Technique]]) -> dict[str, tuple[Any,
     for field, sharing in levels.items():
         names = ("none", *sorted(str(technique.level) for technique in sharing))
         scope: Scope = "rise" if sharing[0].applies_to == "rise" else "train"
-        help = "; ".join(f"{technique.level}: {technique.card.claim}" for technique in sharing)
+        claims = ((technique.level, technique.card.claim) for technique in sharing)
+        help = "; ".join(f"{level}: {claim[0].lower()}{claim[1:].rstrip('.')}" for level, claim in claims)
         fields[field] = (Literal[names], setting("none", help, scope=scope, levels=names))
     return fields
 

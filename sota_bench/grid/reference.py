@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from sota_bench import registry
 from sota_bench.grid.explain import expects
 from sota_bench.grid.fields import SCOPES, Field, recipe_fields
+from sota_bench.grid.levels import level_text
 from sota_bench.grid.tables import DataTable, GridTable
 from sota_bench.grid.template import toml_value
 from sota_bench.technique import Card
@@ -41,7 +42,7 @@ def _page() -> Iterator[str]:
     for name, technique in registry.techniques().items():
         yield from (f"### {technique.card.name} (`{name}`)", "")
         level = technique.level if technique.level is not None else None
-        on = f'at `"{level}"`' if level is not None else f"unless it is `{toml_value(technique.off)}`"
+        on = f'at `"{level}"`' if level is not None else f"unless it is {level_text(technique.off)}"
         yield from (f"Switched on by `{technique.field}`, {'at every level' if technique.always else on}.", "")
         yield from (f"- **{title.capitalize()}**: {text}" for title, text in card_lines(technique.card))
         yield ""

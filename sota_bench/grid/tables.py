@@ -29,35 +29,39 @@ class Table(BaseModel):
 class GridTable(Table):
     """``[grid]``: the question, how often it is asked, and what would count as an answer."""
 
-    name: str = Field("", description="names the report's folder; the file's own name when it is not given")
+    name: str = Field("", description="name of the report's folder; the file's name by default")
     question: str = Field("", max_length=2000, description="what you want to know; shown at the top of the report")
     notes: str = Field("", max_length=20000, description="anything else the report should say")
     seeds: tuple[int, ...] = Field(
         (0, 1, 2),
         min_length=1,
-        description="one training per cell and seed; trials of one seed are paired, so 3 or more give an interval",
+        description="each cell is trained once per seed, and trials of the same seed are paired; use 3 or more",
     )
     added_seeds: tuple[int, ...] = Field(
-        (), description="more seeds, run after you looked at the first ones; the report marks them"
+        (), description="seeds that you added after looking at the results; the report marks them"
     )
     design: Design = Field(
         "full",
-        description="full: every combination; one-at-a-time: the baseline and each other level alone; "
-        "leave-one-out: the last level of every factor, then each one back at its first",
+        description="full: every combination of levels; one-at-a-time: the baseline, and each other level alone; "
+        "leave-one-out: the last level of every factor, and each factor in turn back at its first level",
     )
     minutes_per_iteration: float | None = Field(
-        None, gt=0, le=100_000, description='the goal for one training and its evaluation, in minutes or as "90 s"'
+        None,
+        gt=0,
+        le=100_000,
+        description='the goal for the time of one training and its evaluation, in minutes or as text such as "90 s"',
     )
     smallest_effect: float | None = Field(
         None, gt=0, le=100, description="the smallest difference that matters to you, in percentage points of accuracy"
     )
     match: Match = Field(
         "epochs",
-        description="what compared trainings have in common: epochs as written; minutes or flops: every cell's epochs "
-        "are scaled until its training costs what the baseline's does, as predicted on this machine or as counted",
+        description="what all cells have in common. epochs: they train the epochs that the grid gives; minutes or "
+        "flops: their epochs are scaled so that each training costs as much as the baseline's, in predicted minutes "
+        "on this machine or in counted FLOPs",
     )
     techniques: tuple[str, ...] = Field(
-        (), description="local technique files, relative to the grid; they are code, and run when the grid is read"
+        (), description="local technique files (Python code that runs when the grid is read), relative to the grid"
     )
 
     @field_validator("name")
@@ -91,37 +95,40 @@ class DataTable(Table):
 
     source: str = Field(
         "known-effects",
-        description="known-effects (rendered by the project itself: a control, not photographs), imagenette, "
-        "imagewoof, imagenet, folder:PATH or archive:PATH. Files are read by their content; transparency is laid on "
-        "black. `python -m sota_bench data SOURCE` shows how a source is read",
+        description="known-effects (synthetic images that the tool renders, as a control), imagenette, "
+        "imagewoof, imagenet, folder:PATH or archive:PATH. Transparent pixels become black. "
+        "`python -m sota_bench data SOURCE` shows how a source is read",
     )
-    path: str = Field("", description="where the source lies, if it is not found by itself; relative to the grid")
+    path: str = Field(
+        "", description="folder or archive of a named source, if it is not found automatically; relative to the grid"
+    )
     size: int = Field(
         0,
         ge=0,
         le=2048,
-        description="pixels of the shorter side of the stored images; 0 chooses it for the largest size in the "
-        "grid, so set it to compare cells across grids",
+        description="shorter side of the stored images in pixels; 0 derives it from the largest size in the grid. Set "
+        "it to compare cells of different grids",
     )
 
-    root: str = Field("", description="folder inside the source in which the data set lies; empty to look for it")
+    root: str = Field("", description="folder of the data set inside the source; detected by default")
     folders: dict[str, FolderRole] = Field(
         {},
-        description='what folders are, by name or by path below `root`: "train", "val", "test", "class" or "skip"; '
-        'for example { masks = "skip" }. Needed only where names mislead',
+        description='what folders hold, by name or by path below `root`: "train", "val", "test", "class" or "skip"; '
+        'for example { masks = "skip" }. Needed only if folder names are misleading',
     )
     labels: str = Field(
         "",
-        description='a table of labels inside the source, such as "train.csv", or "folders" for class folders whatever '
-        "tables there are; empty to look for one. CSV, TSV, JSON lines, or lines of a file name and a label",
+        description='a table of labels inside the source, such as "train.csv" (CSV, TSV, JSON lines, or lines of a '
+        'file name and a label), or "folders" to use class folders and ignore tables; detected by default',
     )
-    file_column: str = Field("", description="column of that table with the images' names; empty to look for it")
-    label_column: str = Field("", description="column of that table with the labels; empty to look for it")
-    split_column: str = Field("", description="column of that table with the splits; empty to look for it")
+    file_column: str = Field("", description="column of that table with the file names; detected by default")
+    label_column: str = Field("", description="column of that table with the labels; detected by default")
+    split_column: str = Field("", description="column of that table with the splits; detected by default")
     pixel_range: tuple[float, float] | None = Field(
         None,
-        description="the values that become black and white in images with more than 8 bits, such as [0, 4095]; by "
-        "default one range for the whole data set, found from its images",
+        examples=[[0, 4095]],
+        description="values that become black and white in images with more than 8 bits per channel, such as "
+        "[0, 4095]; by default one range for the whole data set, determined from its images",
     )
 
     @field_validator("root")

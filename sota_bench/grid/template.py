@@ -41,17 +41,17 @@ def template(name: str, source: str = "known-effects", file: str = "grid.toml") 
         file: the file that it will be, for the command in its first lines.
     """
     parts = [
-        "# A grid: which of these settings help on these images? See what it would train, without training anything:",
+        "# A grid: which of these settings help on these images? To see what it would train, without training, run:",
         f"#     python -m sota_bench plan {file if file.isprintable() else 'grid.toml'}",
         "",
         "[grid]",
         *_table(GridTable.model_fields, {"name": name, "minutes_per_iteration": 2.0, "smallest_effect": 1.0}),
         "[data]",
         *_table(DataTable.model_fields, {"source": source}),
-        "# Every hyper-parameter of the baseline. What stands here as a comment is the default.",
+        "# Every hyperparameter of the baseline. A key that is commented out shows its default.",
         "[recipe]",
         *_recipe(),
-        "# What varies: any key of [recipe] with a list of levels, the baseline first.",
+        "# What varies: any key of [recipe], with a list of levels. The first level is the baseline.",
         "[factors]",
         *_factors(),
     ]
@@ -63,20 +63,20 @@ def _comment(text: str) -> list[str]:
 
 
 def _explained(help: str, accepts: str) -> str:
-    """The description, and what is accepted unless the description says so or it is any text."""
+    """The description, followed by the accepted values unless it names them or any text is accepted."""
     choices = accepts.removeprefix("one of ").split(", ")
     stated = accepts == "text in quotes" or (
         accepts.startswith("one of ") and all(choice in help for choice in choices)
     )
-    return help if stated else f"{help}: {accepts}"
+    return help if stated else f"{help} ({accepts})"
 
 
 def _table(fields: Mapping[str, FieldInfo], given: Mapping[str, Any]) -> Iterator[str]:
     for name, info in fields.items():
         yield from _comment(_explained(info.description or "", expects(info)))
         value = given.get(name, info.default)
-        quiet = name not in given and value in (None, "", (), 0)
-        example = toml_value("") if value is None else toml_value(value)
+        quiet = name not in given and value in (None, "", (), {}, 0)
+        example = toml_value(info.examples[0] if value is None and info.examples else value)
         yield f"# {name} = {example}" if quiet else f"{name} = {example}"
         yield ""
 

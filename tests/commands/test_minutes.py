@@ -137,8 +137,8 @@ def test_alone_the_goal_is_judged_on_what_is_measured_anew_or_on_the_run(
         ("run --enforce-goal", "--enforce-goal: the grid has no goal; write grid.minutes_per_iteration"),
         ("plan --no-calibrate --set grid.match=minutes", "grid.match: its cells are not matched for minutes yet"),
         ("status --set grid.match=flops", "grid.match: its cells are not matched for flops yet; start with run"),
-        ("fidelity", "fidelity: nothing is varied; write one of --fractions 0.25,0.5,1"),
-        ("fidelity --sizes 16,32 --epochs 1,2", "fidelity: several things are varied"),
+        ("fidelity", "fidelity: there are no settings to compare; write one of --fractions 0.25,0.5,1"),
+        ("fidelity --sizes 16,32 --epochs 1,2", "fidelity: only one kind of setting can be compared"),
         ("fidelity --fractions half,1", "fidelity: 'half,1' is not a list of numbers"),
         ("fidelity --fractions 0.5,2", "recipe.fraction: 2.0 is out of range"),
         (

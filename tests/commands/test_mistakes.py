@@ -81,7 +81,7 @@ def test_only_what_writes_needs_a_folder_that_can_be_written(
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
     assert main(["run", "grid.toml"]) == 2 and "--store" in capsys.readouterr().err
     assert main(["status", "grid.toml"]) == 0
-    assert main(["verify", "grid.toml"]) == 2 and "holds no result of it" in capsys.readouterr().err
+    assert main(["verify", "grid.toml"]) == 2 and "has no results of this grid" in capsys.readouterr().err
 
 
 def test_a_command_with_bytes_that_are_no_text_can_be_entered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,7 @@ def test_stored_predictions_are_of_the_same_images(ran: Any) -> None:
 def test_evaluation_with_flip_is_the_mean_of_both_sides_by_hand(ran: Any, lab: Lab) -> None:
     from PIL import Image
 
+    from sota_bench.data.subset import choose
     from sota_bench.training.loaded import load_network
 
     folder = ran.checkpoint()
@@ -176,7 +177,7 @@ def test_evaluation_with_flip_is_the_mean_of_both_sides_by_hand(ran: Any, lab: L
     mean, std = (found.techniques["normalization"][key].float().view(3, 1, 1) for key in ("mean", "std"))
     data = ran.plan.images
     choice = data.choice(ran.trial.trial.cell.recipe, "main")
-    rows = data.subset(choice).rows["select"]
+    rows = choose(data.manifest, **choice.arguments()).rows["select"]
     paths = data.manifest.items["path"].iloc[rows]
     probabilities = []
     for path in paths:

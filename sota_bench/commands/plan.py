@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,8 +17,11 @@ from sota_bench.commands.options import grid_options, load_grid, machine_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sota_bench.grid.expand import Cell
     from sota_bench.plan.plan import Plan
     from sota_bench.stages.stage import Stage
+
+T = TypeVar("T")
 
 MOST_ROWS = 40
 PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
@@ -178,18 +181,19 @@ class DryRun:
 
     def _show_cells(self, console: Console, everything: bool) -> None:
         grid = self.plan.grid
-        rows = []
-        for cell in grid.cells():
+
+        def row(cell: Cell) -> tuple[str, ...]:
             reason = grid.inapplicable(cell)
-            rows.append((cell.id, *cell.text.values(), f"not applicable: {reason}" if reason else ""))
-        _table(console, "Cells", ("cell", *grid.factors, ""), rows, everything)
+            return cell.id, *cell.text.values(), f"not applicable: {reason}" if reason else ""
+
+        _table(console, "Cells", ("cell", *grid.factors, ""), grid.cells(), row, everything)
 
     def _show_stages(self, console: Console, everything: bool) -> None:
-        rows = [
-            (planned.stage.title, str(len(planned.stage.trials)), "runs" if planned.runs else "reused", planned.why)
-            for planned in self.stages
-        ]
-        _table(console, "Stages, in running order", ("stage", "trials", "", "why"), rows, everything)
+        def row(planned: PlannedStage) -> tuple[str, ...]:
+            stage = planned.stage
+            return stage.title, str(len(stage.trials)), "runs" if planned.runs else "reused", planned.why
+
+        _table(console, "Stages, in running order", ("stage", "trials", "", "why"), self.stages, row, everything)
 
     def _show_totals(self, console: Console) -> None:
         from sota_bench.units import counted
@@ -238,16 +242,21 @@ def epochs_sentence(asked: int, planned: int, left: int) -> str:
 
 
 def _table(
-    console: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], everything: bool
+    console: Console,
+    title: str,
+    header: Sequence[str],
+    items: Sequence[T],
+    row: Callable[[T], tuple[str, ...]],
+    everything: bool,
 ) -> None:
-    """A table of at most ``MOST_ROWS`` rows, unless everything is asked for."""
+    """A table with a row for each item, of at most ``MOST_ROWS`` rows unless everything is asked for."""
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, header_style="bold")
     for name in header:
         table.add_column(name, overflow="fold", justify="right" if name == "trials" else "left")
-    for row in rows if everything else rows[:MOST_ROWS]:
-        table.add_row(*row)
+    for item in items if everything else items[:MOST_ROWS]:
+        table.add_row(*row(item))
     console.print(table)
-    if len(rows) > MOST_ROWS and not everything:
-        console.print(f"  ... and {len(rows) - MOST_ROWS} more (--all shows them)", **PLAIN)
+    if len(items) > MOST_ROWS and not everything:
+        console.print(f"  ... and {len(items) - MOST_ROWS} more (--all shows them)", **PLAIN)

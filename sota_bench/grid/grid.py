@@ -93,7 +93,7 @@ class Grid(BaseModel):
                 if text := technique.problem():
                     problem, _, remedy = text.partition("; ")
                     raise self._cell_error(levels, technique.field, problem, remedy)
-            if refused := conflict([type(technique) for technique in active]):
+            if refused := conflict(tuple(type(technique) for technique in active)):
                 problem, _, remedy = refused[1].partition("; ")
                 raise self._cell_error(levels, refused[0].field, problem, remedy)
             cells.append(Cell(name, levels, recipe))

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 import sysconfig
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,8 +44,30 @@ PROSE = {"Card": None, "setting": "help", "Field": "description"}
 """Calls whose text is for people: a card as a whole, and the descriptions of settings and keys."""
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What matters of a file of Python source.
+
+    Attributes:
+        digest: SHA-256 in hex of what is left without prose.
+        imports: every import statement in it.
+    """
+
+    digest: str
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+
+
 class _WithoutProse(ast.NodeTransformer):
-    """Takes out docstrings, strings that document what stands above them, and descriptions."""
+    """Takes out docstrings, strings that document what stands above them, and descriptions; notes imports."""
+
+    def __init__(self) -> None:
+        self.imports: list[ast.Import | ast.ImportFrom] = []
+
+    def _note(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
+        self.imports.append(node)
+        return node
+
+    visit_Import = visit_ImportFrom = _note
 
     def _bare(self, node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         self.generic_visit(node)
@@ -72,13 +95,19 @@ def _is_text(node: ast.stmt) -> bool:
 
 def source_digest(source: str) -> str:
     """SHA-256 in hex of Python source, without comments, docstrings, descriptions and layout."""
-    tree = _WithoutProse().visit(ast.parse(source))
-    return hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
+    return _read(source).digest
+
+
+def _read(source: str) -> _Source:
+    reader = _WithoutProse()
+    tree = reader.visit(ast.parse(source))
+    digest = hashlib.sha256(ast.dump(tree, annotate_fields=False).encode()).hexdigest()
+    return _Source(digest, tuple(reader.imports))
 
 
 @lru_cache(maxsize=4096)
-def _file_digest(path: Path, mtime_ns: int) -> str:
-    return source_digest(path.read_text(encoding="utf-8"))
+def _read_file(path: Path, mtime_ns: int) -> _Source:
+    return _read(path.read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=4096)
@@ -122,10 +151,10 @@ def _imports(path: Path, mtime_ns: int, module: str) -> tuple[str, ...]:
     """Every module that a file may import, also what its ``from`` imports name where that is a module."""
     names: dict[str, None] = {}
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _read_file(path, mtime_ns).imports:
         if isinstance(node, ast.Import):
             names.update(dict.fromkeys(alias.name for alias in node.names))
-        elif isinstance(node, ast.ImportFrom):
+        else:
             above = package[: len(package) - node.level + 1] if node.level else []
             name = ".".join([*above, *([node.module] if node.module else [])])
             names[name] = None
@@ -153,7 +182,7 @@ def _closure(roots: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         if module in digests or path is None:
             continue
         mtime = path.stat().st_mtime_ns
-        digests[module] = _file_digest(path, mtime)[:16]
+        digests[module] = _read_file(path, mtime).digest[:16]
         for name in _imports(path, mtime, module):
             if _deciding(name, (*DECIDING, *own)):
                 waiting.append((name, _path_of(name), False))
@@ -167,4 +196,4 @@ def code_of(kind: str, techniques: Iterable[str]) -> dict[str, str]:
     dispatch = _path_of(DISPATCH)
     assert dispatch is not None
     digests = closure((*ROOTS.get(kind, ROOTS["precompute"]), *sorted(set(techniques))))
-    return digests | {DISPATCH: _file_digest(dispatch, dispatch.stat().st_mtime_ns)[:16]}
+    return digests | {DISPATCH: _read_file(dispatch, dispatch.stat().st_mtime_ns).digest[:16]}

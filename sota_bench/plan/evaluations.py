@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sota_bench.grid.levels import level_text
 from sota_bench.plan.phases import PhasedTrial, PhasePlan
 from sota_bench.plan.plan import Evaluation
-from sota_bench.plan.stage_builder import StageBuilder
-from sota_bench.stages.params import EvaluateParams, ProbeParams, RecipeSettings
+from sota_bench.plan.stage_builder import StageBuilder, deciding_fields
+from sota_bench.stages.params import EvaluateParams, ProbeParams
 from sota_bench.technique import Technique, TracksWeights
 
 FOR_EVALUATION = frozenset({"precision", "layout"})
@@ -62,10 +62,9 @@ class EvaluationStages:
         """The key of one evaluation, with the techniques that ``levels`` names."""
         builder, recipe = self.builder, trial.recipe
         choice = builder.images.choice(recipe, task)
-        settings = builder.settings(recipe, ("evaluate",), list(levels)) | builder.dumped(recipe, FOR_EVALUATION)
-        settings.pop("eval_size", None)
+        deciding = (deciding_fields(recipe, "evaluate", levels) | FOR_EVALUATION) - {"eval_size"}
         params = EvaluateParams(
-            builder.texts.shared(settings),
+            builder.settings(recipe, deciding),
             tuple(technique.name for technique in levels),
             size,
             self.split,
@@ -93,9 +92,8 @@ class EvaluationStages:
         builder, recipe, task, size = self.builder, trial.recipe, base[-1].task, base[-1].size
         choice = builder.images.choice(recipe, task)
         names = {name for technique in judging for name in technique.settings_type.model_fields}
-        settings: RecipeSettings = builder.dumped(recipe, FOR_EVALUATION | {"eval_crop", "eval_batch_size"} | names)
         params = ProbeParams(
-            builder.texts.shared(settings),
+            builder.settings(recipe, FOR_EVALUATION | {"eval_crop", "eval_batch_size"} | names),
             tuple(technique.name for technique in judging),
             size,
             self.split,

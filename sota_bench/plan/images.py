@@ -21,7 +21,7 @@ from sota_bench.grid.pretrained import located
 from sota_bench.grid.recipe import CoreRecipe, fields_of
 from sota_bench.plan.manifest_queries import ManifestQueries, RemoteManifest, SubsetSummary
 from sota_bench.plan.phases import phases_of
-from sota_bench.registry import active
+from sota_bench.registry import techniques
 from sota_bench.stages.context import ImageChoice
 from sota_bench.technique import TrainsBaseModel
 
@@ -75,14 +75,15 @@ class GridImages:
             chosen = replace(chosen, keep=str(located(chosen.keep, self.grid_file)))
         if self.joined:  # the classes of other sources are there for base models alone
             chosen = replace(chosen, classes=tuple(limited(self._classes_of(""), chosen.classes)))
-        for technique in active(recipe, self.technique_files):
-            if isinstance(technique, TrainsBaseModel):
-                other = technique.base_data()
-                if other and task == "base":
-                    chosen = replace(chosen, classes=tuple(self._classes_of(other)))
-                elif not other:
-                    base, main = class_split(self.manifest, 2, chosen.classes)
-                    chosen = replace(chosen, classes=tuple(base if task == "base" else main))
+        for technique in techniques(self.technique_files).values():
+            if not (issubclass(technique, TrainsBaseModel) and technique.active(recipe)):
+                continue
+            other = technique(recipe).base_data()
+            if other and task == "base":
+                chosen = replace(chosen, classes=tuple(self._classes_of(other)))
+            elif not other:
+                base, main = class_split(self.manifest, 2, chosen.classes)
+                chosen = replace(chosen, classes=tuple(base if task == "base" else main))
         return chosen
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from sota_bench.grid.grid import Grid
@@ -13,7 +14,7 @@ from sota_bench.plan.environment import Environment
 from sota_bench.plan.images import GridImages
 from sota_bench.stages.context import ImageChoice, PrepareContext, StageContext
 from sota_bench.stages.keys import CanonicalTexts, stage_key
-from sota_bench.stages.params import ImageSelection, StageParams
+from sota_bench.stages.params import ImageSelection, RecipeSettings, StageParams
 from sota_bench.stages.stage import MadeWith, Stage
 from sota_bench.stages.values import Json, canonical
 from sota_bench.technique import Scope, Technique
@@ -45,8 +46,7 @@ class StageBuilder:
         self.prepare = ""
         decoded_with = canonical([code_of("prepare", ()), environment.software_of("prepare")])
         self._decoder = hashlib.sha256(decoded_with.encode()).hexdigest()[:16]
-        self._core = frozenset(CoreRecipe.model_fields)
-        self._settings: dict[tuple[int, frozenset[str]], dict[str, Json]] = {}
+        self._settings: dict[tuple[int, frozenset[str]], RecipeSettings] = {}
         self._selections: dict[tuple[ImageChoice, str], ImageSelection] = {}
         self._made_with: dict[tuple[str, tuple[str, ...], bool], MadeWith] = {}
         self._contexts: dict[tuple[ImageChoice, str], StageContext] = {}
@@ -85,22 +85,15 @@ class StageBuilder:
             self._made_with[name] = self.texts.shared(made_with)
         return self._made_with[name]
 
-    def settings(self, recipe: CoreRecipe, scopes: Sequence[Scope], acting: Sequence[Technique]) -> dict[str, Json]:
-        """The recipe fields of these scopes that decide a stage: the core's, and those of the techniques in it."""
-        names = {name for name in fields_of(type(recipe), *scopes) if name in self._core} - NOT_IN_TRAINING
-        for technique in acting:
-            names |= {technique.field, *technique.settings_type.model_fields}
-        return self.dumped(recipe, frozenset(names))
-
-    def dumped(self, recipe: CoreRecipe, names: frozenset[str]) -> dict[str, Json]:
-        """Recipe fields as JSON values, with what ``auto`` means here; a copy that may be changed."""
+    def settings(self, recipe: CoreRecipe, names: frozenset[str]) -> RecipeSettings:
+        """Recipe fields as JSON values, with what ``auto`` means here."""
         name = id(recipe), names  # the grid holds its recipes, so no other gets this id
         if name not in self._settings:
             values: dict[str, Json] = dict(recipe.model_dump(mode="json", include=set(names)))
             if "precision" in values:
                 values["precision"] = self.precision(recipe)
             self._settings[name] = self.texts.shared(values)
-        return dict(self._settings[name])
+        return self._settings[name]
 
     def precision(self, recipe: CoreRecipe) -> str:
         """The precision of a recipe, with what ``auto`` means here."""
@@ -119,3 +112,14 @@ class StageBuilder:
             files = tuple(self.grid.techniques)
             self._contexts[choice, weights] = StageContext(choice, self.manifest_file, files, weights)
         return self._contexts[choice, weights]
+
+
+def deciding_fields(recipe: CoreRecipe, scope: Scope, acting: Iterable[Technique]) -> frozenset[str]:
+    """The recipe fields that decide a stage of this scope: the core's, and those of the techniques that act in it."""
+    return _deciding_fields(type(recipe), scope, tuple(type(technique) for technique in acting))
+
+
+@lru_cache
+def _deciding_fields(model: type[CoreRecipe], scope: Scope, acting: tuple[type[Technique], ...]) -> frozenset[str]:
+    core = {name for name in fields_of(model, scope) if name in CoreRecipe.model_fields} - NOT_IN_TRAINING
+    return frozenset(core.union(*({technique.field, *technique.settings_type.model_fields} for technique in acting)))

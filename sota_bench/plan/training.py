@@ -10,7 +10,7 @@ from sota_bench.grid.expand import Cell, Trial
 from sota_bench.grid.pretrained import HUB, located
 from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.plan.phases import PhasedTrial, PhasePlan
-from sota_bench.plan.stage_builder import StageBuilder
+from sota_bench.plan.stage_builder import StageBuilder, deciding_fields
 from sota_bench.plan.teachers import teacher_phases, teacher_recipe
 from sota_bench.plan.trackers import Trackers
 from sota_bench.plan.weights import weights_digest
@@ -84,8 +84,8 @@ class TrainingStages:
                 keys = self._teach(trial.trial, technique.teacher())
                 parents[teacher_role(technique.name)] = keys[-1]
                 training.computed[teacher_role(technique.name)] = keys
-        settings = builder.settings(recipe, ("train",), acting)
-        settings["batch_size"] = recipe.batch_at(phase.size)
+        deciding = deciding_fields(recipe, "train", acting)
+        settings = {**builder.settings(recipe, deciding), "batch_size": recipe.batch_at(phase.size)}
         rate_span = None
         if recipe.schedule_span == "run":
             spanned = [other for other in trial.phases if other.task == phase.task]  # other tasks have other images
@@ -108,8 +108,8 @@ class TrainingStages:
             rate_span,
             trackers or None,
         )
-        deciding = [*map(type, acting), *(self._techniques[tracker.technique] for tracker in trackers)]
-        made_with, context = builder.made_with("train", deciding), builder.context(choice, weights)
+        code_from = [*map(type, acting), *(self._techniques[tracker.technique] for tracker in trackers)]
+        made_with, context = builder.made_with("train", code_from), builder.context(choice, weights)
         title = self._title(trial.cell, phase)
         training.phases.append(
             builder.add("train", params, parents, title, [trial.trial.id], made_with, context, phase.epochs)

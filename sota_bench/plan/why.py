@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from sota_bench.stages.stage import Stage
-from sota_bench.stages.values import canonical, to_json
+from sota_bench.stages.values import canonical
 
 
 class LedgerRow(Protocol):
@@ -28,8 +28,9 @@ class LedgerRow(Protocol):
     def params(self) -> Mapping[str, Any]: ...
 
 
-def _work(kind: str, params: Mapping[str, Any]) -> str:
-    return canonical([kind, {name: value for name, value in params.items() if name != "made_with"}])
+def _work(kind: str, params: object) -> str:
+    """Names what a stage does, whatever it is made with."""
+    return canonical([kind, params])
 
 
 class Reasons:
@@ -48,7 +49,8 @@ class Reasons:
         self._same: dict[str, list[LedgerRow]] = {}
         for row in rows.values():
             if row.status == "done":
-                self._same.setdefault(_work(row.kind, row.params), []).append(row)
+                params = {name: value for name, value in row.params.items() if name != "made_with"}
+                self._same.setdefault(_work(row.kind, params), []).append(row)
 
     def why(self, stage: Stage, runs: Iterable[str] = ()) -> str:
         """One phrase.
@@ -68,7 +70,7 @@ class Reasons:
             return f"{row.status} before: {row.reason}"
         if row is not None and row.status in ("interrupted", "running"):
             return "was interrupted; resumes from its last checkpoint"
-        for other in self._same.get(_work(stage.kind, to_json(stage.params)), []):
+        for other in self._same.get(_work(stage.kind, stage.params), []):
             return self._changed(stage, other)
         return "new"
 

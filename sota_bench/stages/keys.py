@@ -17,7 +17,7 @@ grid that decodes more images than another still shares its trainings."""
 
 T = TypeVar("T")
 
-_name = lru_cache(maxsize=1024)(canonical)
+_text_of_str = lru_cache(maxsize=1024)(canonical)
 
 
 class CanonicalTexts:
@@ -31,6 +31,8 @@ class CanonicalTexts:
         """As :func:`canonical`."""
         if type(value) is int:
             return str(value)
+        if type(value) is str:
+            return _text_of_str(value)
         entry = self._texts.get(id(value))
         return canonical(value) if entry is None else entry[1]
 
@@ -60,8 +62,8 @@ def stage_key(
         parents: role -> key.
         text: :func:`canonical`, or :class:`CanonicalTexts` where many keys have parts in common.
     """
-    deciding = {role: key for role, key in parents.items() if role not in UNKEYED_ROLES}
+    deciding = [f'{_text_of_str(role)}:"{key}"' for role, key in sorted(parents.items()) if role not in UNKEYED_ROLES]
     fields = sorted(record_fields(params).items())
-    parts = ",".join([f"{_name(name)}:{text(value)}" for name, value in fields])
-    body = f"[{_name(kind)},{{{parts}}},{text(made_with)},{canonical(deciding)}]"
+    parts = ",".join([f"{_text_of_str(name)}:{text(value)}" for name, value in fields])
+    body = f"[{_text_of_str(kind)},{{{parts}}},{text(made_with)},{{{','.join(deciding)}}}]"
     return hashlib.sha256(body.encode()).hexdigest()

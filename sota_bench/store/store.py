@@ -114,7 +114,7 @@ class Store:
 
     def folder(self, key: str) -> Path:
         """Where the artifact of ``key`` is, or would be."""
-        return self._artifacts / artifacts.checked_key(key)[:2] / key
+        return self._artifacts.joinpath(artifacts.checked_key(key)[:2], key)
 
     def log_path(self, key: str) -> Path:
         """The log file of the stage's last run."""

@@ -171,7 +171,6 @@ class TracksWeights(ABC):
         """
 
 
-
 @dataclass(frozen=True)
 class Teacher:
     """A network that another one learns from.

@@ -26,7 +26,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from sota_bench.technique.capabilities import CreatesOptimizer, SchedulesLearningRate, TracksWeights
@@ -49,7 +50,6 @@ class Technique(Generic[S]):
     """Each hook does nothing until a subclass says otherwise; a hook that is not overridden is never called.
 
     Attributes:
-        settings: this technique's own settings.
         recipe: all settings of the trial.
 
     Class attributes:
@@ -91,12 +91,15 @@ class Technique(Generic[S]):
     changes: ClassVar[Literal["weights", "predictions", "time"]] = "weights"
     example: ClassVar[Mapping[str, Any]] = {}
 
-    settings: S
     recipe: CoreRecipe
 
     def __init__(self, recipe: CoreRecipe) -> None:
         self.recipe = recipe
-        self.settings = recipe.settings_for(self.settings_type)  # type: ignore[assignment]  # the S of the subclass
+
+    @cached_property
+    def settings(self) -> S:
+        """This technique's own settings."""
+        return self.recipe.settings_for(self.settings_type)  # type: ignore[return-value]  # the S of the subclass
 
     @classmethod
     def active(cls, recipe: CoreRecipe) -> bool:
@@ -233,7 +236,8 @@ def overrides(technique: type[Technique], hook: str) -> bool:
     return getattr(technique, hook) is not getattr(Technique, hook)
 
 
-def conflict(techniques: Sequence[type[Technique]]) -> tuple[type[Technique], str] | None:
+@lru_cache
+def conflict(techniques: tuple[type[Technique], ...]) -> tuple[type[Technique], str] | None:
     """What two active techniques cannot do together.
 
     Returns:

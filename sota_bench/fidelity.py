@@ -11,7 +11,7 @@ from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.resize_schedule import MAX_EPOCHS, MAX_SIZE, MIN_SIZE, SizePhase, format_schedule
 from sota_bench.stats.agreement import Agreement, agreement
-from sota_bench.units import counted, duration_text
+from sota_bench.units import duration_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,12 +95,14 @@ class Fidelity:
                 f"With {reference}, no two cells differ by more than the noise of the seeds, so there is no order that "
                 "a cheaper setting could keep; run more seeds."
             )
-        pairs = f"{counted(largest.agreement.clear, 'pair')} of cells that differ clearly with {reference}"
+        clear = largest.agreement.clear
+        pairs = "one pair of cells that differs" if clear == 1 else f"{clear:,} pairs of cells that differ"
+        pairs += f" clearly with {reference}"
         best = self.cheapest
         if best is None and any(row.agreement.word == "undecided" for row in self.rows[1:]):
             return (
-                f"Undecided: no cheaper setting is shown to keep the order of the {pairs}, and not every one is shown "
-                "to reverse a pair; run more seeds."
+                f"Undecided: no cheaper setting is shown to keep the order of the {pairs}, but one may do so with "
+                "more seeds; add some with --seeds."
             )
         if best is None:
             return f"No cheaper setting keeps the order of the {pairs}."

@@ -73,8 +73,8 @@ def _show(account: Account, show_all: bool) -> None:
     sizes = account.sizes()
     click.echo(
         f"{account.name}: {counted(account.used, 'image')} of {counted(account.files, 'file')} in "
-        f"{counted(len(account.classes), 'class', 'classes')}: {sizes['train']:,} train, {sizes['select']:,} choose "
-        f"(select), {sizes['test']:,} confirm (test)."
+        f"{counted(len(account.classes), 'class', 'classes')}: {sizes['train']:,} train, {sizes['select']:,} select, "
+        f"{sizes['test']:,} test."
     )
     for note in account.notes:
         click.echo(f"{note[0].upper()}{note[1:]}.")

@@ -144,7 +144,9 @@ def _show(grid: Grid, fidelity: Fidelity) -> None:
     table = Table(box=None, header_style="bold")
     columns = ("setting", "time", "saved", "tau", "interval", "clear pairs", "kept", "reversed", "keeps the order")
     for column in columns:
-        table.add_column(column, justify="left" if column == "setting" else "right")
+        table.add_column(
+            column, justify="left" if column == "setting" else "right", min_width=9 if column == columns[-1] else None
+        )
     for row in fidelity.rows:
         agreement = row.agreement
         interval = "" if agreement.low is None else f"{agreement.low:+.2f} to {agreement.high:+.2f}"

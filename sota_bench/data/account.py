@@ -149,19 +149,22 @@ def _two_labels(manifest: Manifest) -> list[str]:
 def _unjudged(manifest: Manifest, classes: dict[str, dict[str, int]]) -> list[str]:
     """Classes that a split lacks, and classes that few images judge."""
     alarms = []
-    for split, purpose in (("select", "chooses"), ("test", "confirms")):
+    for split, purpose in (("select", "cells cannot be compared"), ("test", "the winner cannot be confirmed")):
         absent = [name for name, counts in classes.items() if not counts[split]]
         if len(absent) == len(classes):
-            alarms.append(f"No image {purpose}: the {split} split is empty.")
+            alarms.append(f"The {split} split is empty, so {purpose}; add images to it.")
         elif absent:
             names = _names(absent)
-            alarms.append(f"The {split} split lacks {names[0].lower()}{names[1:]}: no image {purpose} there.")
+            alarms.append(
+                f"The {split} split lacks {names[0].lower()}{names[1:]}, so accuracy there says nothing about "
+                f"{_it(len(absent))}; add images of {_it(len(absent))}."
+            )
     few = [name for name, counts in classes.items() if 0 < counts["select"] + counts["test"] < FEW_TO_JUDGE]
     if few:
         judged = min(classes[name]["select"] + classes[name]["test"] for name in few)
         alarms.append(
-            f"{_names(few)} {_has(len(few))} under {FEW_TO_JUDGE} images to judge by (the fewest: {judged}): "
-            "differences there are mostly noise; more images would help."
+            f"{_names(few)} {_has(len(few))} fewer than {FEW_TO_JUDGE} evaluation images (the fewest: {judged}), so "
+            "differences there are mostly noise; add images."
         )
     return alarms
 
@@ -174,13 +177,18 @@ def _rare(classes: dict[str, dict[str, int]]) -> list[str]:
     alarms = []
     if rare:
         share = 100 * min(totals[name] for name in rare) / everything
-        alarms.append(f"{_names(rare)} {_has(len(rare))} few of the images (the smallest share: {share:.1f}%).")
+        alarms.append(
+            f"{_names(rare)} {_has(len(rare))} few of the images (the smallest share: {share:.1f}%), so accuracy "
+            f"hardly depends on {_it(len(rare))}; add images of {_it(len(rare))}."
+        )
     trained = {name: counts["train"] for name, counts in classes.items()}
     least, most = min(trained, key=lambda name: trained[name]), max(trained, key=lambda name: trained[name])
     if trained[most] >= IMBALANCE * trained[least]:
         ratio = trained[most] / trained[least]
-        times = f"{ratio:.0f} times the training images of {least!r}"
-        alarms.append(f"Class {most!r} has {times}: accuracy says little about the small classes.")
+        alarms.append(
+            f"Class {most!r} has {ratio:.0f} times as many training images as {least!r}, so accuracy says little about "
+            "the small classes; add images of them, or limit all classes with data.per_class."
+        )
     return alarms
 
 
@@ -197,14 +205,16 @@ def _near_copies(manifest: Manifest) -> list[str]:
         shown = " and ".join(items.loc[items["group"] == across[0], "path"].tolist()[:2])
         alarms.append(
             f"{counted(len(across), 'group')} of images that look the same {_lie(len(across))} in more than one split, "
-            f"such as {shown}: accuracy is too high by what is remembered."
+            f"such as {shown}. Networks can memorize them, so accuracy is too high; keep each group in one split."
         )
     label_groups = groups["label"].nunique()
     labels = label_groups[label_groups > 1].index
     if len(labels):
         shown = " and ".join(items.loc[items["group"] == labels[0]].drop_duplicates("label")["path"].tolist()[:2])
         number = counted(len(labels), "group")
-        alarms.append(f"{number} of images that look the same {_has(len(labels))} two labels, such as {shown}.")
+        alarms.append(
+            f"{number} of images that look the same {_has(len(labels))} two labels, such as {shown}; correct them."
+        )
     return alarms
 
 
@@ -220,6 +230,10 @@ def _is(count: int) -> str:
 
 def _has(count: int) -> str:
     return "has" if count == 1 else "have"
+
+
+def _it(count: int) -> str:
+    return "it" if count == 1 else "them"
 
 
 def _lie(count: int) -> str:

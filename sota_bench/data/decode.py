@@ -339,5 +339,9 @@ def _rgb(image: PIL.Image) -> PIL.Image:
 
 
 def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):  # its own text names a buffer by its address
+        return "unknown image format"
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 120 else text[:117] + "..."

@@ -297,13 +297,13 @@ def _counted(dropped: Sequence[LeftOut]) -> str:
 
 
 def _divided(items: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The items with splits train, select and test, and a sentence where images to judge by were drawn."""
+    """The items with splits train, select and test, and a sentence if evaluation images were drawn."""
     present = set(items["split"])
     splits = items["split"].to_numpy(dtype=object).copy()
     drawn = ""
     if present in ({""}, {"train"}):
         splits = divide(items)
-        drawn = "no images are set apart to judge by: 15% of each class are drawn to choose and 15% to confirm"
+        drawn = "there is no validation or test split, so 15% of each class are drawn for select and 15% for test"
     elif {"val", "test"} <= present:
         splits[splits == "val"] = "select"
     else:

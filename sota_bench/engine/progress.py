@@ -139,7 +139,7 @@ def time_left(run_progress: RunProgress) -> str:
     """``about 3.3 min left``, or ``more than ...`` while nothing is known of some kind of stage."""
     seconds, complete = run_progress.left()
     if not complete and not seconds:
-        return "time left not known yet"
+        return "time left unknown"
     return f"{'about' if complete else 'more than'} {duration_text(seconds)} left"
 
 

@@ -49,7 +49,9 @@ def as_json(plan: Plan, prediction: Prediction | None, advice: Advice) -> dict[s
 def as_lines(plan: Plan, prediction: Prediction | None, advice: Advice, workers: int) -> list[str]:
     """The prediction as lines for people."""
     if prediction is None or prediction.median_minutes is None or prediction.slowest is None:
-        return ["Minutes: not calibrated (plan without --no-calibrate measures a few steps)."]
+        return [
+            "Times are not predicted: nothing is calibrated yet; plan without --no-calibrate to measure a few steps."
+        ]
     cell, slowest = prediction.slowest
     levels = _levels(plan)
     run = "unknown" if prediction.run_minutes is None else minutes_text(prediction.run_minutes)
@@ -74,7 +76,7 @@ def _goal_lines(plan: Plan, prediction: Prediction, advice: Advice, goal: float)
     unknown = _not_predicted(plan, prediction)
     lines = []
     if unknown:
-        lines.append(f"Not known whether they meet the goal of {minutes_text(goal)}: {', '.join(unknown)}.")
+        lines.append(f"Unknown whether these cells meet the goal of {minutes_text(goal)}: {', '.join(unknown)}.")
     if not advice.missed:
         return [*lines, f"Every {'other ' if unknown else ''}cell meets the goal of {minutes_text(goal)}."]
     cells = counted(len(prediction.cell_minutes), "cell")
@@ -86,10 +88,13 @@ def _goal_lines(plan: Plan, prediction: Prediction, advice: Advice, goal: float)
     if len(advice.missed) > SHOWN:
         lines.append(f"  ... and {len(advice.missed) - SHOWN} more (--json shows them)")
     if not advice.remedies:
-        return [*lines, "No remedy found: neither fewer images or epochs nor a smaller size or backbone meets it."]
+        return [
+            *lines,
+            "No remedy found: fewer images, fewer epochs, a smaller size or a smaller backbone would still miss it.",
+        ]
     lines.append("Any one of these changes would meet it:")
     return lines + [
-        f"  {remedy.setting}: {minutes_text(remedy.minutes)} for the slowest cell, loses {remedy.lost}"
+        f"  {remedy.setting}: {minutes_text(remedy.minutes)} for the slowest cell ({remedy.lost})"
         for remedy in advice.remedies
     ]
 

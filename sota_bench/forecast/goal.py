@@ -160,7 +160,7 @@ def _fewer_images(plan: Plan, slow: Sequence[_Iteration], goal: float) -> Remedy
         return None
     share = min(share for share in shares if share is not None)
     minutes = max(part.fixed_s + sum(part.training_s) * share / fraction for part in slow) / 60
-    lost = f"{100 * (1 - share / fraction):.0f}% of the training images"
+    lost = f"{100 * (1 - share / fraction):.0f}% fewer training images"
     return Remedy("fraction", f"recipe.fraction = {share:g}", minutes, lost)
 
 
@@ -190,7 +190,7 @@ def _fewer_epochs(plan: Plan, slow: Sequence[_Iteration], goal: float) -> Remedy
     schedules = {schedule: _with_epochs(phases, shortened[schedule]) for schedule, phases in phases_of.items()}
     slowest = slow[0].trial.trial.cell.recipe
     before, after = sum(phase.epochs for phase in slowest.phases), sum(shortened[slowest.resize])
-    return _schedule_remedy(plan, "epochs", schedules, minutes / 60, f"{before - after} of {counted(before, 'epoch')}")
+    return _schedule_remedy(plan, "epochs", schedules, minutes / 60, f"{after} instead of {counted(before, 'epoch')}")
 
 
 def _with_epochs(phases: Sequence[SizePhase], epochs: Sequence[int]) -> str:

@@ -153,7 +153,7 @@ def _match(plan: Plan, costs_of: Costs) -> dict[str, MatchedSchedule]:
     epochs."""
     baseline, *_ = plan.trials
     if baseline.inapplicable is not None:
-        problem = f"the baseline, whose cost the others are matched to, is no training: {baseline.inapplicable}"
+        problem = f"the baseline, whose cost the others are matched to, cannot be trained: {baseline.inapplicable}"
         raise UserError(str(plan.grid.file), "grid.match", problem, "write another first level")
     budget = _cost(plan, baseline, costs_of)
     of_grid = {cell.id for cell in plan.grid.cells()}

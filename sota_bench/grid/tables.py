@@ -184,5 +184,5 @@ def distinct_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:
             raise ValueError(f"{shown} is out of range; write whole numbers from 0 to {MAX_SEED}")
     repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1}) if len(set(seeds)) < len(seeds) else []
     if repeated:
-        raise ValueError(f"seed {repeated[0]} stands there twice; write each seed once")
+        raise ValueError(f"seed {repeated[0]} occurs twice; write each seed once")
     return seeds

@@ -75,7 +75,7 @@ def _damage(file: Path, mtime_ns: int) -> str | None:
         if file.suffix == ".safetensors":
             length = int.from_bytes(opened.read(8), "little")
             if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
-                return f"is damaged: {file.name} is no safetensors file"
+                return f"is damaged: {file.name} is not a safetensors file"
             try:
                 header = json.loads(opened.read(length))
                 ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
@@ -85,5 +85,5 @@ def _damage(file: Path, mtime_ns: int) -> str | None:
             if size != promised:
                 return f"is damaged: {file.name} has {size:,} bytes, and its header promises {promised:,}"
         elif file.suffix in SUFFIXES and not zipfile.is_zipfile(file) and opened.read(1) != _PICKLE:
-            return f"is damaged: {file.name} is no file that torch.save wrote, or a part of it"
+            return f"is damaged: {file.name} is not a complete file of torch.save"
     return None

@@ -65,7 +65,7 @@ class Reasons:
             return "its checkpoint was removed to save disk, and a later stage needs it"
         row = self.rows.get(stage.key)
         if row is not None and row.failure == "environment":
-            return f"failed before, is tried again: {row.reason}"
+            return f"failed before and is tried again: {row.reason}"
         if row is not None and row.status in ("failed", "blocked"):
             return f"{row.status} before: {row.reason}"
         if row is not None and row.status in ("interrupted", "running"):

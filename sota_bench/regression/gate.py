@@ -22,6 +22,7 @@ from sota_bench.regression.process import (
     each_in_turn,
 )
 from sota_bench.regression.tree import Tree
+from sota_bench.units import counted
 
 VISITS = 4
 """How often each process of a block times a workload, in turns: a disturbance of seconds spoils only some of them."""
@@ -113,7 +114,7 @@ class Gate:
             if (info.timed and settings.times) or (info.counts and settings.counts)
         }
         if self._must_warm:
-            self.log(f"running {len(used)} workloads once in {self.outcome.base} and in {self.outcome.head}")
+            self.log(f"running {counted(len(used), 'workload')} once in {self.outcome.base} and in {self.outcome.head}")
         failed = {side: self._warm(side, used) for side in self.trees}
         for name in used:
             if reason := failed["B"].get(name):
@@ -164,14 +165,14 @@ class Gate:
         return each_in_turn(lambda: self._start(side), timed, run_once)
 
     def _compare_counts(self, names: Sequence[str]) -> None:
-        counted = {}
+        tree_counts = {}
         for side, where in (("A", "base"), ("B", "head")):
             self.log(f"counting operations in {self.trees[side].title}")
-            counted[side] = count(lambda side=side: self._start(side), names)  # type: ignore[misc]
-            for name, reason in counted[side].failed.items():
+            tree_counts[side] = count(lambda side=side: self._start(side), names)  # type: ignore[misc]
+            for name, reason in tree_counts[side].failed.items():
                 if side == "B" or name not in self.outcome.new:
                     self._drop(name, f"cannot be counted in the {where}: {reason}")
-        before, after = counted["A"].counts, counted["B"].counts
+        before, after = tree_counts["A"].counts, tree_counts["B"].counts
         self.outcome.counted = sorted(before.keys() & after.keys())
         files = {
             side: exact.committed((tree.folder / self.suite).with_name("counts.json"), self.settings.device)

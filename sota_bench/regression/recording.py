@@ -17,6 +17,7 @@ from sota_bench.regression.history import TimingRecord, workloads
 from sota_bench.regression.outcome import GateSettings, Log, matches
 from sota_bench.regression.process import MeasuringFailed, ProcessGroup, Workspace
 from sota_bench.regression.tree import describe, export
+from sota_bench.units import counted
 
 
 def measure(
@@ -55,7 +56,7 @@ def measure(
             infos = process.suite().workloads
         names = [name for name, info in infos.items() if info.timed and matches(name, settings.only)]
         for number in range(processes + 1):  # the first one warms up
-            log(f"process {number} of {processes}" if number else f"running {len(names)} workloads once")
+            log(f"process {number} of {processes}" if number else f"running {counted(len(names), 'workload')} once")
             with start() as (process,):
                 for name in [name for name in names if name not in failed]:
                     try:
@@ -67,11 +68,11 @@ def measure(
                         break  # the processes that follow measure the remaining workloads
                     if number:
                         times.setdefault(name, []).append(process_seconds(laps, settings.device))
-        counted = count_tree(tree, scratch, settings, log, suite)
+        tree_counts = count_tree(tree, scratch, settings, log, suite)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    counts = {name: dict(exact.numbers) for name, exact in counted.counts.items()}
+    counts = {name: dict(exact.numbers) for name, exact in tree_counts.counts.items()}
     record = TimingRecord(now, commit, changed, fingerprint(settings.device), times, counts)
-    return record, failed | counted.failed
+    return record, failed | tree_counts.failed
 
 
 @dataclass(frozen=True)

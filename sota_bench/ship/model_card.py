@@ -29,7 +29,7 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield from ("---", "")
     yield from (f"# {backbone}, trained by sota_bench on {facts.data.get('source', 'images')}", "")
     yield (
-        f"Trial {facts.trial} of the grid {facts.grid}: {facts.params / 1e6:.2f} million parameters, "
+        f"Trial {facts.trial} of the grid `{facts.grid}`: {facts.params / 1e6:.2f} million parameters, "
         f"{facts.flops / 1e9:.3f} GFLOPs for one image of {images.size} x {images.size} pixels, "
         f"{counted(len(bundle.classes), 'class', 'classes')}."
     )
@@ -38,7 +38,7 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))"
     yield from ("```", "", "or `python -m sota_bench predict PATH/TO/THIS/FOLDER photo.jpg`.", "")
     yield (
-        f"The input statistics travel in `config.json`: mean {_numbers(images.mean)} and deviation "
+        f"`config.json` holds the input statistics: mean {_numbers(images.mean)} and deviation "
         f"{_numbers(images.std)} in grey levels of 0 to 255. `predict` repeats the pixels of the evaluation: a file is "
         f"scaled down to {images.stored_size} px on the shorter side, then its central {100 * images.crop:g}% is "
         f"resized to {images.size} px with an antialiased bilinear filter. timm's transform resizes once, from the "
@@ -49,7 +49,7 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield f"| accuracy on the select split, this trial | {scores.accuracy:.2f}% of {counted(scores.images, 'image')} |"
     yield f"| the same, mean of its cell over {counted(facts.seeds, 'seed')} | {facts.mean_accuracy:.2f}% |"
     yield f"| negative log-likelihood, expected calibration error | {scores.nll:.3f} nats, {scores.ece:.3f} |"
-    confirmed = facts.confirmed or "not measured; `python -m sota_bench confirm` does it"
+    confirmed = facts.confirmed or "not measured; `python -m sota_bench confirm` measures it"
     yield f"| gain over the baseline on the test split, new seeds | {confirmed} |"
     yield f"| one iteration (training and evaluation) | {duration_text(60 * facts.minutes)} |"
     yield from ("", "The verdicts of its grid:", "")
@@ -61,7 +61,7 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
         if value != defaults[name] or name in facts.levels:
             yield f"| `{name}` | `{toml_value(value)}` |"
     yield from ("", f"Seed {facts.seed}. {', '.join(f'{name} {text}' for name, text in facts.versions.items())}.")
-    yield f"Images: digest {facts.data_digest[:16]} of the ones that judged, {facts.manifest_digest[:16]} of all."
+    yield f"Digest of the evaluation images: {facts.data_digest[:16]}; of all images: {facts.manifest_digest[:16]}."
     if facts.code_commit:
         yield f"Code: commit {facts.code_commit}."
     yield from ("", "`recipe.toml` trains it again.", "", "## Limits", "")
@@ -70,9 +70,9 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     shown_classes = ", ".join(bundle.classes[:SHOWN_CLASSES])
     yield f"  {shown_classes}{', ...' if len(bundle.classes) > SHOWN_CLASSES else ''}."
     if facts.pretrained:
-        yield f"- It started from {facts.pretrained}, whose training images may include some of those that judged it."
+        yield f"- It started from {facts.pretrained}, whose training images may include some of its evaluation images."
     if facts.data.get("source") == "known-effects":
-        yield "- Its images were rendered to check the tool. It is of no use for photographs."
+        yield "- It was trained on images that were rendered to check the tool, so it is of no use for photographs."
 
 
 def _numbers(values: tuple[float, ...]) -> str:

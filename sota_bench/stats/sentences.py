@@ -157,7 +157,7 @@ def prospects(row: ContrastRow, overview: Overview) -> list[str]:
         each = amount(float(f"{100 / overview.images:.2g}"), unit)
         return [
             f"{text}. One of the {overview.images:,} images counts {each}, so more {_repeats(overview)} alone cannot "
-            f"settle {target}: judge on {needed:,} images or more."
+            f"detect {target}; evaluate on {needed:,} images or more."
         ]
     if row.seeds_needed_family is None:
         return [f"{text}; more than 10,000 {_repeats(overview)} would be needed to detect {target}."]
@@ -208,7 +208,7 @@ def caveats(row: ContrastRow, overview: Overview) -> list[str]:
             f"This average includes {join(row.diluted_by)}, where nothing varies; read the effect at the other levels."
         )
     if row.after_look:
-        sentences.append("Seeds were added after a look at the results.")
+        sentences.append("Seeds were added after looking at the results.")
     return sentences
 
 
@@ -228,7 +228,7 @@ def interaction_warning(row: ContrastRow) -> str:
     """A clear interaction changes how main effects are read."""
     return (
         f"{row.factor} {level_name(row.level)} and {row.factor_b} {level_name(row.level_b)} interact, so their main "
-        f"effects average unlike effects; read the effect of {row.factor} at each level of {row.factor_b}."
+        f"effects average over different effects; read the effect of {row.factor} at each level of {row.factor_b}."
     )
 
 
@@ -257,7 +257,7 @@ def screening_only(block: str | None, screened: bool, part: str) -> str:
     if not screened:
         return text
     kept = f", where the table is complete ({part})" if part else ""
-    return f"{text} Effects are screened by Lenth's method{kept}: take them as hints where to look, not as findings."
+    return f"{text} Effects are screened by Lenth's method{kept}: treat them as hints, not as findings."
 
 
 # Warnings about the table
@@ -352,7 +352,7 @@ def averaged_rows(combinations: int, block: str) -> str:
 def added_after_look(block: str, seeds: Sequence[str]) -> str:
     """Seeds that were added once results had been seen."""
     return (
-        f"{block} {', '.join(seeds)} added after a look at the results, which makes false findings likelier than the "
+        f"{block} {', '.join(seeds)} added after looking at the results, which makes false findings likelier than the "
         "p-values say; confirm with fresh seeds."
     )
 
@@ -379,7 +379,7 @@ def word_blocks(block: str, words: Sequence[str], all_words: bool) -> str:
     shown = join([repr(word) for word in words[:5]]) + (", ..." if len(words) > 5 else "")
     if all_words:
         return f"The column {block} holds words ({shown}); each is taken as one {block}."
-    return f"The column {block} holds words beside numbers ({shown}); if they are no {block}s, remove these rows."
+    return f"The column {block} holds words beside numbers ({shown}); if they are not {block}s, remove these rows."
 
 
 def unpaired_blocks(block: str, values: Sequence[str], factor: str, level: str) -> str:
@@ -426,12 +426,12 @@ def confirmation(
     """
     sentences = [
         f"{winner} ({changes}) vs the baseline {baseline}.",
-        f"Select images: {_measured(chosen, overview)}. It was picked as the best of {plural(candidates, 'cell')}, so "
-        "this estimate is optimistic.",
+        f"Select images: {_measured(chosen, overview)}. It was selected among {plural(candidates, 'cell')} on these "
+        "images, so this estimate is optimistic.",
         f"Test images, fresh seeds: {head(confirmed, overview)} ({_measured(confirmed, overview)}).",
         survival(chosen, confirmed),
-        "Both intervals use only the differences between these two cells; the verdicts of run also use what the other "
-        "cells show of the noise, so their intervals can differ.",
+        "Both intervals use only the differences between these two cells; the verdicts of run also use the noise "
+        "of the other cells, so their intervals can differ.",
     ]
     if earlier_looks:
         sentences.append(
@@ -451,10 +451,10 @@ def survival(chosen: ContrastRow, confirmed: ContrastRow) -> str:
     """Whether the gain was found again."""
     share = survived_share(chosen, confirmed)
     if share is not None:
-        return f"About {100 * share:.0f}% of the gain was found again."
+        return f"About {100 * share:.0f}% of the gain was reproduced."
     if confirmed.high is not None and confirmed.high <= 0:
-        return "The gain was not found again."
-    return "Whether the gain is real is not settled; add fresh seeds with --fresh-seeds."
+        return "The gain was not reproduced."
+    return "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
 
 
 def _measured(row: ContrastRow, overview: Overview) -> str:

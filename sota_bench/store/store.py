@@ -370,8 +370,8 @@ class Store:
         self._total = total + files.folder_bytes(target)
         if old and old.result.files != record.result.files:
             self._notes.append(
-                f"{record.title}: running it again gave other bytes than before "
-                "(this device does not repeat itself exactly); results that came from the earlier files are kept"
+                f"{record.title}: running it again gave different bytes "
+                "(training on this device is not deterministic); results computed from the earlier files are kept"
             )
 
         def enter(ledger: Ledger) -> None:

@@ -244,12 +244,12 @@ def conflict(techniques: tuple[type[Technique], ...]) -> tuple[type[Technique], 
         One of the two, and the sentence as ``problem; remedy``; None where all fit together.
     """
     alone: dict[str, list[type[Technique]]] = {
-        "both take the optimizer's step": [technique for technique in techniques if overrides(technique, "step")],
+        "both override the optimizer step": [technique for technique in techniques if overrides(technique, "step")],
         "both make the optimizer": [technique for technique in techniques if issubclass(technique, CreatesOptimizer)],
         "both make the learning-rate schedule": [
             technique for technique in techniques if issubclass(technique, SchedulesLearningRate)
         ],
-        "both choose the weights that are judged": [
+        "both choose the weights that are evaluated": [
             technique for technique in techniques if issubclass(technique, TracksWeights)
         ],
     }

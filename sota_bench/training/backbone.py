@@ -72,7 +72,7 @@ def _refused(name: str, error: TypeError) -> UserError:
     """Returns the error of an argument that an architecture does not take, with the recipe field it comes from."""
     for argument, field in {"drop_rate": "dropout", "drop_path_rate": "drop_path"}.items():
         if f"'{argument}'" in str(error):
-            return UserError(f"recipe.{field}", name, "does not take it", "leave it out, or choose another backbone")
+            return UserError(f"recipe.{field}", name, "does not support it", "leave it out, or choose another backbone")
     remedy = "choose another backbone or leave those settings out"
     return UserError("recipe.backbone", name, f"does not take these settings: {error}", remedy)
 

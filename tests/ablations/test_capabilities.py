@@ -207,7 +207,7 @@ def step(self, optimizer, closure):
     closure()
     optimizer.step()
 """
-    with pytest.raises(UserError, match=r"own and sam both take the optimizer's step .*; switch one of them off"):
+    with pytest.raises(UserError, match=r"own and sam both override the optimizer step .*; switch one of them off"):
         lab.plan("", f"{ON}\nsam = [0.05]", techniques=file(tmp_path, body))
 
 

@@ -102,7 +102,7 @@ MISTAKES = {
     ),
     # seeds
     "no seeds": ("[grid]\nseeds = []\n" + OK, "grid.seeds: [] is empty; name at least one"),
-    "duplicate seeds": ("[grid]\nseeds = [1, 2, 1]\n" + OK, "grid.seeds: seed 1 stands there twice; write each seed once"),
+    "duplicate seeds": ("[grid]\nseeds = [1, 2, 1]\n" + OK, "grid.seeds: seed 1 occurs twice; write each seed once"),
     "negative seed": ("[grid]\nseeds = [-1]\n" + OK, "grid.seeds: -1 is out of range; write whole numbers from 0 to 4294967295"),
     "huge seed": ("[grid]\nseeds = [4294967296]\n" + OK, "grid.seeds: 4294967296 is out of range; write whole numbers from 0 to 4294967295"),
     "true as a seed": ("[grid]\nseeds = [true]\n" + OK, "grid.seeds: true is not a list of whole numbers; write a list of whole numbers"),
@@ -183,7 +183,7 @@ def test_overrides(read, override: str, line: str) -> None:
     ("seeds", "line"),
     [
         ([], "--seeds: no seed is named; write --seeds 0,1,2"),
-        ([1, 1], "--seeds: seed 1 stands there twice; write each seed once"),
+        ([1, 1], "--seeds: seed 1 occurs twice; write each seed once"),
         ([-1], "--seeds: -1 is out of range; write whole numbers from 0 to 4294967295"),
         ([True], "--seeds: true is not a list of whole numbers; write a list of whole numbers"),
     ],

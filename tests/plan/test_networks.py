@@ -47,7 +47,7 @@ REFUSED = {
     ),
     "no stochastic depth": (
         "vgg11", "", "drop_path = [0.0, 0.1]",
-        r"factors\.drop_path: vgg11: does not take it; leave it out, or choose another backbone",
+        r"factors\.drop_path: vgg11: does not support it; leave it out, or choose another backbone",
     ),
     "one size only": (
         "mixer_s32_224", 'resize = "64x1"', "lr = [0.1]", r"recipe\.resize: 64: MlpMixer takes 224 px and nothing else",

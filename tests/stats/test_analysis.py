@@ -378,7 +378,7 @@ def test_lower_is_better_turns_the_verdict() -> None:
 def test_seeds_added_after_a_look_are_marked() -> None:
     found = analyze(grid(), response="accuracy", factors=["mixup", "resize"], added_seeds=[3])
     assert all(row["after_look"] for row in found.contrasts)
-    assert any("seed 3 added after a look" in warning for warning in found.warnings)
+    assert any("seed 3 added after looking" in warning for warning in found.warnings)
     by_column = analyze(grid().assign(added_after_look=grid()["seed"] == 3), response="accuracy", factors=["mixup"])
     assert by_column.overview.added_after_look == ("3",)
 

@@ -42,8 +42,8 @@ def test_no_detectable_effect_says_what_could_be_detected_and_what_would() -> No
 def test_where_images_are_the_limit_more_of_them_are_advised() -> None:
     text = sentence(replace(OVERVIEW, images=77, delta=1.0))
     assert "more seed" in text and "would detect" not in text
-    assert text.endswith("One of the 77 images counts 1.3 pp, so more seeds alone cannot settle 1.0 pp: judge on 200 "
-                         "images or more.")  # fmt: skip
+    assert text.endswith("One of the 77 images counts 1.3 pp, so more seeds alone cannot detect 1.0 pp; evaluate on "
+                         "200 images or more.")  # fmt: skip
     enough = sentence(replace(OVERVIEW, images=1000, delta=1.0))
     assert enough.endswith("19 more seeds would detect 1.0 pp.")
     assert say.images_needed(replace(OVERVIEW, images=77, unit="nats")) is None
@@ -75,7 +75,7 @@ def test_limits_are_stated_with_what_to_do() -> None:
     assert "helps on average (" in text
     assert "It interacts with resize and tta: read the effect at each level of resize and tta." in text
     assert "Compared only where both levels were run (mitigation = none)." in text
-    assert "Seeds were added after a look at the results." in text
+    assert "Seeds were added after looking at the results." in text
     assert "not significant after Holm's correction for 3 comparisons." in sentence(p=0.03, p_holm=0.08)
     assert "This average includes lr = 10, where nothing varies; read the effect at the other levels." in sentence(
         diluted_by=("lr = 10",)
@@ -119,14 +119,14 @@ def test_a_confirmation_says_which_error_it_uses_and_what_survived() -> None:
     texts = {"winner": "c3", "changes": "mixup 0.2", "baseline": "c0", "candidates": 8}
     lines = say.confirmation(chosen, confirmed, OVERVIEW, **texts, earlier_looks=0)
     assert lines[0] == "c3 (mixup 0.2) vs the baseline c0."
-    assert "the best of 8 cells" in lines[1] and "Test images, fresh seeds: helps (+3.0 pp" in lines[2]
-    assert lines[3] == "About 75% of the gain was found again."
+    assert "selected among 8 cells" in lines[1] and "Test images, fresh seeds: helps (+3.0 pp" in lines[2]
+    assert lines[3] == "About 75% of the gain was reproduced."
     assert "only the differences between these two cells" in lines[4] and len(lines) == 5
     assert "1 other choice of this grid" in say.confirmation(
         chosen, confirmed, OVERVIEW, **texts, earlier_looks=1
     )[-1]  # fmt: skip
-    assert say.survival(chosen, ROW) == "Whether the gain is real is not settled; add fresh seeds with --fresh-seeds."
-    assert say.survival(chosen, replace(ROW, high=-0.1)) == "The gain was not found again."
+    assert say.survival(chosen, ROW) == "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
+    assert say.survival(chosen, replace(ROW, high=-0.1)) == "The gain was not reproduced."
 
 
 def test_analyze_and_its_rows_use_these_sentences() -> None:

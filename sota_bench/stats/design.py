@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 FLAT = 0.1
-"""A level is flat where all its results lie within this share of the noise that the other levels have."""
+"""A level is flat where the standard deviation of its results is at most this share of the noise at the other levels. A
+single prediction that leaves chance, of one image in one run, does not change that."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Design:
 
     @cached_property
     def flat(self) -> dict[str, tuple[str, ...]]:
-        """Levels, by factor, at which nothing varies, neither with a seed nor with any other factor.
+        """Levels, by factor, at which next to nothing varies, neither with a seed nor with any other factor.
 
         Such a level is at a floor or a ceiling, as a rule at chance: there no other factor can show an effect.
         """
@@ -103,7 +104,7 @@ class Design:
         away = others - np.nanmean(np.where(np.isfinite(others).any(axis=0), others, 0.0), axis=0)
         df = np.isfinite(others).sum() - np.isfinite(others).any(axis=0).sum()
         noise = math.sqrt(float(np.nansum(away**2)) / df) if df > 0 else 0.0
-        return noise > 0 and float(np.ptp(results)) <= FLAT * noise
+        return noise > 0 and float(np.std(results)) <= FLAT * noise
 
 
 def read_design(

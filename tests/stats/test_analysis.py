@@ -498,6 +498,13 @@ def test_a_level_at_a_floor_dilutes_the_other_factors() -> None:
     assert {row["kind"] for row in none.contrasts} == {"main"}
 
 
+def test_one_prediction_off_chance_leaves_a_level_at_its_floor() -> None:
+    table = floored()
+    table.loc[table.index[table["normalize"] == "none"][0], "accuracy"] += 0.3
+    row = pick(analyze(table, response="accuracy", factors=["normalize", "mixup", "lr"]), "pooled", factor="mixup")
+    assert row["diluted_by"] == ("normalize = none",)
+
+
 def test_quiet_levels_are_not_floors() -> None:
     """Little noise is no floor where other factors still have effects; nor is a table without any noise."""
     table = floored()

@@ -42,11 +42,11 @@ def fisher_diagonal(
     """
     import torch
 
-    def one(values: Mapping[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
+    def log_probability_of_label(values: Mapping[str, Tensor], image: Tensor, label: Tensor) -> Tensor:
         scores = log_probabilities(values, image[None])[0]
         return scores.gather(0, label[None])[0]
 
-    gradients = torch.func.vmap(torch.func.grad(one), in_dims=(None, 0, 0))
+    gradients = torch.func.vmap(torch.func.grad(log_probability_of_label), in_dims=(None, 0, 0))
     values = {name: value.detach() for name, value in parameters.items()}
     total = {name: torch.zeros_like(value) for name, value in values.items()}
     count = 0
@@ -177,8 +177,10 @@ class ElasticWeights(Technique[ElasticWeightSettings], Precomputes):
 
         # The mathematical form of attention is the one that can be differentiated image by image.
         with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-            found = fisher_diagonal(log_probabilities, parameters, batches, self.settings.ewc_fisher == "exact")
-        return consolidated(found, inputs.earlier, self.settings.ewc_decay)
+            fisher_information = fisher_diagonal(
+                log_probabilities, parameters, batches, self.settings.ewc_fisher == "exact"
+            )
+        return consolidated(fisher_information, inputs.earlier, self.settings.ewc_decay)
 
     def on_phase_start(self, phase: Phase) -> None:
         """Fixes batch-norm statistics, and pairs each parameter with its value before the phase and its Fisher

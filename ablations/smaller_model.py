@@ -58,9 +58,9 @@ def width_arguments(name: str, family: str, factor: float) -> dict[str, Any]:
         each = shape["channels"][0] // shape["heads"][0]
         heads = scaled(shape["heads"][0], factor)
         return {"embed_dim": heads * each, "num_heads": heads}
-    found: dict[str, Any] = {"stem_width": scaled(shape["stem"][0], factor, 8)} if "stem" in shape else {}
+    arguments: dict[str, Any] = {"stem_width": scaled(shape["stem"][0], factor, 8)} if "stem" in shape else {}
     channels = [scaled(count, factor, 8) for count in shape["channels"]]
-    return found | {"dims" if family == "convnext" else "channels": channels}
+    return arguments | {"dims" if family == "convnext" else "channels": channels}
 
 
 def depth_arguments(name: str, family: str, factor: float) -> dict[str, Any]:
@@ -77,8 +77,8 @@ def depth_arguments(name: str, family: str, factor: float) -> dict[str, Any]:
 def _problem(recipe: CoreRecipe, field: str) -> str | None:
     family = backbone_family(recipe.backbone)
     if family not in FAMILIES:
-        known = "ResNets, MobileNets, EfficientNets, ConvNeXts and vision transformers"
-        return f"{field} does not know how to scale {recipe.backbone} ({family}); it knows {known}"
+        scalable = "ResNets, MobileNets, EfficientNets, ConvNeXts and vision transformers"
+        return f"{field} does not know how to scale {recipe.backbone} ({family}); it knows {scalable}"
     if recipe.weights:
         return f"{field} = {getattr(recipe, field)} changes shapes, and pretrained weights keep theirs; leave one out"
     return None

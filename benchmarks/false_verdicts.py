@@ -182,15 +182,15 @@ def power(design: Design, y: Array) -> float:
     direction = np.linalg.pinv(design.weights)[:, 0]  # an effect of 1 on the first contrast, none on the others
     pooled: Estimator = pooled_blocks if design.estimator is moderated else design.estimator
 
-    def found(estimator: Estimator, effect: float) -> float:
+    def share_found(estimator: Estimator, effect: float) -> float:
         verdict = judge(estimator(y + effect * direction, design.weights)).verdict[:, 0]
         return float((verdict == HELPS).mean())
 
     low, high = 0.0, 60.0
     for _ in range(18):
         middle = (low + high) / 2
-        low, high = (low, middle) if found(pooled, middle) >= 0.80 else (middle, high)
-    return found(design.estimator, high) / found(pooled, high)
+        low, high = (low, middle) if share_found(pooled, middle) >= 0.80 else (middle, high)
+    return share_found(design.estimator, high) / share_found(pooled, high)
 
 
 def study(tables: int, progress: Callable[[str], None]) -> Iterator[Scenario]:

@@ -61,8 +61,8 @@ def _takes(name: str) -> dict[str, Any]:
     from sota_bench.training.feasibility import answer
 
     def ask(size: int, **settings: Any) -> dict[str, Any]:
-        question = {"techniques": [], "files": [], "weights": "", "sizes": [["resize", size]]}
-        return answer(question | {"settings": {"backbone": name, "dropout": 0.1, **settings}})
+        query = {"techniques": [], "files": [], "weights": "", "sizes": [["resize", size]]}
+        return answer(query | {"settings": {"backbone": name, "dropout": 0.1, **settings}})
 
     def fits(size: int) -> bool:
         return "problem" not in ask(size)

@@ -187,8 +187,8 @@ def main() -> None:
         print(table())
         return
     readme = ROOT / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, _, table_and_after = readme.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = table_and_after.partition(END)
     readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
 
 

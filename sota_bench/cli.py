@@ -165,9 +165,9 @@ def _usage_line(error: click.UsageError) -> str:
 
 def _system_line(error: OSError) -> str:
     """What the operating system refuses, where, and what would help."""
-    place = f"{error.filename}: " if error.filename else ""
+    location = f"{error.filename}: " if error.filename else ""
     remedy = "free some space" if disk_is_full(error) else "fix this"
-    return f"{place}{error.strerror or error or type(error).__name__}; {remedy} and run the same command again"
+    return f"{location}{error.strerror or error or type(error).__name__}; {remedy} and run the same command again"
 
 
 def _fail(line: str, code: int) -> int:

@@ -133,8 +133,10 @@ def write(file: Path, device: str, counts: Counts) -> None:
     except (OSError, ValueError, KeyError):
         by_software = {}
     by_software[software_key(device)] = {name: dict(counted.numbers) for name, counted in sorted(counts.items())}
-    about = "Exact counts of one run of each workload; written by `timing gate --write-counts`."
-    file.write_text(json.dumps({"about": about, "counts": dict(sorted(by_software.items()))}, indent=1) + "\n", "utf-8")
+    description = "Exact counts of one run of each workload; written by `timing gate --write-counts`."
+    file.write_text(
+        json.dumps({"about": description, "counts": dict(sorted(by_software.items()))}, indent=1) + "\n", "utf-8"
+    )
 
 
 def mark_expected(

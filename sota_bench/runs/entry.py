@@ -73,16 +73,16 @@ class RunEntry:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunEntry:
         """What :meth:`to_json` gave, also by a version with other fields."""
-        known = {name: values[name] for name in (field.name for field in fields(cls)) if values.get(name) is not None}
+        stored = {name: values[name] for name in (field.name for field in fields(cls)) if values.get(name) is not None}
         for name in ("selected", "ran", "reused"):
-            if name in known:
-                known[name] = tuple(known[name])
+            if name in stored:
+                stored[name] = tuple(stored[name])
         for name in ("minutes", "total_minutes"):
-            if name in known:
-                known[name] = Minutes(**known[name])
-        if "confirmation" in known:
-            known["confirmation"] = Confirmation.from_json(known["confirmation"])
-        return cls(**known)
+            if name in stored:
+                stored[name] = Minutes(**stored[name])
+        if "confirmation" in stored:
+            stored["confirmation"] = Confirmation.from_json(stored["confirmation"])
+        return cls(**stored)
 
 
 def total_minutes(parts: Sequence[Minutes]) -> Minutes | None:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 BEST = "best"
 
 
-def choose(trials: pd.DataFrame, wanted: str) -> str:
+def choose(trials: pd.DataFrame, trial_or_cell: str) -> str:
     """The id of the trial to export.
 
     Args:
         trials: one row per trial (``report.rows.TrialRow``).
-        wanted: a trial; a cell, for the most accurate of its trials; or ``best``, for that of the cell with the highest
-            mean accuracy on the select split, among the cells judged by the same images as the first one.
+        trial_or_cell: a trial; a cell, for the most accurate of its trials; or ``best``, for that of the cell with
+            the highest mean accuracy on the select split, among the cells judged by the same images as the first one.
 
     Raises:
         UserError: there is no such trial, or none has finished.
@@ -36,24 +36,26 @@ def choose(trials: pd.DataFrame, wanted: str) -> str:
     done = trials[trials["status"] == "done"]
     if done.empty:
         raise UserError("--trial", "", "no trial of the grid has finished", "start with run")
-    if wanted == BEST:
-        alike = done[done["judged_on"] == done["judged_on"].iloc[0]]
-        wanted = str(alike.groupby("cell", sort=False)["accuracy"].mean().idxmax())
-    chosen = done[(done["trial"] == wanted) | (done["cell"] == wanted)]
+    if trial_or_cell == BEST:
+        comparable = done[done["judged_on"] == done["judged_on"].iloc[0]]
+        trial_or_cell = str(comparable.groupby("cell", sort=False)["accuracy"].mean().idxmax())
+    chosen = done[(done["trial"] == trial_or_cell) | (done["cell"] == trial_or_cell)]
     if chosen.empty:
         shown = ", ".join(done["trial"].head(8))
-        raise UserError("--trial", "", f"there is no finished trial or cell {wanted!r}", f"choose for example {shown}")
+        raise UserError(
+            "--trial", "", f"there is no finished trial or cell {trial_or_cell!r}", f"choose for example {shown}"
+        )
     return str(chosen.sort_values("accuracy", ascending=False, kind="stable")["trial"].iloc[0])
 
 
-def trial_facts(collector: Collector, wanted: str) -> tuple[TrialFacts, str]:
+def trial_facts(collector: Collector, trial_or_cell: str) -> tuple[TrialFacts, str]:
     """What is known of the chosen trial, and the key of its last training stage.
 
     Raises:
         UserError: as :func:`choose`, or its weights are no longer in the store.
     """
     tables = collector.tables()
-    name = choose(tables.trials, wanted)
+    name = choose(tables.trials, trial_or_cell)
     plan, run = collector.plan, tables.run
     trial = next(trial for trial in plan.trials if trial.trial.id == name)
     checkpoint = trial.training[-1]

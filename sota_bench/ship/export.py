@@ -50,7 +50,7 @@ def export(facts: TrialFacts, checkpoint: Path, folder: Path) -> Bundle:
     bundle = Bundle(folder, tuple(facts.classes), preprocessing, recipe, augmenting)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _save_for_timm(loaded, read_once(checkpoint).about["backbone"], bundle)
+        _save_for_timm(loaded, read_once(checkpoint).metadata["backbone"], bundle)
         write_text(folder / RECIPE, recipe_file(facts))
         write_text(folder / METRICS, json.dumps(facts.metrics(), indent=1, sort_keys=True) + "\n")
         write_text(folder / CARD, model_card(facts, bundle))

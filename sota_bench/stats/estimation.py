@@ -115,8 +115,8 @@ def _weights(contrasts: list[Contrast]) -> csr_array:
 
 def _seed_differences(y: Array, contrast: Contrast, own: NDArray[np.bool_]) -> Array:
     """Per-seed differences [S] of a contrast where trials are missing, from its own cells alone."""
-    place = np.cumsum(own) - 1
-    return kernels.seed_differences(y[:, place[contrast.cells]], contrast.contexts[:, contrast.cells].toarray())
+    column_of = np.cumsum(own) - 1
+    return kernels.seed_differences(y[:, column_of[contrast.cells]], contrast.contexts[:, contrast.cells].toarray())
 
 
 def _paired(differences: Array, y: Array) -> Estimate:

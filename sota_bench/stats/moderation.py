@@ -187,9 +187,9 @@ def moderated_unpaired(y: Array, weights: Weights) -> Estimate:
     own = np.where(usable, own_square / np.where(kappa > 0, kappa, 1.0), 1.0)
     groups = [_side(weights, sign) for sign in (1, -1)]
     rest_df, rest_squares = (part.sum() - sum(group @ part for group in groups) for part in (free, squares))
-    rest = np.maximum(rest_squares, 0.0) / np.maximum(rest_df, 1)
-    p_cells = [_p_noisier(group @ squares, group @ free, rest * rest_df, rest_df) for group in groups]
-    variance, df = _borrow(own, np.where(usable, np.maximum(own_df, 1.0), 1.0), rest, rest_df, p_cells)
+    rest_variance = np.maximum(rest_squares, 0.0) / np.maximum(rest_df, 1)
+    p_cells = [_p_noisier(group @ squares, group @ free, rest_variance * rest_df, rest_df) for group in groups]
+    variance, df = _borrow(own, np.where(usable, np.maximum(own_df, 1.0), 1.0), rest_variance, rest_df, p_cells)
     se = np.where(usable, np.sqrt(variance * kappa), np.nan)
     se = np.where(se > ROUNDING * np.nanmax(np.abs(y)), se, np.nan)
     value = np.where(abs(weights) @ (count == 0).astype(float) > 0, np.nan, weights @ mean)
@@ -246,8 +246,8 @@ def moderated_pairs_incomplete(y: Array, value: Array, se: Array, setting: NDArr
     own_df = np.where(usable, n - 1, 1.0)
     own = np.maximum(squares - total**2 / np.maximum(n, 1), 0.0) / own_df / np.where(usable, n * kappa, 1.0)
     rest_df = np.where(kept[:, None] & kept, most_df - own_df, 0.0)
-    rest = (rest_total / max(all_df, 1.0) * most_df - own_df * own) / np.maximum(rest_df, 1)
-    variance, df = _borrow(own, own_df, rest, rest_df, [p_each[:, None], p_each[None]])
+    rest_variance = (rest_total / max(all_df, 1.0) * most_df - own_df * own) / np.maximum(rest_df, 1)
+    variance, df = _borrow(own, own_df, rest_variance, rest_df, [p_each[:, None], p_each[None]])
     error = np.sqrt(variance * kappa)
     exists = usable & (own > 0) & (error > ROUNDING * np.nanmax(np.abs(y)))
     return Estimate(np.where(usable, value, np.nan), np.where(exists, error, np.nan), np.where(usable, df, 0.0))
@@ -302,7 +302,7 @@ def moderate(own: Array, own_df: Array, pool: Pool, weights: Weights) -> tuple[A
     squares = (pool.residual**2).sum(axis=-2)
     dropped = (~pool.kept).astype(float) @ abs(weights).T > 0
     rest_df = np.where(dropped, 0.0, pool.df[..., None] - own_df)
-    rest = (total - own_df * own) / np.maximum(rest_df, 1)
+    rest_variance = (total - own_df * own) / np.maximum(rest_df, 1)
     p_each, p_cells = _p_each_noisier(pool), []
     for sign in (1, -1):
         group = _side(weights, sign)
@@ -314,7 +314,7 @@ def moderate(own: Array, own_df: Array, pool: Pool, weights: Weights) -> tuple[A
         if members.max() > 1:
             noisiest = _smallest(group, p_each)
             p_cells.append(-np.expm1(members * np.log1p(-np.minimum(noisiest, 1 - 1e-12))))
-    return _borrow(own, own_df, rest, rest_df, p_cells)
+    return _borrow(own, own_df, rest_variance, rest_df, p_cells)
 
 
 def moderate_pairs(own: Array, own_df: Array, pool: Pool) -> tuple[Array, Array]:
@@ -323,9 +323,9 @@ def moderate_pairs(own: Array, own_df: Array, pool: Pool) -> tuple[Array, Array]
     total = pool.total[..., None]
     dropped = ~(pool.kept[..., :, None] & pool.kept[..., None, :])
     rest_df = np.where(dropped, 0.0, pool.df[..., None, None] - own_df)
-    rest = (total[..., None] - own_df * own) / np.maximum(rest_df, 1)
+    rest_variance = (total[..., None] - own_df * own) / np.maximum(rest_df, 1)
     p = _p_each_noisier(pool)
-    return _borrow(own, own_df, rest, rest_df, [p[..., :, None], p[..., None, :]])
+    return _borrow(own, own_df, rest_variance, rest_df, [p[..., :, None], p[..., None, :]])
 
 
 def _side(weights: Weights, sign: int) -> Weights:
@@ -360,15 +360,17 @@ def _p_noisier(squares: Array, df: Array, others: Array, others_df: Array) -> Ar
     return np.asarray(np.where(testable, fdtrc(df, others_df, ratio), 1.0))
 
 
-def _borrow(own: Array, own_df: Array, rest: Array, rest_df: Array, p_cells: Sequence[Array]) -> tuple[Array, Array]:
+def _borrow(
+    own: Array, own_df: Array, rest_variance: Array, rest_df: Array, p_cells: Sequence[Array]
+) -> tuple[Array, Array]:
     """Own variances with as many degrees of freedom of the rest as fit: variances and degrees of freedom."""
     from scipy.special import fdtr, fdtrc
 
     has_rest = rest_df > 0.5
-    usable_df, rest = np.where(has_rest, rest_df, 1.0), np.maximum(rest, 1e-300)
-    ratio = own / rest
+    usable_df, rest_variance = np.where(has_rest, rest_df, 1.0), np.maximum(rest_variance, 1e-300)
+    ratio = own / rest_variance
     weight = np.minimum(fdtrc(own_df, usable_df, ratio) / DOUBT_LARGER, fdtr(own_df, usable_df, ratio) / DOUBT_SMALLER)
     for p in p_cells:
         weight = np.minimum(weight, p / np.clip(1 / (own_df + 1), DOUBT_CELLS_MANY, DOUBT_CELLS))
     borrowed = np.where(has_rest, usable_df * np.clip(weight, 0.0, 1.0), 0.0)
-    return (own_df * own + borrowed * rest) / (own_df + borrowed), own_df + borrowed
+    return (own_df * own + borrowed * rest_variance) / (own_df + borrowed), own_df + borrowed

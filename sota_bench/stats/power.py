@@ -78,7 +78,7 @@ def detectable_shifts(df: ArrayLike, alpha: ArrayLike, power: float = POWER) -> 
     df, alpha = np.broadcast_arrays(np.asarray(df, dtype=float), np.asarray(alpha, dtype=float))
     shifts = np.full(df.shape, np.nan)
     usable = df > 0
-    pairs, place = np.unique(np.stack([df[usable], alpha[usable]]), axis=1, return_inverse=True)
+    pairs, inverse = np.unique(np.stack([df[usable], alpha[usable]]), axis=1, return_inverse=True)
     if not pairs.size:
         return shifts
     critical = -stdtrit(pairs[0], pairs[1] / 2)
@@ -90,7 +90,7 @@ def detectable_shifts(df: ArrayLike, alpha: ArrayLike, power: float = POWER) -> 
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     below, above = (power_of(end, 1.0, *pairs) for end in (low, high))
     share = np.where(above > below, (power - below) / np.where(above > below, above - below, 1.0), 1.0)
-    shifts[usable] = (low + share * (high - low))[place.reshape(-1)]
+    shifts[usable] = (low + share * (high - low))[inverse.reshape(-1)]
     return shifts
 
 
@@ -135,7 +135,7 @@ def seeds_needed_each(
     se, df, seeds, alpha = np.broadcast_arrays(se, df, seeds, np.asarray(alpha, dtype=float))
     needed = np.full(se.shape, np.nan)
     usable = np.isfinite(se) & (df > 0) & (seeds > 1)
-    distinct, place = np.unique(
+    distinct, inverse = np.unique(
         np.stack([part[usable] for part in (se, df, seeds, alpha)]), axis=1, return_inverse=True
     )
     if not distinct.size:
@@ -153,7 +153,7 @@ def seeds_needed_each(
         middle = np.where(high - low > 1, middle, high)
         reached = enough(middle)
         low, high = np.where(reached, low, middle), np.where(reached, middle, high)
-    needed[usable] = np.where(within_reach, high, np.nan)[place.reshape(-1)]
+    needed[usable] = np.where(within_reach, high, np.nan)[inverse.reshape(-1)]
     return needed
 
 

@@ -109,7 +109,7 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
         speaks = _speakers(parts, [estimates.speaks[number] for number in members])
         # The family that is read holds one error per contrast: its correction is over those, whatever their error.
         spoken = _judge(
-            Estimate(*(np.array([getattr(parts[error], name)[place] for place, error in enumerate(speaks)])
+            Estimate(*(np.array([getattr(parts[error], name)[index] for index, error in enumerate(speaks)])
                        for name in Estimate._fields)), overview, curvature)  # fmt: skip
         for error, part in parts.items():
             alone = _judge(part, overview, curvature)
@@ -118,12 +118,12 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
             sizes = np.where(headline, *(max(int(np.isfinite(of.p).sum()), 1) for of in (spoken, alone)))
             repeats = np.array([_replicates(design, contrasts[n], estimates.differences[:, n]) for n in members])
             prospects = _prospects(part, overview, repeats, sizes)
-            for place, number in enumerate(members):
-                if error == MODERATED and not headline[place]:
+            for index, number in enumerate(members):
+                if error == MODERATED and not headline[index]:
                     continue  # it exists only where the verdict is read from it
                 rows[number, error] = _row(
-                    design, contrasts[number], estimates, number, error, family, part, judged, prospects, place,
-                    n=float(repeats[place]), family_size=int(sizes[place]), headline=bool(headline[place]),
+                    design, contrasts[number], estimates, number, error, family, part, judged, prospects, index,
+                    n=float(repeats[index]), family_size=int(sizes[index]), headline=bool(headline[index]),
                 )  # fmt: skip
     return [
         rows[number, error]
@@ -171,9 +171,9 @@ def _prospects(part: Estimate, overview: Overview, repeats: Array, sizes: NDArra
 
 def _row(
     design: Design, contrast: Contrast, estimates: Estimates, number: int, error: str, family: str, part: Estimate,
-    judged: verdicts.Judged, prospects: _Prospects, place: int, *, n: float, family_size: int, headline: bool,
+    judged: verdicts.Judged, prospects: _Prospects, index: int, *, n: float, family_size: int, headline: bool,
 ) -> ContrastRow:  # fmt: skip
-    verdict = str(judged.verdict[place])
+    verdict = str(judged.verdict[index])
     differences = estimates.differences[:, number]
     factor_b, level_b, baseline_b = contrast.other or (None, None, None)
     at_factor, at_level = contrast.at or (None, None)
@@ -184,19 +184,19 @@ def _row(
         level=contrast.level,
         baseline=contrast.baseline,
         error=error,
-        estimate=_plain(part.value[place]),
-        se=_plain(part.se[place]),
-        df=_plain(part.df[place]),
-        low=_plain(judged.low[place]),
-        high=_plain(judged.high[place]),
-        p=_plain(judged.p[place]),
-        p_holm=_plain(judged.p_holm[place]),
-        p_tost=_plain(judged.p_tost[place]),
-        p_tost_holm=_plain(judged.p_tost_holm[place]),
-        mde=prospects.mde[place],
-        seeds_needed=prospects.seeds_needed[place],
-        mde_family=prospects.mde_family[place],
-        seeds_needed_family=prospects.seeds_needed_family[place],
+        estimate=_plain(part.value[index]),
+        se=_plain(part.se[index]),
+        df=_plain(part.df[index]),
+        low=_plain(judged.low[index]),
+        high=_plain(judged.high[index]),
+        p=_plain(judged.p[index]),
+        p_holm=_plain(judged.p_holm[index]),
+        p_tost=_plain(judged.p_tost[index]),
+        p_tost_holm=_plain(judged.p_tost_holm[index]),
+        mde=prospects.mde[index],
+        seeds_needed=prospects.seeds_needed[index],
+        mde_family=prospects.mde_family[index],
+        seeds_needed_family=prospects.seeds_needed_family[index],
         verdict=verdict,
         reason=_reason(design, contrast, estimates, number, error) if verdict == verdicts.NOT_ESTIMABLE else None,
         n=int(n) if n == int(n) else n,
@@ -269,8 +269,8 @@ def _speakers(parts: Mapping[str, Estimate], preferred: Sequence[str]) -> list[s
     """The error term each verdict is read from: the preferred one, unless it alone is not estimable."""
     usable = {error: np.isfinite(part.value) & np.isfinite(part.se) & (part.df > 0) for error, part in parts.items()}
     return [
-        error if usable[error][place] else next((other for other in parts if usable[other][place]), error)
-        for place, error in enumerate(preferred)
+        error if usable[error][index] else next((other for other in parts if usable[other][index]), error)
+        for index, error in enumerate(preferred)
     ]
 
 

@@ -44,18 +44,18 @@ class Checkpoint:
     """A checkpoint's folder, read.
 
     Attributes:
-        about: ``recipe`` (the settings that decided it), ``techniques`` and ``technique_files`` (names), ``backbone``
-            (how it was built), ``size``, ``classes``, ``task``, ``sizes`` (trained at so far), ``steps`` (taken so
-            far), ``seed``.
+        metadata: ``recipe`` (the settings that decided it), ``techniques`` and ``technique_files`` (names),
+            ``backbone`` (how it was built), ``size``, ``classes``, ``task``, ``sizes`` (trained at so far), ``steps``
+            (taken so far), ``seed``.
         weights: those that were trained.
         tracked: label -> further weights that were kept during training (``technique.TracksWeights``).
         optimizer: moments by ``parameter/moment``.
         techniques: technique name -> its state.
         source: what was resampled for this size and not trained since (position embeddings), as it was at
-            ``about["source_size"]``; empty where there is no such.
+            ``metadata["source_size"]``; empty where there is no such.
     """
 
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     weights: Weights
     tracked: dict[str, Weights]
     optimizer: dict[str, Tensor]
@@ -85,14 +85,14 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     for name, tensors in optional.items():
         if tensors:
             write_tensors(folder / name, tensors)
-    (folder / ABOUT).write_text(json.dumps(checkpoint.about, indent=1, sort_keys=True))
+    (folder / ABOUT).write_text(json.dumps(checkpoint.metadata, indent=1, sort_keys=True))
 
 
 def read(folder: Path, with_optimizer: bool = True) -> Checkpoint:
     """Reads a checkpoint onto the CPU."""
     tracked = {label: nested(tensors) for label, tensors in nested(_optional(folder / TRACKED)).items()}
     return Checkpoint(
-        about=json.loads((folder / ABOUT).read_text()),
+        metadata=json.loads((folder / ABOUT).read_text()),
         weights=Weights(load_file(str(folder / MODEL)), _optional(folder / EARLIER_HEAD)),
         tracked={label: Weights(parts["model"], parts.get("earlier_head", {})) for label, parts in tracked.items()},
         optimizer=load_file(str(folder / OPTIMIZER)) if with_optimizer else {},

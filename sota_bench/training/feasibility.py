@@ -24,29 +24,29 @@ CLASSES = 10
 REMEDY = "choose another size or another backbone"
 
 
-def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Creates the network of one question as a training does, and runs it on images of each size.
+def answer(query: Mapping[str, Any]) -> dict[str, Any]:
+    """Creates the network of one query as a training does, and runs it on images of each size.
 
     First without memory, on torch's meta device; what fails there is tried again with memory, since some networks
     cannot be created without. Pretrained weights are loaded.
 
     Args:
-        question: ``settings`` (recipe fields), ``techniques`` (names of those that change the architecture), ``files``
+        query: ``settings`` (recipe fields), ``techniques`` (names of those that change the architecture), ``files``
             (of local techniques), ``sizes`` (pairs of a field and its pixels), ``weights`` (a local file or folder, or
             "").
 
     Returns:
         ``blocks``, the number of the network's blocks; or ``field``, ``problem`` and ``remedy``.
     """
-    files = tuple(Path(file) for file in question["files"])
-    recipe = recipe_type(files)(**question["settings"])
+    files = tuple(Path(file) for file in query["files"])
+    recipe = recipe_type(files)(**query["settings"])
     by_name = registry.techniques(files)
-    techniques = [by_name[name](recipe) for name in question["techniques"]]
-    sizes = [(str(field), int(size)) for field, size in question["sizes"]]
-    for device in ("cpu",) if question["weights"] else ("meta", "cpu"):
+    techniques = [by_name[name](recipe) for name in query["techniques"]]
+    sizes = [(str(field), int(size)) for field, size in query["sizes"]]
+    for device in ("cpu",) if query["weights"] else ("meta", "cpu"):
         try:
             with torch.device(device):
-                return {"blocks": _count_blocks(recipe, techniques, sizes, question["weights"])}
+                return {"blocks": _count_blocks(recipe, techniques, sizes, query["weights"])}
         except UserError as error:
             field = error.place.removeprefix("recipe.")
             problem = {"field": field, "problem": f"{error.key}: {error.problem}", "remedy": error.remedy}

@@ -57,11 +57,11 @@ def load_checkpoint(
         weights: label of tracked weights; "" for those that were trained.
     """
     model, saved = load_network(folder, size, task, device, weights)
-    recipe = recipe_from(saved.about["recipe"], files)
-    techniques = instances(saved.about["techniques"], recipe, files)
+    recipe = recipe_from(saved.metadata["recipe"], files)
+    techniques = instances(saved.metadata["techniques"], recipe, files)
     checkpoint.restore_techniques(techniques, saved.techniques)
-    built, trained_size = saved.about["backbone"], int(saved.about["size"])
-    classes = outputs(saved, task or saved.about["task"])
+    built, trained_size = saved.metadata["backbone"], int(saved.metadata["size"])
+    classes = outputs(saved, task or saved.metadata["task"])
     architecture = json.dumps([built, classes, trained_size], sort_keys=True)
     return LoadedCheckpoint(model, techniques, recipe, int(built["arguments"]["in_chans"]), architecture)
 
@@ -82,13 +82,13 @@ def load_network(
         weights: label of tracked weights; "" for those that were trained.
     """
     saved = read_once(folder)
-    task = task or saved.about["task"]
+    task = task or saved.metadata["task"]
     chosen: Weights = saved.tracked[weights] if weights else saved.weights
-    state = {**chosen.model, **({} if task == saved.about["task"] else chosen.earlier_head)}
-    model = backbone.rebuild(saved.about["backbone"], outputs(saved, task), int(saved.about["size"]))
+    state = {**chosen.model, **({} if task == saved.metadata["task"] else chosen.earlier_head)}
+    model = backbone.rebuild(saved.metadata["backbone"], outputs(saved, task), int(saved.metadata["size"]))
     model.load_state_dict(state)
     if saved.source and not weights:
-        backbone.resampled_from(model, saved.about["source_size"], saved.source)
+        backbone.resampled_from(model, saved.metadata["source_size"], saved.source)
     backbone.resize(model, size)
     backbone.classify_in_fp32(model)
     return model.to(device).eval(), saved
@@ -107,4 +107,6 @@ def _read(folder: Path, version: tuple[int, int]) -> Checkpoint:
 def outputs(saved: Checkpoint, task: str) -> int:
     """Classes of the head of ``task``."""
     earlier = next(iter(saved.weights.earlier_head.values()), None)
-    return len(saved.about["classes"]) if task == saved.about["task"] or earlier is None else int(earlier.shape[0])
+    return (
+        len(saved.metadata["classes"]) if task == saved.metadata["task"] or earlier is None else int(earlier.shape[0])
+    )

@@ -80,7 +80,7 @@ def _features(
     """Pooled features float64 [N, D] of central crops, as the head gets them, and labels int64 [N]."""
     model, count = loaded.model, len(images) if limit is None else min(limit, len(images))
     spread = np.linspace(0, len(images) - 1, count).round().astype(np.int64)
-    found = []
+    pooled = []
     with torch.inference_mode():
         for first in range(0, count, recipe.eval_batch_size):
             positions = spread[first : first + recipe.eval_batch_size]
@@ -88,9 +88,9 @@ def _features(
             pixels = images.batch(positions, boxes, np.zeros(len(positions), dtype=bool), size)
             with devices.autocast(images.device, recipe.precision):
                 maps = model.forward_features(loaded.on_input(pixels))  # type: ignore[operator]
-                found.append(model.forward_head(maps, pre_logits=True).double())  # type: ignore[operator]
+                pooled.append(model.forward_head(maps, pre_logits=True).double())  # type: ignore[operator]
             done(len(positions))
-    return torch.cat(found).clone(), images.labels[torch.from_numpy(spread)].to(images.device)
+    return torch.cat(pooled).clone(), images.labels[torch.from_numpy(spread)].to(images.device)
 
 
 def probe(params: ProbeParams, context: StageContext, run: RunContext) -> StageOutcome:

@@ -76,7 +76,7 @@ class Start:
         phase = self.phase
         source_size, source = backbone.untrained_source(phase.model) or (phase.size, {})
         return Checkpoint(
-            about={
+            metadata={
                 "recipe": dict(params.recipe),
                 "techniques": list(params.techniques),
                 "technique_files": [str(file) for file in files],
@@ -160,7 +160,7 @@ def start(
     moments: dict[str, Tensor] = {}
     if earlier and recipe.optimizer_at_switch == "keep":
         moments = {key: value for key, value in earlier.optimizer.items() if key.rpartition("/")[0] not in new}
-    return Start(phase, layout, moments, tracked, int(earlier.about["steps"]) if earlier else 0, built, heads)
+    return Start(phase, layout, moments, tracked, int(earlier.metadata["steps"]) if earlier else 0, built, heads)
 
 
 def _check_head(model: nn.Module, drawn: nn.Module, weights: str) -> None:
@@ -182,12 +182,12 @@ def _check_head(model: nn.Module, drawn: nn.Module, weights: str) -> None:
 
 def _is_new(earlier: Checkpoint, params: TrainParams) -> bool:
     """Whether a phase learns another task than the one before."""
-    return bool(earlier.about["task"] != params.task)
+    return bool(earlier.metadata["task"] != params.task)
 
 
 def _rebuilt(earlier: Checkpoint, techniques: Sequence[Technique]) -> dict[str, Any]:
     """How the network of the phase before is built in this one."""
-    built = earlier.about["backbone"]
+    built = earlier.metadata["backbone"]
     name, arguments = built["name"], dict(built["arguments"])
     for technique in techniques:  # such as a network that takes the size of each step
         if isinstance(technique, ShapesNetwork):
@@ -202,7 +202,7 @@ def _continued(
     weights."""
     model = _with_weights(earlier, built, earlier.weights.model)
     if earlier.source:
-        backbone.resampled_from(model, earlier.about["source_size"], earlier.source)
+        backbone.resampled_from(model, earlier.metadata["source_size"], earlier.source)
     backbone.resize(model, params.phase.size)
     every = {"": earlier.weights, **earlier.tracked}
     if not _is_new(earlier, params):
@@ -236,7 +236,7 @@ def _tracked(
 
 def _with_weights(earlier: Checkpoint, built: dict[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
     """A network of the phase before, at its size."""
-    model = backbone.rebuild(built, len(earlier.about["classes"]), int(earlier.about["size"]))
+    model = backbone.rebuild(built, len(earlier.metadata["classes"]), int(earlier.metadata["size"]))
     model.load_state_dict(weights)
     return model
 

@@ -27,7 +27,7 @@ def load_teacher(folder: Path, files: tuple[Path, ...], recipe: CoreRecipe, devi
         recipe: the student's.
         device: where to.
     """
-    size = int(read_once(folder).about["size"])
+    size = int(read_once(folder).metadata["size"])
     loaded = load_checkpoint(folder, size, None, files, device)
     layout = devices.memory_format(loaded.model, recipe.layout)
     loaded.model.to(memory_format=layout).requires_grad_(False)

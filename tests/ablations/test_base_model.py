@@ -51,8 +51,8 @@ def test_bases_are_shared_and_judged_on_their_own_classes(lab: Lab, backbone: st
     assert fixed.training[0] == frozen.training[0]
     assert fixed.training[1] != frozen.training[1]
     base, main = class_split(ran.plan.images.manifest, 2)
-    about = [read(ran.checkpoint(phase)).about for phase in (0, 1)]
-    assert [about[0]["classes"], about[1]["classes"]] == [base, main]
+    metadata = [read(ran.checkpoint(phase)).metadata for phase in (0, 1)]
+    assert [metadata[0]["classes"], metadata[1]["classes"]] == [base, main]
     measured = [(e.phase, e.task, e.size, e.final) for e in progressive.evaluations]
     assert measured == [
         (0, "base", 16, False), (0, "base", 32, False),
@@ -96,7 +96,7 @@ def test_the_base_head_travels_and_the_body_is_the_fine_tuned_one(lab: Lab) -> N
     # By hand: the fine-tuned body under the base's head gives the stored log-probabilities.
     from sota_bench.training.backbone import rebuild
 
-    model = rebuild(after.about["backbone"], 2, 32)
+    model = rebuild(after.metadata["backbone"], 2, 32)
     model.load_state_dict({**after.weights.model, **after.weights.earlier_head})
     evaluation = next(e for e in ran.plan.trials[0].evaluations if (e.phase, e.task) == (1, "base"))
     stored = load_file(ran.folders[evaluation.key] / "predictions.safetensors")
@@ -178,9 +178,9 @@ def test_a_source_of_its_own(lab: Lab, tmp_path: Path) -> None:
     ran = lab.run(recipe, 'base = ["fixed", "none"]')
     name = f"folder:{other}"
     base = [f"{label} ({name})" for label in CLASSES]
-    assert read(ran.checkpoint(0)).about["classes"] == base
-    assert read(ran.checkpoint(1)).about["classes"] == list(CLASSES)
-    assert read(ran.checkpoint(0, trial=1)).about["classes"] == list(CLASSES)
+    assert read(ran.checkpoint(0)).metadata["classes"] == base
+    assert read(ran.checkpoint(1)).metadata["classes"] == list(CLASSES)
+    assert read(ran.checkpoint(0, trial=1)).metadata["classes"] == list(CLASSES)
     by_task = {(e.phase, e.task): ran.evaluated(e)["images"] for e in ran.trial.evaluations}
     images = ran.plan.images
     trained, own = (images.subset(images.choice(ran.trial.trial.cell.recipe, task)) for task in ("base", "main"))

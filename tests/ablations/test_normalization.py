@@ -165,7 +165,7 @@ def test_the_statistics_travel_with_the_weights_into_fine_tuning(lab: Lab) -> No
     """A base model's statistics, from other classes, stay with it: fine-tuning does not shift its inputs."""
     ran = lab.run('base = "fixed"\nbase_resize = "32x1"')
     (stage,) = (stage for stage in ran.plan.stages.values() if stage.kind == "statistics")  # of the base, and no other
-    assert list(stage.choice.classes) == checkpoint.read(ran.checkpoint(0)).about["classes"]
+    assert list(stage.choice.classes) == checkpoint.read(ran.checkpoint(0)).metadata["classes"]
     assert [phase.task for phase in ran.trial.phases] == ["base", "main"]
     base, main = stored(ran.checkpoint(0)), stored(ran.checkpoint(-1))
     assert base[0].tolist() == main[0].tolist()

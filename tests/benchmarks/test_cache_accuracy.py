@@ -50,13 +50,13 @@ def test_without_the_cache_training_crops_are_torchvisions(bench: ModuleType, ph
 
     images = split_of(bench, photographs, "train")
     for number in (1, 2):  # a later batch has draws of its own
-        found = images.batch(np.array([1, 0, 2]), np.zeros((3, 4)), np.zeros(3, bool), 24)
+        actual = images.batch(np.array([1, 0, 2]), np.zeros((3, 4)), np.zeros(3, bool), 24)
         torch.manual_seed(derive(7, "reference", number))
         crop = v2.Compose([v2.RandomResizedCrop(24, scale=(0.35, 1.0)), v2.PILToTensor()])
-        wanted = torch.stack([crop(Image.open(photographs / f"{name}.png").convert("RGB")) for name in "acb"])
+        expected = torch.stack([crop(Image.open(photographs / f"{name}.png").convert("RGB")) for name in "acb"])
         mirrored = torch.rand(3) < 0.5
-        wanted[mirrored] = wanted[mirrored].flip(-1)
-        assert torch.equal(found, wanted.float())
+        expected[mirrored] = expected[mirrored].flip(-1)
+        assert torch.equal(actual, expected.float())
 
 
 def test_drawing_leaves_the_global_generator_alone(bench: ModuleType, photographs: Path) -> None:
@@ -74,10 +74,10 @@ def test_without_the_cache_judging_is_torchvisions_resize_and_central_crop(
     from PIL import Image
     from torchvision.transforms import v2
 
-    found = split_of(bench, photographs, "select").batch(np.array([0, 1]), np.zeros((2, 4)), np.ones(2, bool), 32)
+    actual = split_of(bench, photographs, "select").batch(np.array([0, 1]), np.zeros((2, 4)), np.ones(2, bool), 32)
     view = v2.Compose([v2.Resize(32), v2.CenterCrop(32), v2.PILToTensor()])
-    wanted = torch.stack([view(Image.open(photographs / f"{name}.png").convert("RGB")) for name in "ca"])
-    assert torch.equal(found, wanted.float())
+    expected = torch.stack([view(Image.open(photographs / f"{name}.png").convert("RGB")) for name in "ca"])
+    assert torch.equal(actual, expected.float())
 
 
 def test_the_interval_is_that_of_a_paired_t_test(bench: ModuleType) -> None:
@@ -86,11 +86,11 @@ def test_the_interval_is_that_of_a_paired_t_test(bench: ModuleType) -> None:
     cache, files = [50.0, 52.5, 49.0, 51.0], [51.0, 51.0, 48.5, 53.0]
     runs = [{"seed": seed, "arm": "cache", "accuracy": value} for seed, value in enumerate(cache)]
     runs += [{"seed": seed, "arm": "files", "accuracy": value} for seed, value in reversed(list(enumerate(files)))]
-    found = bench.paired([*runs, {"seed": 9, "arm": "cache", "accuracy": 0.0}])  # its other arm has not run yet
-    wanted = ttest_rel(cache, files).confidence_interval(0.95)
-    assert found["difference"] == pytest.approx(-0.25)
-    assert (found["low"], found["high"]) == pytest.approx((wanted.low, wanted.high))
-    assert found["seeds"] == [0, 1, 2, 3]
+    actual = bench.paired([*runs, {"seed": 9, "arm": "cache", "accuracy": 0.0}])  # its other arm has not run yet
+    expected = ttest_rel(cache, files).confidence_interval(0.95)
+    assert actual["difference"] == pytest.approx(-0.25)
+    assert (actual["low"], actual["high"]) == pytest.approx((expected.low, expected.high))
+    assert actual["seeds"] == [0, 1, 2, 3]
     assert bench.paired(runs[:1])["difference"] is None
 
 
@@ -111,13 +111,13 @@ def test_both_arms_of_each_seed_are_trained_in_turns(
         ["--data", "x", "--out", str(tmp_path / "out"), "--device", "cpu", "--size", "32", "--epochs", "1",
          "--batch", "48", "--seeds", "2"]
     )  # fmt: skip
-    found = bench.measure(options, pictures.folder_of_images(tmp_path), tmp_path)
-    assert [(run["seed"], run["arm"]) for run in found["runs"]] == [
+    actual = bench.measure(options, pictures.folder_of_images(tmp_path), tmp_path)
+    assert [(run["seed"], run["arm"]) for run in actual["runs"]] == [
         (0, "cache"), (0, "files"), (1, "files"), (1, "cache")
     ]  # fmt: skip
     assert opened == [(0, "train"), (0, "select"), (1, "train"), (1, "select")]  # one arm alone reads files
-    assert all(run["seconds"] > 0 for run in found["runs"])
-    assert found["task"]["train"] == 128 and 0 < found["task"]["judged"] < 128  # about half of those of validation
+    assert all(run["seconds"] > 0 for run in actual["runs"])
+    assert actual["task"]["train"] == 128 and 0 < actual["task"]["judged"] < 128  # about half of those of validation
     written = json.loads((tmp_path / "out" / "cache_accuracy.json").read_text())
-    assert written["paired"] == found["paired"]
+    assert written["paired"] == actual["paired"]
     assert "2 seeds, paired" in (tmp_path / "out" / "cache_accuracy.md").read_text()

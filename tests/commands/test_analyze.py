@@ -53,7 +53,7 @@ def test_json_is_the_function_on_the_same_table(csv: Path) -> None:
         "--delta",
         "0.5",
     ]
-    found = json.loads(run(csv, *options, "--json"))
+    printed = json.loads(run(csv, *options, "--json"))
     expected = analyze(
         pd.read_csv(csv, dtype=str),
         response="accuracy",
@@ -62,8 +62,8 @@ def test_json_is_the_function_on_the_same_table(csv: Path) -> None:
         within=["tta"],
         delta=0.5,
     )
-    assert found == json.loads(expected.to_json())
-    assert any("1 row with status failed" in warning for warning in found["warnings"])
+    assert printed == json.loads(expected.to_json())
+    assert any("1 row with status failed" in warning for warning in printed["warnings"])
 
 
 def test_text_has_verdicts_and_warnings(csv: Path) -> None:
@@ -73,9 +73,9 @@ def test_text_has_verdicts_and_warnings(csv: Path) -> None:
 
 
 def test_without_a_block_it_is_the_plain_factorial(csv: Path) -> None:
-    found = json.loads(run(csv, "--response", "accuracy", "--factors", "mixup,tta", "--json"))
-    assert {row["error"] for row in found["contrasts"]} == {"pooled", "moderated"}
-    assert found["anova"][0]["df_error"] == 11 - 4
+    printed = json.loads(run(csv, "--response", "accuracy", "--factors", "mixup,tta", "--json"))
+    assert {row["error"] for row in printed["contrasts"]} == {"pooled", "moderated"}
+    assert printed["anova"][0]["df_error"] == 11 - 4
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,9 @@ def test_scaled_jpeg_decoding_is_close_to_decoding_everything(factor):
 def test_long_images_are_cut_centrally(height, width, size, expected):
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[height // 4 : -height // 4 or None, width // 2 - 1 : width // 2 + 1] = 255
-    found = decode_image(encode(Image.fromarray(pixels), "PNG"), size)
-    assert found.shape == (*expected, 3)
-    columns = found.astype(float).sum((0, 2))
+    decoded = decode_image(encode(Image.fromarray(pixels), "PNG"), size)
+    assert decoded.shape == (*expected, 3)
+    columns = decoded.astype(float).sum((0, 2))
     if columns.sum() and expected[1] > 4:
         centre = (columns * np.arange(len(columns))).sum() / columns.sum()
         assert abs(centre - (len(columns) - 1) / 2) <= 1
@@ -109,16 +109,16 @@ def test_every_mode_becomes_rgb():
 @pytest.mark.parametrize("top", [65535, 200])
 def test_16_bit_samples_are_scaled(top):
     samples = np.linspace(0, top, 24 * 24).reshape(24, 24).astype(np.uint16)
-    found = decode_image(encode(Image.fromarray(samples), "PNG"), 24)
-    assert np.abs(found[..., 0].astype(float) - samples / 257).max() <= 0.5
+    decoded = decode_image(encode(Image.fromarray(samples), "PNG"), 24)
+    assert np.abs(decoded[..., 0].astype(float) - samples / 257).max() <= 0.5
 
 
 def test_transparency_lies_on_black():
     pixels = np.dstack([picture(8, 8), np.full((8, 8), 255, np.uint8)])
     pixels[:4, :, 3] = 0
-    found = decode_image(encode(Image.fromarray(pixels), "PNG"), 8)
-    assert not found[:4].any()
-    assert np.array_equal(found[4:], pixels[4:, :, :3])
+    decoded = decode_image(encode(Image.fromarray(pixels), "PNG"), 8)
+    assert not decoded[:4].any()
+    assert np.array_equal(decoded[4:], pixels[4:, :, :3])
 
 
 def test_exif_orientation_is_applied():
@@ -126,9 +126,9 @@ def test_exif_orientation_is_applied():
     exif = Image.Exif()
     exif[0x0112] = 6  # shown after a quarter turn clockwise
     data = encode(Image.fromarray(pixels), "JPEG", exif=exif, quality=97)
-    found = decode_image(data, 40).astype(int)
-    assert found.shape == (60, 40, 3)
-    assert np.abs(found - np.rot90(pixels, -1).astype(int)).mean() < 6
+    decoded = decode_image(data, 40).astype(int)
+    assert decoded.shape == (60, 40, 3)
+    assert np.abs(decoded - np.rot90(pixels, -1).astype(int)).mean() < 6
 
 
 def test_animations_give_their_first_frame():
@@ -182,10 +182,10 @@ def test_a_plain_jpeg_of_20000_pixels_a_side_is_decoded():
     image = Image.linear_gradient("L").resize((20_000, 20_000))
     data = encode(image, "JPEG", quality=50)
     assert inspect_image(data)[:2] == (20_000, 20_000)
-    found = decode_image(data, 64)
-    assert found.shape == (64, 64, 3)
+    decoded = decode_image(data, 64)
+    assert decoded.shape == (64, 64, 3)
     expected = np.asarray(Image.linear_gradient("L").resize((64, 64), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(found[..., 0].astype(int) - expected).max() <= 4
+    assert np.abs(decoded[..., 0].astype(int) - expected).max() <= 4
 
 
 def test_pillows_own_guard_stays_on():

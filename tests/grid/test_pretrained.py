@@ -39,8 +39,8 @@ def test_a_folder_says_what_it_was_made_for(folder: Path, tmp_path: Path) -> Non
     assert made_for("weights", "test_resnet", tmp_path / "grid.toml") == MADE
     # timm's older folders have these keys at the top.
     (folder / "config.json").write_text(json.dumps({"architecture": "test_resnet", **CONFIG, "mean": [0.5] * 3}))
-    found = made_for(str(folder), "test_resnet", tmp_path / "grid.toml")
-    assert found is not None and found.mean == (0.5, 0.5, 0.5)
+    requirements = made_for(str(folder), "test_resnet", tmp_path / "grid.toml")
+    assert requirements is not None and requirements.mean == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_of_the_hub_and_of_files_timm_says_it(tmp_path: Path) -> None:
 
     expected = timm.create_model("vit_tiny_patch16_224").pretrained_cfg
     for weights in ("timm", "some.safetensors"):
-        found = made_for(weights, "vit_tiny_patch16_224", tmp_path / "grid.toml")
-        assert found is not None
-        assert (found.size, found.mean) == (expected["input_size"][-1], tuple(expected["mean"]))
+        requirements = made_for(weights, "vit_tiny_patch16_224", tmp_path / "grid.toml")
+        assert requirements is not None
+        assert (requirements.size, requirements.mean) == (expected["input_size"][-1], tuple(expected["mean"]))
     tagged = made_for("timm", "resnet18.fb_swsl_ig1b_ft_in1k", tmp_path / "grid.toml")
     assert tagged is not None and tagged.size == 224
     assert made_for("timm", "resnet18.no_such_tag", tmp_path / "grid.toml") is None
@@ -88,8 +88,8 @@ def test_what_a_grid_does_not_name_follows_the_weights(grid_of: Callable[..., Gr
 def test_what_a_grid_names_stays(
     grid_of: Callable[..., Grid], folder: Path, recipe: str, factors: str, resize: str, normalize: str
 ) -> None:
-    found: Any = grid_of(recipe, factors).recipe
-    assert (found.resize, found.normalize) == (resize, normalize)
+    requirements: Any = grid_of(recipe, factors).recipe
+    assert (requirements.resize, requirements.normalize) == (resize, normalize)
 
 
 def test_they_are_said_once_for_each_choice(grid_of: Callable[..., Grid], folder: Path) -> None:

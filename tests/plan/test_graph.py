@@ -41,10 +41,10 @@ def trials(plan: Plan) -> dict[tuple[str, ...], object]:
 
 
 def test_a_mitigation_shares_all_before_the_rise_and_tta_shares_the_whole_training(plan_of: PlanOf) -> None:
-    found = trials(plan_of(GRID))
-    none = found["dataset", "32x3 64x2", "none", "off", "0"]
-    low = found["dataset", "32x3 64x2", "low-lr", "off", "0"]
-    flip = found["dataset", "32x3 64x2", "none", "flip", "0"]
+    planned = trials(plan_of(GRID))
+    none = planned["dataset", "32x3 64x2", "none", "off", "0"]
+    low = planned["dataset", "32x3 64x2", "low-lr", "off", "0"]
+    flip = planned["dataset", "32x3 64x2", "none", "flip", "0"]
     assert none.training[0] == low.training[0]
     assert none.training[1] != low.training[1]
     assert none.training == flip.training
@@ -52,17 +52,17 @@ def test_a_mitigation_shares_all_before_the_rise_and_tta_shares_the_whole_traini
 
 
 def test_the_plain_evaluation_stands_beside_the_augmented_one(plan_of: PlanOf) -> None:
-    found = trials(plan_of(GRID))
-    flip, off = (found["dataset", "64x5", "none", level, "0"] for level in ("flip", "off"))
+    planned = trials(plan_of(GRID))
+    flip, off = (planned["dataset", "64x5", "none", level, "0"] for level in ("flip", "off"))
     assert off.final.key in {evaluation.key for evaluation in flip.evaluations}
     assert flip.final.views == "flip"
 
 
 def test_seeds_and_levels_are_not_shared(plan_of: PlanOf) -> None:
-    found = trials(plan_of(GRID))
-    base = found["dataset", "64x5", "none", "off", "0"]
-    assert base.training != found["dataset", "64x5", "none", "off", "1"].training
-    assert base.training != found["none", "64x5", "none", "off", "0"].training
+    planned = trials(plan_of(GRID))
+    base = planned["dataset", "64x5", "none", "off", "0"]
+    assert base.training != planned["dataset", "64x5", "none", "off", "1"].training
+    assert base.training != planned["none", "64x5", "none", "off", "0"].training
 
 
 def test_a_mitigation_without_a_rise_is_not_a_cell(plan_of: PlanOf) -> None:

@@ -18,16 +18,16 @@ from sota_bench.plan.weights import weights_digest
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A weights folder in timm's format."""
-    place = tmp_path / "weights"
-    place.mkdir()
-    (place / "config.json").write_text(json.dumps({"architecture": "test_resnet"}))
+    weights_folder = tmp_path / "weights"
+    weights_folder.mkdir()
+    (weights_folder / "config.json").write_text(json.dumps({"architecture": "test_resnet"}))
     tensors = {"conv1.weight": np.ones((4, 3), np.float32), "fc.bias": np.zeros(5, np.float32)}
-    save_file(tensors, place / "model.safetensors")
-    return place
+    save_file(tensors, weights_folder / "model.safetensors")
+    return weights_folder
 
 
-def digest(weights: str | Path, place: Path, backbone: str = "test_resnet") -> str:
-    return weights_digest(str(weights), backbone, place / "grid.toml")
+def digest(weights: str | Path, weights_folder: Path, backbone: str = "test_resnet") -> str:
+    return weights_digest(str(weights), backbone, weights_folder / "grid.toml")
 
 
 def test_identity_is_the_content_wherever_it_lies(folder: Path, tmp_path: Path) -> None:

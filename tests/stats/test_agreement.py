@@ -25,8 +25,8 @@ def table(means: np.ndarray, noise: float, seeds: int, rng: np.random.Generator)
 def test_tau_is_the_share_of_pairs_in_order_less_those_out_of_order() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((7, 3)), rng.standard_normal((7, 3))
-    found = agreement(first, second)
-    assert found.tau == pytest.approx(concordance(first.mean(axis=1), second.mean(axis=1)))
+    comparison = agreement(first, second)
+    assert comparison.tau == pytest.approx(concordance(first.mean(axis=1), second.mean(axis=1)))
 
 
 def test_without_noise_the_interval_is_the_value() -> None:
@@ -43,15 +43,21 @@ def test_without_noise_the_interval_is_the_value() -> None:
 
 def test_where_seeds_order_nothing_nothing_is_claimed() -> None:
     rng = np.random.default_rng(2)
-    found = agreement(rng.standard_normal((4, 2)) * 0.01, rng.standard_normal((4, 2)) * 0.01)
-    assert (found.low, found.high) == (-1.0, 1.0) or found.clear > 0
+    comparison = agreement(rng.standard_normal((4, 2)) * 0.01, rng.standard_normal((4, 2)) * 0.01)
+    assert (comparison.low, comparison.high) == (-1.0, 1.0) or comparison.clear > 0
     assert not agreement(np.ones((3, 3)), np.ones((3, 3))).keeps_order
 
 
 def test_a_setting_where_no_cell_learns_turns_nothing_and_keeps_nothing() -> None:
     reference = table(np.array([1.0, 2.0, 3.0]), 0.01, 3, np.random.default_rng(3))
-    found = agreement(reference, np.full((3, 3), 10.0))
-    assert (found.clear, found.kept, found.reversed, found.keeps_order, found.word) == (3, 0, 0, False, "undecided")
+    comparison = agreement(reference, np.full((3, 3), 10.0))
+    assert (comparison.clear, comparison.kept, comparison.reversed, comparison.keeps_order, comparison.word) == (
+        3,
+        0,
+        0,
+        False,
+        "undecided",
+    )
 
 
 @pytest.mark.parametrize("cells", [2, 4])
@@ -64,8 +70,8 @@ def test_noise_is_not_taken_for_an_order(cells: int) -> None:
 
 
 def test_one_seed_gives_no_interval_and_one_cell_no_order() -> None:
-    found = agreement(np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]]))
-    assert (found.tau, found.low, found.high, found.keeps_order) == (1.0, None, None, False)
+    comparison = agreement(np.array([[1.0], [2.0]]), np.array([[3.0], [4.0]]))
+    assert (comparison.tau, comparison.low, comparison.high, comparison.keeps_order) == (1.0, None, None, False)
     assert agreement(np.ones((1, 3)), np.ones((1, 3))).tau is None
 
 
@@ -85,9 +91,9 @@ def test_the_interval_covers_the_true_agreement(cells: int, spread: float, corre
     for _ in range(tries):
         first = spread * rng.standard_normal(cells)
         second = correlation * first + np.sqrt(1 - correlation**2) * spread * rng.standard_normal(cells)
-        found = agreement(table(first, 1.0, 3, rng), table(second, 1.0, 3, rng))
-        assert found.low is not None and found.high is not None
-        covered += found.low - 1e-9 <= concordance(first, second) <= found.high + 1e-9
+        comparison = agreement(table(first, 1.0, 3, rng), table(second, 1.0, 3, rng))
+        assert comparison.low is not None and comparison.high is not None
+        covered += comparison.low - 1e-9 <= concordance(first, second) <= comparison.high + 1e-9
     assert covered / tries >= 0.95
 
 
@@ -96,7 +102,9 @@ def test_the_interval_narrows_with_the_signal() -> None:
     means = rng.standard_normal(8)
 
     def width(spread: float) -> float:
-        found = [agreement(table(spread * means, 1.0, 3, rng), table(spread * means, 1.0, 3, rng)) for _ in range(40)]
-        return float(np.mean([(one.high or 0.0) - (one.low or 0.0) for one in found]))
+        comparison = [
+            agreement(table(spread * means, 1.0, 3, rng), table(spread * means, 1.0, 3, rng)) for _ in range(40)
+        ]
+        return float(np.mean([(one.high or 0.0) - (one.low or 0.0) for one in comparison]))
 
     assert width(10.0) < 0.7 * width(3.0) < width(1.0)

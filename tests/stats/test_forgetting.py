@@ -17,14 +17,14 @@ MATRIX = [[92.0, 10.0, 12.0, 9.0], [80.0, 90.0, 15.0, 11.0], [84.0, 70.0, 88.0, 
 
 
 def test_four_tasks_by_hand() -> None:
-    found = forgetting(MATRIX)
-    assert found.average == pytest.approx((60 + 75 + 81 + 85) / 4)
-    assert found.backward_transfer == pytest.approx(((60 - 92) + (75 - 90) + (81 - 88)) / 3)
-    assert found.forgetting == pytest.approx((32 + 15 + 7) / 3)
-    assert found.stability == pytest.approx((60 + 75 + 81) / 3)
-    assert found.learning_accuracy == pytest.approx((92 + 90 + 88 + 85) / 4)
-    assert found.plasticity == 85
-    assert found.by_task == pytest.approx((32, 15, 7, None))
+    scores = forgetting(MATRIX)
+    assert scores.average == pytest.approx((60 + 75 + 81 + 85) / 4)
+    assert scores.backward_transfer == pytest.approx(((60 - 92) + (75 - 90) + (81 - 88)) / 3)
+    assert scores.forgetting == pytest.approx((32 + 15 + 7) / 3)
+    assert scores.stability == pytest.approx((60 + 75 + 81) / 3)
+    assert scores.learning_accuracy == pytest.approx((92 + 90 + 88 + 85) / 4)
+    assert scores.plasticity == 85
+    assert scores.by_task == pytest.approx((32, 15, 7, None))
 
 
 @pytest.mark.parametrize("name", REFERENCE)
@@ -32,37 +32,37 @@ def test_the_same_matrices_in_avalanche(name: str) -> None:
     """Its forgetting is the first value minus the last, as backward transfer counts; Chaudhry's is the best minus the
     last, which is the same where every task is at its best when just learned."""
     theirs = REFERENCE[name]
-    found = forgetting(theirs["matrix"])
-    assert found.backward_transfer == pytest.approx(np.mean(theirs["backward_transfer"]))
+    scores = forgetting(theirs["matrix"])
+    assert scores.backward_transfer == pytest.approx(np.mean(theirs["backward_transfer"]))
     assert np.mean(theirs["forgetting"]) == pytest.approx(-np.mean(theirs["backward_transfer"]))
     tasks = range(len(theirs["forgetting"]))
     for task in tasks:
         column = [row[task] for row in theirs["matrix"]]
         later = max(column[task:-1]) - column[task]  # what a task gained after it was learned
-        assert found.by_task[task] == pytest.approx(theirs["forgetting"][task] + later)
+        assert scores.by_task[task] == pytest.approx(theirs["forgetting"][task] + later)
 
 
 def test_forgetting_counts_from_the_best_and_backward_transfer_from_the_first() -> None:
-    found = forgetting([[50.0, 0.0, 0.0], [70.0, 60.0, 0.0], [65.0, 62.0, 40.0]])
-    assert found.by_task == pytest.approx((5.0, -2.0, None))
-    assert found.backward_transfer == pytest.approx((15 + 2) / 2)
+    scores = forgetting([[50.0, 0.0, 0.0], [70.0, 60.0, 0.0], [65.0, 62.0, 40.0]])
+    assert scores.by_task == pytest.approx((5.0, -2.0, None))
+    assert scores.backward_transfer == pytest.approx((15 + 2) / 2)
 
 
 def test_two_phases_measured_at_two_resolutions() -> None:
-    found = forgetting([[80.0, 55.0], [72.0, 84.0]])
-    assert (found.forgetting, found.plasticity, found.stability) == (8.0, 84.0, 72.0)
+    scores = forgetting([[80.0, 55.0], [72.0, 84.0]])
+    assert (scores.forgetting, scores.plasticity, scores.stability) == (8.0, 84.0, 72.0)
 
 
 def test_tasks_and_phases_may_differ_in_number() -> None:
     """Three phases at 64, 64 and 128 pixels, two evaluation sizes; the large one is not measured before its phase."""
-    found = forgetting([[70.0, np.nan], [75.0, np.nan], [60.0, 80.0]], learned=[0, 2])
-    assert found.by_task == (15.0, None)
-    assert found.backward_transfer == -10.0
+    scores = forgetting([[70.0, np.nan], [75.0, np.nan], [60.0, 80.0]], learned=[0, 2])
+    assert scores.by_task == (15.0, None)
+    assert scores.backward_transfer == -10.0
 
 
 def test_one_phase_forgets_nothing_and_says_so() -> None:
-    found = forgetting([[70.0]])
-    assert (found.forgetting, found.backward_transfer, found.stability) == (None, None, None)
+    scores = forgetting([[70.0]])
+    assert (scores.forgetting, scores.backward_transfer, scores.stability) == (None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,16 @@ def table(**judged: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def headline(found: object, factor: str) -> dict[str, object]:
-    return next(row for row in found.headlines() if row["factor"] == factor)  # type: ignore[attr-defined]
+def headline(analysis: object, factor: str) -> dict[str, object]:
+    return next(row for row in analysis.headlines() if row["factor"] == factor)  # type: ignore[attr-defined]
 
 
 def test_levels_that_are_judged_on_other_images_are_not_compared() -> None:
-    found = analyze(table(c5="half"), response="accuracy", factors=FACTORS, judged="judged_on")
-    row = headline(found, "classes")
+    analysis = analyze(table(c5="half"), response="accuracy", factors=FACTORS, judged="judged_on")
+    row = headline(analysis, "classes")
     assert (row["verdict"], row["estimate"], row["p"]) == ("not estimable", None, None)
     assert "judged on different images" in str(row["reason"])
-    assert any("2 different sets of images" in warning for warning in found.warnings)
+    assert any("2 different sets of images" in warning for warning in analysis.warnings)
 
 
 def test_what_is_compared_inside_each_set_stays() -> None:

@@ -44,8 +44,8 @@ def repeated(cells: list[tuple[str, str]]) -> pd.DataFrame:
 @pytest.mark.parametrize("error", ["pooled", "paired"])
 def test_sleep_is_the_paired_t_test_of_r(error: str) -> None:
     """R: t.test(extra ~ group, paired = TRUE): t = -4.0621, df = 9, p = 0.002833, interval 0.7001142 2.4598858."""
-    found = analyze(sleep(), response="extra", factors=["group"], block="patient")
-    (row,) = [row for row in found.contrasts if row["error"] == error]
+    analysed = analyze(sleep(), response="extra", factors=["group"], block="patient")
+    (row,) = [row for row in analysed.contrasts if row["error"] == error]
     assert row["estimate"] == pytest.approx(1.58)
     assert row["df"] == 9
     assert row["estimate"] / row["se"] == pytest.approx(4.0621, abs=5e-5)
@@ -75,20 +75,20 @@ def test_equivalence_of_sleep(delta: float) -> None:
     p, lower, upper = ttost_paired(np.array(SLEEP[1]), np.array(SLEEP[0]), -delta, delta)
     if delta == 0.5:  # TOSTER's two one-sided statistics, in the other direction of the difference
         assert (-upper[0], -lower[0]) == (pytest.approx(-2.777, abs=5e-4), pytest.approx(-5.348, abs=5e-4))
-    found = analyze(sleep(), response="extra", factors=["group"], block="patient", delta=delta)
-    row = found.headlines()[0]
+    analysed = analyze(sleep(), response="extra", factors=["group"], block="patient", delta=delta)
+    row = analysed.headlines()[0]
     assert row["p_tost"] == pytest.approx(p)
     assert row["verdict"] == ("real but negligible" if p < 0.05 else "helps")
 
 
 def test_single_factor_repeated_measures() -> None:
     """statsmodels' documented example (R's ezANOVA): F(1, 7) = 22.4, p = 0.002125452."""
-    found = analyze(repeated([("a", "a"), ("a", "b")]), response="DV", factors=["B"], block="id")
-    (term,) = found.anova
+    analysed = analyze(repeated([("a", "a"), ("a", "b")]), response="DV", factors=["B"], block="id")
+    (term,) = analysed.anova
     assert (term.term, term.df, term.df_error) == ("B", 1, 7)
     assert pytest.approx(22.4) == term.F
     assert term.p == pytest.approx(0.002125452, abs=5e-10)
-    for row in found.contrasts:
+    for row in analysed.contrasts:
         assert (row["estimate"] / row["se"]) ** 2 == pytest.approx(22.4)
 
 
@@ -98,14 +98,14 @@ def test_two_factor_repeated_measures() -> None:
     from statsmodels.stats.anova import anova_lm
 
     table = repeated(list(REPEATED))
-    found = analyze(table, response="DV", factors={"A": ["a", "b"], "B": ["a", "b", "c"]}, block="id")
-    row = next(row for row in found.contrasts if row["factor"] == "A" and row["error"] == "paired")
+    analysed = analyze(table, response="DV", factors={"A": ["a", "b"], "B": ["a", "b", "c"]}, block="id")
+    row = next(row for row in analysed.contrasts if row["factor"] == "A" and row["error"] == "paired")
     assert (row["estimate"] / row["se"]) ** 2 == pytest.approx(40.14159, abs=5e-6)
     assert row["p"] == pytest.approx(3.905263e-04, abs=5e-10)
     reference = anova_lm(smf.ols("DV ~ C(id) + C(A) * C(B)", table).fit(), typ=2)
     names = {"A": "C(A)", "B": "C(B)", "A:B": "C(A):C(B)"}
-    assert [term.term for term in found.anova] == list(names)
-    for term in found.anova:
+    assert [term.term for term in analysed.anova] == list(names)
+    for term in analysed.anova:
         expected = reference.loc[names[term.term]]
         assert pytest.approx(expected["F"]) == term.F
         assert term.p == pytest.approx(expected["PR(>F)"])
@@ -119,18 +119,18 @@ def test_filtration_rate_is_screened_as_in_montgomery() -> None:
         for run, value in enumerate(FILTRATION)
     ]
     levels = {name: [-1, 1] for name in "ABCD"}
-    found = analyze(pd.DataFrame(rows), response="rate", factors=levels)
-    assert found.screening is not None
-    effects = {row.term: row for row in found.screening.effects}
+    analysed = analyze(pd.DataFrame(rows), response="rate", factors=levels)
+    assert analysed.screening is not None
+    effects = {row.term: row for row in analysed.screening.effects}
     assert {term: row.estimate for term, row in effects.items()} == pytest.approx(FILTRATION_EFFECTS)
-    assert found.screening.strata[0].pse == pytest.approx(2.625)
-    assert found.screening.strata[0].margin == pytest.approx(6.748, abs=5e-4)
-    assert found.screening.strata[0].simultaneous_margin == pytest.approx(13.699, abs=5e-4)
+    assert analysed.screening.strata[0].pse == pytest.approx(2.625)
+    assert analysed.screening.strata[0].margin == pytest.approx(6.748, abs=5e-4)
+    assert analysed.screening.strata[0].simultaneous_margin == pytest.approx(13.699, abs=5e-4)
     large = {term for term, row in effects.items() if row.outside == "simultaneous margin"}
     assert large == {"A", "D", "A:C", "A:D"}
     assert effects["C"].outside == "margin"
-    assert {row["verdict"] for row in found.contrasts} == {"not estimable"}
-    assert all(row["p"] is None and row["reason"] == "there is only one seed" for row in found.contrasts)
+    assert {row["verdict"] for row in analysed.contrasts} == {"not estimable"}
+    assert all(row["p"] is None and row["reason"] == "there is only one seed" for row in analysed.contrasts)
 
 
 def test_lenth_of_few_large_effects_is_not_inflated() -> None:
@@ -147,15 +147,15 @@ def test_plain_factorial_matches_least_squares_by_formula() -> None:
         for x in (0, 1) for z in (0, 1) for _ in range(3 + x)
     ]  # fmt: skip
     table = pd.DataFrame(rows)
-    found = analyze(table, response="y", factors=["x", "z"], block=None)
+    analysed = analyze(table, response="y", factors=["x", "z"], block=None)
     fit = smf.ols("y ~ x * z", table).fit()
     effect = fit.t_test("x + 0.5 * x:z = 0")
-    (row,) = [row for row in found.contrasts if row["factor"] == "x" and row["error"] == "pooled"]
+    (row,) = [row for row in analysed.contrasts if row["factor"] == "x" and row["error"] == "pooled"]
     assert row["estimate"] == pytest.approx(effect.effect.item())
     assert row["se"] == pytest.approx(effect.sd.item())
     assert row["df"] == fit.df_resid
     assert row["p"] == pytest.approx(effect.pvalue.item())
-    (row,) = [row for row in found.interactions if row["error"] == "pooled"]
+    (row,) = [row for row in analysed.interactions if row["error"] == "pooled"]
     assert row["estimate"] == pytest.approx(fit.params["x:z"])
     assert row["p"] == pytest.approx(fit.pvalues["x:z"])
 
@@ -192,11 +192,11 @@ def test_type_two_sums_of_squares_of_an_unbalanced_table() -> None:
         for s in range(4) for a in range(2) for b in range(3) for c in range(2)
     ]  # fmt: skip
     table = pd.DataFrame(rows).drop([3, 17, 30])
-    found = analyze(table, response="y", factors=["a", "b", "c"])
+    analysed = analyze(table, response="y", factors=["a", "b", "c"])
     reference = anova_lm(smf.ols("y ~ C(seed) + C(a, Sum) * C(b, Sum) * C(c, Sum)", table).fit(), typ=2)
     for size in (1, 2, 3):
         for term in combinations("abc", size):
-            row = next(row for row in found.anova if row.term == ":".join(term))
+            row = next(row for row in analysed.anova if row.term == ":".join(term))
             expected = reference.loc[":".join(f"C({name}, Sum)" for name in term)]
             assert pytest.approx(expected["F"]) == row.F
             assert row.p == pytest.approx(expected["PR(>F)"])

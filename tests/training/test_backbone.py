@@ -111,7 +111,7 @@ def test_a_rise_starts_from_the_network_before_it(lab: Lab) -> None:
     """The logits at the old size, after the network has gone to the new one and before it trains, are the old ones."""
     ran = lab.run('backbone = "test_vit"\nresize = "16x1 32x1"', "lr = [0.0031]")
     before = checkpoint.read(ran.checkpoint(0))
-    model = backbone.rebuild(before.about["backbone"], 4, 16).eval()
+    model = backbone.rebuild(before.metadata["backbone"], 4, 16).eval()
     model.load_state_dict(before.weights.model)
     old = logits(model, 16)
     resize(model, 32)
@@ -125,7 +125,7 @@ def test_what_a_freeze_keeps_from_training_gives_the_old_logits_after_phases_in_
     ran = lab.run('backbone = "test_vit"\nresize = "32x1 64x1 96x1"\nupsample = true', 'mitigation = ["freeze"]')
     first = checkpoint.read(ran.checkpoint(0)).weights.model["pos_embed"]
     for phase in (1, 2):
-        assert checkpoint.read(ran.checkpoint(phase)).about["source_size"] == 32
+        assert checkpoint.read(ran.checkpoint(phase)).metadata["source_size"] == 32
         model, _ = load_network(ran.checkpoint(phase), 32, "main", CPU)
         assert torch.equal(model.pos_embed.detach(), first)  # type: ignore[operator,union-attr]
 
@@ -133,7 +133,7 @@ def test_what_a_freeze_keeps_from_training_gives_the_old_logits_after_phases_in_
 def test_trained_embeddings_are_resampled_as_they_are(lab: Lab) -> None:
     ran = lab.run('backbone = "test_vit"\nresize = "32x1 64x1"\nupsample = true', "lr = [0.0031]")
     trained = checkpoint.read(ran.checkpoint(1))
-    assert trained.source == {} and trained.about["source_size"] == 64
+    assert trained.source == {} and trained.metadata["source_size"] == 64
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])

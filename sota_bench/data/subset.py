@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from sota_bench.data.manifest import Manifest
-from sota_bench.data.split import SPLITS, image_ids, rank_key
+from sota_bench.data.split import SPLITS, rank_key
 from sota_bench.errors import UserError
 from sota_bench.grid.nearest import did_you_mean
 
@@ -65,11 +65,6 @@ class Subset:
         index = {name: position for position, name in enumerate(self.classes)}
         labels = self.manifest.items["label"].to_numpy(dtype=object)[self.rows[split]]
         return np.array([index[label] for label in labels], dtype=np.int64)
-
-    def image_ids(self, split: str) -> np.ndarray:
-        """Numbers of a split's images, int64 [N], in the order of ``rows``: each follows from the image's content alone
-        (see ``split.image_ids``)."""
-        return image_ids(self.contents(split))
 
     def contents(self, split: str) -> list[str]:
         """Content digests of a split's images, in the order of ``rows``."""

@@ -48,11 +48,6 @@ class Images:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @cached_property
-    def ids(self) -> np.ndarray:
-        """Numbers int64 [N] made from the images' contents: the same for an image wherever it is."""
-        return content_ids(self.cache.contents[self.rows])
-
     def batch(self, positions: np.ndarray, boxes: np.ndarray, flip: np.ndarray, size: int) -> Tensor:
         """Crops the images at ``positions``.
 
@@ -114,13 +109,3 @@ class Images:
 def _free_bytes(device: torch.device) -> int:
     free: int = torch.cuda.mem_get_info(device)[0]
     return free
-
-
-def content_ids(contents: np.ndarray) -> np.ndarray:
-    """The first 64 bits of each content digest, int64 [N].
-
-    Args:
-        contents: str [N], SHA-256 in hex.
-    """
-    digits = "".join([content[:16] for content in contents.tolist()])
-    return np.frombuffer(bytes.fromhex(digits), dtype=">i8").astype(np.int64)

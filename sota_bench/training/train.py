@@ -178,7 +178,7 @@ def train(params: TrainParams, context: StageContext, run: RunContext) -> StageO
                 size = technique.image_size(phase, step, streams[technique.name]) or size
             pixels = augmented(images, positions, size, recipe, generator(seed, "augment", step.epoch, index))
             labels = images.labels[torch.from_numpy(positions)]
-            batch = Batch(images.ids[positions], labels.numpy())
+            batch = Batch(images.image_ids[positions], labels.numpy())
             targets = F.one_hot(labels.to(device, non_blocking=True), len(data.classes)).float()
             for technique in hooks.on_targets:  # label smoothing
                 given, targets = targets, technique.on_targets(targets, batch, streams[technique.name])

@@ -10,6 +10,7 @@ import torch
 from lab import Lab
 from safetensors.torch import load_file, save_file
 
+from sota_bench.data.split import image_ids
 from sota_bench.errors import UserError
 from sota_bench.stages.params import TrainParams
 
@@ -114,7 +115,10 @@ def describe(self):
     half = ran.trained().values["techniques"]["own"]["numbers"]
     assert len(half) == 24
     ran = lab.run('resize = "16x1"', ON, techniques=techniques)
-    assert set(half) < set(ran.trained().values["techniques"]["own"]["numbers"])
+    numbers = ran.trained().values["techniques"]["own"]["numbers"]
+    assert set(half) < set(numbers)
+    items = ran.plan.images.manifest.items
+    assert numbers == sorted(image_ids(items.loc[items["split"] == "train", "sha256"]))  # as evaluations number them
 
 
 def test_another_loss_replaces_cross_entropy_and_the_curve_stays_comparable(lab: Lab, tmp_path: Path) -> None:

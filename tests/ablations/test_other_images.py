@@ -39,7 +39,7 @@ def test_a_base_on_half_of_the_classes_is_reported_beside_none(
     assert main_effects["base"].tolist() == ["not estimable"] and "not estimable" not in main_effects["mixup"]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "2 cells judged on other images" in page and all(name in page for name in CLASSES)
-    assert "Trainings: what their techniques did" in page and "normalization: mean" in page
+    assert "What techniques did in each training" in page and "normalization: mean" in page
     notes = pd.read_csv(out / "stages.csv").query("kind == 'train'")["notes"].map(json.loads)
     assert all(set(said) >= {"normalization", "input", "steps_at_size"} for said in notes)
     assert json.loads((out / "analysis.json").read_text())["contrasts"]

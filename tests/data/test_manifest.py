@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sota_bench.data.manifest import COLUMNS, Manifest, assemble
-from sota_bench.data.split import image_ids, shared_contents
+from sota_bench.data.split import shared_contents
 from sota_bench.data.subset import choose, class_split
 from sota_bench.errors import UserError
 
@@ -238,13 +238,6 @@ def test_added_images_move_as_many_of_their_class_at_most(manifest, added, fract
     assert {labels[content] for content in dropped} <= {"a"}
     for split in ("select", "test"):
         assert contents(old, split) == contents(new, split)
-
-
-def test_image_ids_are_the_same_in_every_subset(manifest):
-    small, large = choose(manifest, fraction=0.3, classes=["b", "d"]), choose(manifest)
-    for subset in (small, large):
-        assert subset.image_ids("train").tolist() == image_ids(subset.contents("train")).tolist()
-    assert set(small.image_ids("train").tolist()) < set(large.image_ids("train").tolist())
 
 
 def test_targets_follow_the_subsets_classes(manifest):

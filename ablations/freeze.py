@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sota_bench.technique import Card, ChecksNetwork, Settings, Technique, setting
+from sota_bench.technique import Card, ChecksNetwork, NetworkFacts, Settings, Technique, setting
 
 if TYPE_CHECKING:
     from sota_bench.technique import CoreRecipe, Phase
@@ -64,10 +64,10 @@ class Freeze(Technique[FreezeSettings], ChecksNetwork):
         super().__init__(recipe)
         self._frozen: list[int] = []
 
-    def network_problem(self, blocks: int) -> str | None:
+    def network_problem(self, network: NetworkFacts) -> str | None:
         """A network with too few blocks to freeze any."""
         try:
-            frozen_blocks(range(blocks), self.settings.freeze_trained)
+            frozen_blocks(range(network.blocks), self.settings.freeze_trained)
         except ValueError as error:
             return str(error)
         return None

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from sota_bench.technique import Card, DrawsImageSize, Settings, ShapesNetwork, Technique, backbone_mentions, setting
+from sota_bench.technique import (
+    Card,
+    ChecksNetwork,
+    DrawsImageSize,
+    NetworkFacts,
+    Settings,
+    ShapesNetwork,
+    Technique,
+    setting,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,8 +25,15 @@ if TYPE_CHECKING:
 DYNAMIC = "dynamic_img_size"
 """timm's argument for networks that fit their position embeddings or windows to each image that comes."""
 
-FIXED = "def set_input_size"
-"""timm's method of networks that are made for one size, and must be made anew for another one."""
+
+@lru_cache(maxsize=16)
+def takes_dynamic_size(name: str) -> bool:
+    """Whether a timm model takes that argument, read off an instance without memory."""
+    import timm
+    import torch
+
+    with torch.device("meta"):
+        return hasattr(timm.create_model(name, pretrained=False), DYNAMIC)
 
 
 def draw_size(sizes: Sequence[int], new: int, share: float, rng: np.random.Generator) -> int:
@@ -38,7 +55,7 @@ class MixedSizesSettings(Settings):
     )
 
 
-class MixedSizes(Technique[MixedSizesSettings], DrawsImageSize, ShapesNetwork):
+class MixedSizes(Technique[MixedSizesSettings], DrawsImageSize, ShapesNetwork, ChecksNetwork):
     name = "mixed-sizes"
     field = "mitigation"
     level = "mixed-sizes"
@@ -63,16 +80,16 @@ class MixedSizes(Technique[MixedSizesSettings], DrawsImageSize, ShapesNetwork):
         super().__init__(recipe)
         self._sizes: list[int] = []
 
-    def problem(self) -> str | None:
-        """Backbones made for one size cannot take part."""
-        backbone = self.recipe.backbone
-        if backbone_mentions(backbone, DYNAMIC) or not backbone_mentions(backbone, FIXED):
+    def network_problem(self, network: NetworkFacts) -> str | None:
+        """Networks made for one size cannot take part."""
+        if network.mixes_sizes:
             return None
+        backbone = self.recipe.backbone
         return f"{backbone} is made for one size and cannot draw it anew at each step; choose another mitigation"
 
     def backbone_arguments(self, name: str, family: str) -> dict[str, Any]:
         """Position embeddings that fit the size of each step."""
-        return {DYNAMIC: True} if backbone_mentions(name, DYNAMIC) else {}
+        return {DYNAMIC: True} if takes_dynamic_size(name) else {}
 
     def on_phase_start(self, phase: Phase) -> None:
         """Notes the sizes that can be drawn, for the report."""

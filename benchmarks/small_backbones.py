@@ -69,7 +69,7 @@ def _takes(name: str) -> dict[str, Any]:
 
     step = next(step for step in (1, 2, 4, 8, 14, 16, 32) if fits(2 * SIZE + step))
     return {
-        "blocks": ask(SIZE)["blocks"],
+        **ask(SIZE),
         "drop_path": "problem" not in ask(SIZE, drop_path=0.1),
         "step": step,
         "least": next(size for size in range(step * -(-SMALLEST // step), SIZE + 1, step) if fits(size)),

@@ -27,7 +27,8 @@ class SmallBackbone:
         size: input size in pixels at which ``flops`` was counted.
         batch_norm: whether any layer normalizes over the batch.
         fixed_size: whether the input size is fixed when the network is made (position embeddings, windows).
-        blocks: the steps of depth that mitigations freeze or slow down, the stem and the head among them.
+        blocks: as in :class:`~sota_bench.technique.NetworkFacts`.
+        mixes_sizes: as there.
         drop_path: whether it takes a stochastic depth rate.
         step: every size in pixels that it takes is a multiple of this.
         least: the smallest of them that it takes.
@@ -39,10 +40,11 @@ class SmallBackbone:
     size: int
     batch_norm: bool
     fixed_size: bool
-    blocks: int = 0
-    drop_path: bool = True
-    step: int = 1
-    least: int = 8
+    blocks: int
+    mixes_sizes: bool
+    drop_path: bool
+    step: int
+    least: int
 
 
 @lru_cache
@@ -56,15 +58,6 @@ def backbone_families() -> dict[str, str]:
             text = file.read_text(encoding="utf-8", errors="replace")
             families.update(dict.fromkeys(_REGISTERED.findall(text), file.stem))
     return dict(sorted(families.items()))
-
-
-@lru_cache(maxsize=64)
-def family_source(family: str) -> str:
-    """Source text of one of timm's modules of models; "" where there is none."""
-    spec = importlib.util.find_spec("timm")
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    files = [Path(folder) / "models" / f"{family}.py" for folder in folders]
-    return "".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
 
 
 def backbone_names() -> tuple[str, ...]:

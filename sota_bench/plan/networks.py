@@ -23,7 +23,7 @@ from sota_bench.plan.code import closure
 from sota_bench.plan.teachers import teacher_recipe
 from sota_bench.plan.weights import weights_digest
 from sota_bench.registry import techniques
-from sota_bench.technique import ChecksNetwork, NeedsTeacher, ShapesNetwork, Technique, TrainsBaseModel
+from sota_bench.technique import ChecksNetwork, NeedsTeacher, NetworkFacts, ShapesNetwork, Technique, TrainsBaseModel
 
 MODULE = "sota_bench.training.feasibility"
 DECIDES = ("backbone", "in_chans", "dropout", "drop_path")
@@ -43,7 +43,7 @@ def check_networks(grid: Grid) -> None:
         if grid.inapplicable(cell) is None:
             cells.setdefault(repr([getattr(cell.recipe, name) for name in fields]), cell)
     networks = [network for cell in cells.values() for network in (_Network.of(grid, cell), *_teachers(grid, cell))]
-    unknown = {network.text: network.query for network in networks if network.blocks is None}
+    unknown = {network.text: network.query for network in networks if network.facts is None}
     answers = dict(zip(unknown, _ask(list(unknown.values())), strict=True))
     for network in networks:
         answer = answers.get(network.text, {})
@@ -53,9 +53,9 @@ def check_networks(grid: Grid) -> None:
                 field, problem = network.student, f"its teacher cannot be: {answer['field']}: {problem}"
                 raise grid.mistake(network.cell, field, problem, answer["remedy"])
             raise grid.mistake(network.cell, answer["field"], problem, answer["remedy"])
-        blocks = int(network.blocks or answer.get("blocks", 0))
+        facts = network.facts or (NetworkFacts(**answer) if answer else None)
         for technique in network.active:
-            if blocks and isinstance(technique, ChecksNetwork) and (text := technique.network_problem(blocks)):
+            if facts and isinstance(technique, ChecksNetwork) and (text := technique.network_problem(facts)):
                 problem, _, remedy = text.partition("; ")
                 raise grid.mistake(network.cell, technique.field, problem, remedy)
 
@@ -80,7 +80,7 @@ class _Network:
         active: the techniques that the cell switches on.
         query: what decides whether it can be made.
         text: the same as text.
-        blocks: how many it has, where that is known without asking.
+        facts: what is known of it without asking; None where nothing is.
         student: the field of the technique whose teacher it is; None for the cell's own network.
     """
 
@@ -88,14 +88,14 @@ class _Network:
     active: Sequence[Technique]
     query: Query
     text: str
-    blocks: int | None
+    facts: NetworkFacts | None
     student: str | None = None
 
     @classmethod
     def of(cls, grid: Grid, cell: Cell, student: str | None = None) -> _Network:
         switched_on = grid.active(cell.recipe)
         query = _query(grid, cell.recipe, switched_on)
-        return cls(cell, switched_on, query, json.dumps(query, sort_keys=True), _known_blocks(query), student)
+        return cls(cell, switched_on, query, json.dumps(query, sort_keys=True), _known_facts(query), student)
 
 
 def _teachers(grid: Grid, cell: Cell) -> Iterator[_Network]:
@@ -146,12 +146,12 @@ def _query(grid: Grid, recipe: CoreRecipe, active: Sequence[Technique]) -> Query
     }
 
 
-def _known_blocks(query: Query) -> int | None:
-    """The blocks of a network of the short list that takes all that is asked of it; None for any other."""
+def _known_facts(query: Query) -> NetworkFacts | None:
+    """What is known of a network of the short list that takes all that is asked of it; None for any other."""
     settings: dict[str, Any] = query["settings"]
     row = {backbone.name: backbone for backbone in small_backbones()}.get(settings["backbone"])
     as_timm_makes_it = not (query["weights"] or query["techniques"])
     if row is None or not as_timm_makes_it or (settings["drop_path"] and not row.drop_path):
         return None
     fits = all(size >= row.least and size % row.step == 0 for _, size in query["sizes"])
-    return row.blocks if fits else None
+    return NetworkFacts(row.blocks, row.mixes_sizes) if fits else None

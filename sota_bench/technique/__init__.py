@@ -11,6 +11,7 @@ from sota_bench.technique.capabilities import (
     DrawsImageSize,
     GroupsParameters,
     NeedsTeacher,
+    NetworkFacts,
     NormalizesInput,
     ParameterScale,
     Precompute,
@@ -25,7 +26,7 @@ from sota_bench.technique.capabilities import (
 from sota_bench.technique.card import Card, Response
 from sota_bench.technique.core import Technique, conflict, overrides
 from sota_bench.technique.inputs import Batch, Closure, Forward, Outputs, PrecomputeInputs, Step, Views
-from sota_bench.technique.queries import backbone_family, backbone_mentions, read_schedule, uniform_by_id
+from sota_bench.technique.queries import backbone_family, read_schedule, uniform_by_id
 from sota_bench.technique.settings import Scope, Settings, setting
 
 if TYPE_CHECKING:  # for annotations in technique files
@@ -43,6 +44,7 @@ __all__ = [
     "Forward",
     "GroupsParameters",
     "NeedsTeacher",
+    "NetworkFacts",
     "NormalizesInput",
     "Outputs",
     "ParameterScale",
@@ -61,7 +63,6 @@ __all__ = [
     "TrainsBaseModel",
     "Views",
     "backbone_family",
-    "backbone_mentions",
     "conflict",
     "overrides",
     "read_schedule",

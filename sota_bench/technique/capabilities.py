@@ -65,13 +65,25 @@ class ShapesNetwork(ABC):
         """
 
 
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What a technique can know of a network before anything starts.
+
+    Attributes:
+        blocks: the steps of depth that mitigations freeze or slow down, the stem and the head among them.
+        mixes_sizes: it takes images of another size at each step, as it is or made with timm's ``dynamic_img_size``.
+    """
+
+    blocks: int
+    mixes_sizes: bool
+
+
 class ChecksNetwork(ABC):
     """Works on some networks only; asked while a grid is planned, before anything starts."""
 
     @abstractmethod
-    def network_problem(self, blocks: int) -> str | None:
-        """What is wrong with this level for a network of so many blocks, the stem and the head among them, as
-        ``problem; remedy``; None when nothing is."""
+    def network_problem(self, network: NetworkFacts) -> str | None:
+        """What is wrong with this level for a network, as ``problem; remedy``; None when nothing is."""
 
 
 class TrainsBaseModel(ABC):

@@ -17,13 +17,6 @@ def backbone_family(name: str) -> str:
     return backbone_families().get(name.split(".", 1)[0], "")
 
 
-def backbone_mentions(name: str, word: str) -> bool:
-    """Whether timm's module of a backbone contains a word (a constructor's argument, a method)."""
-    from sota_bench.grid.backbones import family_source
-
-    return word in family_source(backbone_family(name))
-
-
 def read_schedule(text: str) -> tuple[SizePhase, ...]:
     """Phases (``size``, ``epochs``) of a resize schedule such as ``64x3 128x2``.
 

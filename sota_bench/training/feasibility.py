@@ -4,6 +4,7 @@ by creating it. The planner, which never loads torch, runs this in a process of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sota_bench import registry
 from sota_bench.errors import UserError
 from sota_bench.grid.recipe import CoreRecipe, recipe_type
 from sota_bench.grid.torch_queries import serve
-from sota_bench.technique import Technique
+from sota_bench.technique import NetworkFacts, Technique
 from sota_bench.training import backbone
 from sota_bench.training.blocks import blocks_of
 
@@ -36,7 +37,7 @@ def answer(query: Mapping[str, Any]) -> dict[str, Any]:
             "").
 
     Returns:
-        ``blocks``, the number of the network's blocks; or ``field``, ``problem`` and ``remedy``.
+        The fields of :class:`~sota_bench.technique.NetworkFacts`; or ``field``, ``problem`` and ``remedy``.
     """
     files = tuple(Path(file) for file in query["files"])
     recipe = recipe_type(files)(**query["settings"])
@@ -46,22 +47,21 @@ def answer(query: Mapping[str, Any]) -> dict[str, Any]:
     for device in ("cpu",) if query["weights"] else ("meta", "cpu"):
         try:
             with torch.device(device):
-                return {"blocks": _count_blocks(recipe, techniques, sizes, query["weights"])}
+                return asdict(_facts(recipe, techniques, sizes, query["weights"]))
         except UserError as error:
             field = error.place.removeprefix("recipe.")
             problem = {"field": field, "problem": f"{error.key}: {error.problem}", "remedy": error.remedy}
     return problem
 
 
-def _count_blocks(
+def _facts(
     recipe: CoreRecipe, techniques: Sequence[Technique], sizes: Sequence[tuple[str, int]], weights: str
-) -> int:
-    """Creates the network at each size and returns the number of its blocks.
+) -> NetworkFacts:
+    """Creates the network at each size and returns what techniques can know of it.
 
     Raises:
         UserError: the network cannot be created, or does not take a size.
     """
-    blocks = 0
     for field, size in sizes:
         try:
             model, _ = backbone.create(recipe, techniques, CLASSES, size, 0, weights)
@@ -69,9 +69,9 @@ def _count_blocks(
             if error.place != "recipe.resize":
                 raise
             raise UserError(f"recipe.{field}", error.key, error.problem, error.remedy) from error
-        blocks = blocks or len(blocks_of(model))
         _run_once(model, recipe, field, size)
-    return blocks
+    made_for_one_size = hasattr(model, "set_input_size") and not hasattr(model, "dynamic_img_size")
+    return NetworkFacts(len(blocks_of(model)), not made_for_one_size)
 
 
 def _run_once(model: nn.Module, recipe: CoreRecipe, field: str, size: int) -> None:

@@ -18,6 +18,7 @@ from sota_bench.grid.backbones import small_backbones
 from sota_bench.grid.grid import Grid
 from sota_bench.plan import networks
 from sota_bench.plan.networks import check_networks
+from sota_bench.technique import NetworkFacts
 
 RISE = 'resize = "32x1 64x1"'
 
@@ -150,8 +151,8 @@ def test_the_short_list_and_torch_agree(grid_of: Callable[..., Grid], name: str)
     for size in (row.least, row.least + row.step):
         grid = grid_of(name, f'resize = "{size}x1"\ndropout = 0.1')
         question = networks._query(grid, grid.recipe, [])
-        assert answer(question) == {"blocks": row.blocks}
-        assert networks._known_blocks(question) == row.blocks
+        assert answer(question) == {"blocks": row.blocks, "mixes_sizes": row.mixes_sizes}
+        assert networks._known_facts(question) == NetworkFacts(row.blocks, row.mixes_sizes)
 
 
 def test_planning_does_not_load_torch(tmp_path: Path) -> None:

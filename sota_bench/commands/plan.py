@@ -71,7 +71,7 @@ def command(
         click.echo(json.dumps({**dry_run.to_json(), "minutes": prediction_json(plan, prediction, advice)}))
         return 0
     console = dry_run.show(everything)
-    for line in as_lines(plan, prediction, advice, n_workers):
+    for line in as_lines(plan, prediction, advice, n_workers, predictor.cache.folder):
         console.print(line, markup=False, **PLAIN)
     return 0
 

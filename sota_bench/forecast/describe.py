@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sota_bench.forecast.goal import Advice
@@ -46,8 +47,16 @@ def as_json(plan: Plan, prediction: Prediction | None, advice: Advice) -> dict[s
     }
 
 
-def as_lines(plan: Plan, prediction: Prediction | None, advice: Advice, workers: int) -> list[str]:
-    """The prediction as lines for people."""
+def as_lines(plan: Plan, prediction: Prediction | None, advice: Advice, workers: int, calibrations: Path) -> list[str]:
+    """The prediction as lines for people.
+
+    Args:
+        plan: what is predicted.
+        prediction: None where nothing is calibrated.
+        advice: what would meet the goal.
+        workers: worker processes.
+        calibrations: the folder that the prediction comes from.
+    """
     if prediction is None or prediction.median_minutes is None or prediction.slowest is None:
         return [
             "Times are not predicted: nothing is calibrated yet; plan without --no-calibrate to measure a few steps."
@@ -64,7 +73,7 @@ def as_lines(plan: Plan, prediction: Prediction | None, advice: Advice, workers:
     if prediction.cpu_wait > BUSY:
         lines.append(
             "The CPU was busy with other work during calibration, so these times may be too long: on an idle machine, "
-            "remove the folder calibrations in the store and plan again."
+            f"remove the folder {calibrations} and plan again."
         )
     lines += [f"Not predicted: {title}." for title in prediction.unknown[:3]]
     if plan.grid.minutes_per_iteration is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -152,4 +153,4 @@ def test_where_nothing_meets_the_goal_no_remedy_is_found(plan_of: Callable[..., 
     advice = advice_on(plan, 1e-7, predictor)
     assert list(advice.missed) == ["c00"] and advice.remedies == ()
     with_goal = replace(plan, grid=plan.grid.model_copy(update={"minutes_per_iteration": 1e-7}))
-    assert as_lines(with_goal, predictor.predict(plan, 2), advice, 2)[-1].startswith("No remedy found: ")
+    assert as_lines(with_goal, predictor.predict(plan, 2), advice, 2, Path())[-1].startswith("No remedy found: ")

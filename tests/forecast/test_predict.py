@@ -165,7 +165,7 @@ def test_cells_that_cannot_be_predicted_are_named(plan: Plan, combinations: Comb
     cells = sorted({trial.cell.id for trial in applicable if trial.id in mixed})
     with_goal = replace(plan, grid=plan.grid.model_copy(update={"minutes_per_iteration": 1000.0}))
     assert as_json(with_goal, prediction, Advice({}, ()))["cells_not_predicted"] == cells
-    lines = as_lines(with_goal, prediction, Advice({}, ()), 2)
+    lines = as_lines(with_goal, prediction, Advice({}, ()), 2, Path())
     assert any(line.endswith(f": {', '.join(cells)}.") for line in lines)
     assert lines[-1] == "Every other cell meets the goal of 17 h."
 
@@ -174,10 +174,13 @@ def test_a_calibration_on_a_busy_machine_is_marked_and_says_what_to_do(
     plan: Plan, combinations: Combinations, world: World
 ) -> None:
     prediction = predicted(plan, combinations, world)
-    quiet, busy = (as_lines(plan, replace(prediction, cpu_wait=wait), Advice({}, ()), 2) for wait in (0.05, 0.4))
+    quiet, busy = (
+        as_lines(plan, replace(prediction, cpu_wait=wait), Advice({}, ()), 2, Path("store/calibrations"))
+        for wait in (0.05, 0.4)
+    )
     assert [line for line in busy if line not in quiet] == [
         "The CPU was busy with other work during calibration, so these times may be too long: on an idle machine, "
-        "remove the folder calibrations in the store and plan again."
+        "remove the folder store/calibrations and plan again."
     ]
 
 

@@ -48,10 +48,10 @@ def items(source):
 def test_cached_pixels_are_decoded_pixels(source, items, tmp_path, monkeypatch, processes):
     monkeypatch.setattr(build, "_CHUNK", 2)
     calls = []
-    about = build_cache(tmp_path / "c", source, items, 24, processes, lambda done, total: calls.append((done, total)))
+    built = build_cache(tmp_path / "c", source, items, 24, processes, lambda done, total: calls.append((done, total)))
     cache = PixelCache.open(tmp_path / "c", verify=True)
-    assert about["count"] == len(cache) == items["sha256"].nunique() == 8
-    assert about["left_out"] == []
+    assert built["count"] == len(cache) == items["sha256"].nunique() == 8
+    assert built["left_out"] == []
     assert calls[-1] == (8, 8)
     rows = cache.rows_of(items["sha256"].tolist())
     for path, row in zip(items["path"], rows, strict=True):
@@ -68,9 +68,9 @@ def test_cached_pixels_are_decoded_pixels(source, items, tmp_path, monkeypatch, 
 def test_images_that_do_not_decode_are_named(source, items, tmp_path):
     broken = items["path"][0]
     (source.root / broken).write_bytes(b"junk")
-    about = build_cache(tmp_path / "c", source, items, 24, 1)
-    assert [path for path, _ in about["left_out"]] == [broken]
-    assert about["count"] == 7
+    built = build_cache(tmp_path / "c", source, items, 24, 1)
+    assert [path for path, _ in built["left_out"]] == [broken]
+    assert built["count"] == 7
 
 
 def folder_with_one_bad(root, seed=0):
@@ -100,10 +100,10 @@ def fails_at_full_size(monkeypatch):
 def test_what_did_not_decode_is_left_out_of_the_next_scan(tmp_path, fails_at_full_size):
     source = FolderSource("d", folder_with_one_bad(tmp_path / "d"), tmp_path / "scans")
     first = source.scan()
-    about = build_cache(tmp_path / "c", source, first.items, 16, 1)
-    assert [path for path, _ in about["left_out"]] == ["train/a/0.jpg"]
+    built = build_cache(tmp_path / "c", source, first.items, 16, 1)
+    assert [path for path, _ in built["left_out"]] == ["train/a/0.jpg"]
     second = source.scan()
-    assert second.left_out[["path", "reason"]].values.tolist() == [list(about["left_out"][0])]
+    assert second.left_out[["path", "reason"]].values.tolist() == [list(built["left_out"][0])]
     assert len(second.items) == len(first.items) - 1
 
 
@@ -113,9 +113,9 @@ def test_what_does_not_decode_in_a_joined_source_is_noted_by_its_part(tmp_path, 
         for seed, name in enumerate("mo")
     )
     joined = JoinedSource(main, {"other": other})
-    about = build_cache(tmp_path / "c", joined, joined.scan().items, 16, 1)
+    built = build_cache(tmp_path / "c", joined, joined.scan().items, 16, 1)
     bad = ["other//train/a/0.jpg", "train/a/0.jpg"]
-    assert sorted(path for path, _ in about["left_out"]) == bad
+    assert sorted(path for path, _ in built["left_out"]) == bad
     assert sorted(joined.scan().left_out["path"]) == bad
     assert build_cache(tmp_path / "c", joined, joined.scan().items, 16, 1)["left_out"] == []
 
@@ -137,8 +137,8 @@ def test_an_image_that_changed_since_it_was_listed_is_listed_anew(source, tmp_pa
     image[-5] ^= 1  # in the checksum of the last chunk, which no decoder reads
     file.write_bytes(image)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    about = build_cache(tmp_path / "c", source, first.items, 24, processes)
-    assert about["left_out"] == [("train/a/2.png", "changed since it was listed")]
+    built = build_cache(tmp_path / "c", source, first.items, 24, processes)
+    assert built["left_out"] == [("train/a/2.png", "changed since it was listed")]
     again = source.scan()
     assert again.digest != first.digest or "train/a/2.png" in again.left_out["path"].tolist()
     assert build_cache(tmp_path / "c", source, again.items, 24, processes)["left_out"] == []

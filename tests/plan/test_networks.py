@@ -120,11 +120,11 @@ def test_a_process_of_its_own_answers_the_same(grid_of: Callable[..., Grid]) -> 
 
     assert torch.get_default_device() == torch.device("cpu")
     grid = grid_of("vgg11", 'resize = "64x1"\ndrop_path = 0.1')
-    question = networks._query(grid, grid.recipe, [])
+    query = networks._query(grid, grid.recipe, [])
     command = [sys.executable, "-m", networks.MODULE]
-    done = subprocess.run(command, input=json.dumps([question]), capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [answer(question)]
-    assert answer(question)["field"] == "drop_path"
+    done = subprocess.run(command, input=json.dumps([query]), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [answer(query)]
+    assert answer(query)["field"] == "drop_path"
 
 
 def test_where_torch_does_not_answer_a_worker_will(
@@ -150,9 +150,9 @@ def test_the_short_list_and_torch_agree(grid_of: Callable[..., Grid], name: str)
     row = next(row for row in small_backbones() if row.name == name)
     for size in (row.least, row.least + row.step):
         grid = grid_of(name, f'resize = "{size}x1"\ndropout = 0.1')
-        question = networks._query(grid, grid.recipe, [])
-        assert answer(question) == {"blocks": row.blocks, "mixes_sizes": row.mixes_sizes}
-        assert networks._known_facts(question) == NetworkFacts(row.blocks, row.mixes_sizes)
+        query = networks._query(grid, grid.recipe, [])
+        assert answer(query) == {"blocks": row.blocks, "mixes_sizes": row.mixes_sizes}
+        assert networks._known_facts(query) == NetworkFacts(row.blocks, row.mixes_sizes)
 
 
 def test_planning_does_not_load_torch(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def numbers(analysis: Analysis) -> list[tuple[float | None, ...]]:
     return [(row.estimate, row.se, row.df, row.p_holm) for row in analysis.contrasts]
 
 
-def about(analysis: Analysis, words: str) -> list[str]:
+def warnings_with(analysis: Analysis, words: str) -> list[str]:
     return [warning for warning in analysis.warnings if words in warning]
 
 
@@ -65,7 +65,7 @@ def test_unknown_statuses_are_named_once_and_lose_nothing() -> None:
     status = ["done"] * 12
     odd = pd.concat([table(status=status), table(status="pruned"), table(status="oom")], ignore_index=True)
     analysis = analyze(odd, response="y", factors=["a"])
-    (warning,) = about(analysis, "status")
+    (warning,) = warnings_with(analysis, "status")
     assert "'pruned' and 'oom'" in warning and "not_asked" in warning
     assert numbers(analysis) == numbers(analyze(table(), response="y", factors=["a"]))
     with pytest.raises(UserError, match="no row is done; there are completed"):
@@ -74,22 +74,22 @@ def test_unknown_statuses_are_named_once_and_lose_nothing() -> None:
 
 def test_seeds_that_are_words_are_told() -> None:
     mixed = pd.concat([table(), table(seed="mean").drop_duplicates("a")], ignore_index=True)
-    assert len(about(analyze(mixed, response="y", factors=["a"]), "words beside numbers ('mean')")) == 1
+    assert len(warnings_with(analyze(mixed, response="y", factors=["a"]), "words beside numbers ('mean')")) == 1
     words = table()
     words["seed"] = words["seed"].map({0: "one", 1: "two", 2: "three", 3: "four"})
-    assert len(about(analyze(words, response="y", factors=["a"]), "each is taken as one seed")) == 1
+    assert len(warnings_with(analyze(words, response="y", factors=["a"]), "each is taken as one seed")) == 1
     patients = words.rename(columns={"seed": "patient"})
-    assert not about(analyze(patients, response="y", factors=["a"], block="patient"), "words")
+    assert not warnings_with(analyze(patients, response="y", factors=["a"], block="patient"), "words")
 
 
 def test_seeds_that_one_arm_lacks_are_told() -> None:
     rows = table()
     analysis = analyze(rows[(rows["a"] != 1) | (rows["seed"] < 2)], response="y", factors=["a"])
-    (warning,) = about(analysis, "has no result for seed")
+    (warning,) = warnings_with(analysis, "has no result for seed")
     assert warning.startswith("a 1 has no result for seed 2, 3")
-    assert not about(analysis, "Unbalanced")
+    assert not warnings_with(analysis, "Unbalanced")
     lost_one = rows.drop(index=4)
-    assert about(analyze(lost_one.assign(b=1), response="y", factors=["a"]), "a 1 has no result for seed 1")
+    assert warnings_with(analyze(lost_one.assign(b=1), response="y", factors=["a"]), "a 1 has no result for seed 1")
 
 
 def test_arms_that_share_no_seed_say_so() -> None:
@@ -97,4 +97,4 @@ def test_arms_that_share_no_seed_say_so() -> None:
     apart = rows[((rows["a"] == 0) & (rows["seed"] < 2)) | ((rows["a"] == 1) & (rows["seed"] > 1))]
     analysis = analyze(apart, response="y", factors=["a"])
     assert analysis.headlines()[0].verdict == "not estimable"
-    assert len(about(analysis, "has no result for seed")) == 2
+    assert len(warnings_with(analysis, "has no result for seed")) == 2

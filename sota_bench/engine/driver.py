@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from sota_bench.engine import messages
+from sota_bench.engine.disk_room import DiskRoom
 from sota_bench.engine.events import (
     Event,
     Failure,
@@ -23,6 +24,7 @@ from sota_bench.engine.events import (
     Summary,
     Tick,
 )
+from sota_bench.engine.limits import Limits, Watchdog
 from sota_bench.engine.messages import RunStage, WorkerMessage, WorkerSettings
 from sota_bench.engine.stage_queue import StageQueue
 from sota_bench.engine.worker_pool import WorkerPool
@@ -33,34 +35,14 @@ from sota_bench.stages.protocol import StageOutcome
 from sota_bench.stages.stage import Stage
 from sota_bench.store import Store
 from sota_bench.store.ledger import StageRow
-from sota_bench.units import duration_text, size_text
 
 TICK_S = 0.5
-_MEMORY_EVERY_S = 1.0
 _START_S = 300.0
-_SILENT_S = 10.0
 _MOST_REPAIRS = 3
 _MOST_FAILED_STARTS = 3
 _MOST_KILLS = 3
 """Times that a stage is started again after its worker was killed from outside. A stage that needs more memory than
 there is would be killed by the system each time, so there is an end to it."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a run and its stages may take.
-
-    Attributes:
-        stall_s: seconds without progress after which a stage is stopped.
-        memory_mb: resident memory of one worker in 2**20 bytes, ``None`` for no limit.
-        grace_s: seconds that a stage has to save itself when the run is stopped.
-        disk_bytes: bytes of artifacts above which unneeded files are removed, ``None`` for no limit.
-    """
-
-    stall_s: float
-    memory_mb: float | None
-    grace_s: float
-    disk_bytes: int | None
 
 
 @dataclass
@@ -80,10 +62,11 @@ class Driver:
     repairs: dict[str, int] = field(default_factory=dict)
     kills: dict[str, int] = field(default_factory=dict)
     failed_starts: int = 0
-    memory_checked: float = 0.0
-    warned_about_disk: bool = False
     ticked: float = 0.0
-    prune_above: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.watchdog = Watchdog(self.limits)
+        self.room = DiskRoom(self.store, self.queue, self.limits.disk_bytes)
 
     def run(self, retry: frozenset[str], fail_fast: bool) -> Summary:
         """Run until every stage is done, failed or blocked, or a signal stops the run."""
@@ -203,22 +186,12 @@ class Driver:
                 self._interrupt(stage)
 
     def _watch(self) -> None:
-        """End workers that hang, that do not start, or that take more memory than allowed."""
-        now = time.monotonic()
-        weigh = self.limits.memory_mb is not None and now - self.memory_checked >= _MEMORY_EVERY_S
-        if weigh:
-            self.memory_checked = now
+        """End workers that do not start, that hang, or that take more memory than allowed."""
         for worker in list(self.live.values()):
-            stage = worker.stage
-            if not worker.ready and now - worker.started > _START_S:
+            if not worker.ready and time.monotonic() - worker.started > _START_S:
                 self._handle_exit(worker)
-            elif stage and now - worker.last_progress > self.limits.stall_s:
-                state = "still responds" if now - worker.last_message < _SILENT_S else "does not respond"
-                waited = duration_text(self.limits.stall_s)
-                self._end(worker, "timeout", f"no progress for {waited}, and its process {state}")
-            elif stage and weigh and (used := worker.memory_mb()) > (self.limits.memory_mb or 0.0):
-                limit = f"the limit is {self.limits.memory_mb:g} MB"
-                self._end(worker, "out of memory", f"it used {used:.0f} MB, and {limit}")
+        for excess in self.watchdog.excesses(self.live.values()):
+            self._end(excess.worker, excess.kind, excess.reason)
 
     def _tick(self, elapsed_s: float) -> None:
         if elapsed_s - self.ticked >= TICK_S:
@@ -244,7 +217,8 @@ class Driver:
         self.summary.ran.append(stage.key)
         wall_s = time.monotonic() - worker.began
         self._emit(StageDone(stage, worker.index, result, reused=False, wall_s=wall_s))
-        self._keep_limit()
+        if line := self.room.keep_limit():
+            self._emit(Note(line))
         self._notes()
 
     def _fail(self, stage: Stage, kind: str, reason: str, *, earlier: bool = False) -> None:
@@ -279,22 +253,7 @@ class Driver:
     def _make_room(self, stage: Stage, error: OSError) -> None:
         """After a full disk: remove what nobody needs and try the stage again, or stop the run."""
         self._interrupt(stage)
-        freed = self.store.prune(self.queue.needed(), 0) if error.errno in (errno.ENOSPC, errno.EDQUOT) else 0
-        if not freed:
-            raise error
-        self._emit(Note(f"the disk is full: removed {size_text(freed)} of checkpoints that no later stage needs"))
-
-    def _keep_limit(self) -> None:
-        limit = self.limits.disk_bytes
-        if limit is None or self.store.total_bytes() <= max(limit, self.prune_above):
-            return
-        self.store.prune(self.queue.needed(), limit)
-        used = self.store.total_bytes()
-        self.prune_above = 1.02 * used if used > limit else 0.0  # pruning after every stage would find nothing
-        if used > limit and not self.warned_about_disk:
-            self.warned_about_disk = True
-            line = f"the store holds {size_text(used)}, more than --disk-limit: later stages need these files"
-            self._emit(Note(line))
+        self._emit(Note(self.room.after(error)))
 
     def _emit(self, event: Event) -> None:
         with suppress(OSError):  # the terminal may be gone: the run finishes without it

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from sota_bench.engine.driver import Driver, Limits
+from sota_bench.engine.driver import Driver
 from sota_bench.engine.events import Event, Summary
+from sota_bench.engine.limits import Limits
 from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.stage_queue import StageQueue
 from sota_bench.engine.worker_pool import current_worker_pool

@@ -193,7 +193,7 @@ def test_not_a_number_and_a_pickle_are_failures(store: Store) -> None:
 def test_a_stage_without_progress_is_stopped(
     store: Store, does: str, answers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sota_bench.engine.driver._SILENT_S", 1.5)
+    monkeypatch.setattr("sota_bench.engine.limits._SILENT_S", 1.5)
     stages = [make(does, does=does), make("good")]
     run = Run(store, stages, stall_s=2.0)
     failure = run.summary.failed[stages[0].key]

@@ -13,9 +13,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sota_bench.randomness import derive
+
+FILLING = frozenset({
+    "uniform_", "normal_", "kaiming_uniform_", "kaiming_normal_", "fill_", "zero_", "erfinv_", "mul_", "add_", "clamp_",
+})  # fmt: skip
+"""Functions that give a tensor other values and the same shape."""
 
 
 @contextmanager
@@ -43,7 +49,7 @@ def drawn_by_name(seed: int, make: Callable[[], nn.Module]) -> Iterator[None]:
 def _names_in_order(make: Callable[[], nn.Module]) -> list[str]:
     """Returns the name of each parameter in the order of registration; "" for one that the network does not keep."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutFilling():
             return _registered(make)
     except Exception:  # some networks compute with their weights while they are made; what else is wrong is raised here
         return _registered(make)
@@ -57,6 +63,19 @@ def _registered(make: Callable[[], nn.Module]) -> list[str]:
     finally:
         hook.remove()
     return [names.get(id(value), "") for value in registered]
+
+
+class _WithoutFilling(TorchFunctionMode):
+    """Leaves out what only fills tensors without memory: working out what it would do takes longer than to fill a
+    small network."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        """Runs one function of torch, or returns the tensor that it would fill."""
+        kwargs = kwargs or {}
+        target = args[0] if args else kwargs.get("tensor")
+        if getattr(function, "__name__", "") in FILLING and isinstance(target, Tensor) and target.is_meta:
+            return target
+        return function(*args, **kwargs)
 
 
 class _SeedsByName(TorchDispatchMode):

@@ -10,8 +10,10 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sota_bench.grid.backbones import small_backbones
+from sota_bench.training import initialization
 from sota_bench.training.architecture import build
 from sota_bench.training.initialization import drawn_by_name
 
@@ -131,3 +133,22 @@ def test_what_is_drawn_beside_a_parameter_is_paired_too() -> None:
         assert torch.equal(few[name], many[name]), name
     torch.testing.assert_close(few["body.weight"] @ few["body.weight"].T, torch.eye(8), rtol=0, atol=1e-5)
     assert not torch.equal(few["offset"], few["body.bias"])
+
+
+class Draws(TorchDispatchMode):
+    """Counts random operations."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += torch.Tag.nondeterministic_seeded in function.tags
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
+def test_names_are_learned_without_drawing_weights(name: str) -> None:
+    """What would be drawn without memory is computed in Python, which takes longer than to create a small network."""
+    with Draws() as draws:
+        names = initialization._names_in_order(lambda: build(name))
+    assert draws.count == 0
+    assert names == initialization._registered(lambda: build(name))

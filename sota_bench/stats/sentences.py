@@ -149,6 +149,8 @@ def prospects(row: ContrastRow, overview: Overview) -> list[str]:
     unit, delta = overview.unit, overview.delta
     reach = f"{number(row.mde_family, decimals(row, unit))} {unit}".strip()
     text = f"This run could detect {reach}"
+    if unit in PERCENTAGE_POINTS and row.mde_family > 100:  # accuracies cannot differ so much
+        text = f"With so few {_repeats(overview)} no effect can be detected"
     if delta is None or row.n <= 1 or row.mde_family <= delta:
         return [f"{text}."]
     target = amount(delta, unit)

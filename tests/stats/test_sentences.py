@@ -34,6 +34,8 @@ def test_no_detectable_effect_says_what_could_be_detected_and_what_would() -> No
     assert "; 1 more seed would detect" in sentence(seeds_needed_family=4)
     assert "; more than 10,000 seeds would be needed to detect 2.0 pp." in sentence(seeds_needed_family=None)
     assert sentence(mde_family=1.8).endswith("This run could detect 1.8 pp.")
+    few = sentence(mde_family=177.4)  # two seeds: more than accuracies can differ
+    assert "With so few seeds no effect can be detected" in few and "177" not in few
     unblocked = replace(OVERVIEW, block=None)
     assert "; 19 more runs per cell would detect" in sentence(unblocked)
     assert "95% CI" in sentence() and "90% CI" in sentence(replace(OVERVIEW, alpha=0.1))

@@ -7,7 +7,6 @@ import csv
 import hashlib
 import io
 import json
-import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,9 @@ import numpy as np
 import pytest
 import timm
 import torch
+from lab import CLASSES, write_images
 from PIL import Image
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from lab import CLASSES, write_images
 
 from sota_bench.cli import main
 from sota_bench.errors import UserError

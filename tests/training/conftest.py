@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from lab import gpu_lab, lab
 
 __all__ = ["gpu_lab", "lab"]

@@ -62,7 +62,7 @@ def test_a_plan_without_calibration_writes_nothing(
     (tmp_path / "grid.toml").write_text(GRID)
     monkeypatch.chdir(tmp_path)
     assert main(["plan", "grid.toml", "--no-calibrate"]) == 0
-    assert "Minutes: not calibrated" in capsys.readouterr().out
+    assert "Times are not predicted" in capsys.readouterr().out
     assert not (tmp_path / ".sota_bench").exists()
 
 

@@ -152,13 +152,13 @@ def test_a_state_that_evolves_goes_on_where_it_stood(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, phase: int, stops: tuple[int, ...]
 ) -> None:
     """Within a phase, in the middle of an epoch, and from one phase to the next."""
+    _, stages = phases(lab)  # before the technique is added: what it is compared with must not have it
     original = train.instances
 
     def with_momentum(names: Any, recipe: Any, files: Any) -> list[Technique]:
         return [*original(names, recipe, files), Momentum(recipe)]
 
     monkeypatch.setattr(train, "instances", with_momentum)
-    _, stages = phases(lab)
     first, _ = lab.run_apart(stages[0])
     monkeypatch.setitem(lab.folders, stages[0].key, first)
     whole, _ = lab.run_apart(stages[phase])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from sota_bench.data.archives import ENDINGS, archive_kind, is_archive_name
 from sota_bench.data.download import Archive, download_archive
 from sota_bench.data.files import FolderSource, TarSource, UnpackedSource
 from sota_bench.data.junk import is_junk_name
@@ -23,7 +24,7 @@ from sota_bench.data.options import ReadingOptions
 from sota_bench.data.reading import IMAGE_SUFFIXES, suffix_of
 from sota_bench.data.rendered import KnownEffects
 from sota_bench.data.source import Source
-from sota_bench.data.unpack import ENDINGS, archive_kind, is_archive_name, unpack
+from sota_bench.data.unpack import unpack
 from sota_bench.errors import UserError
 from sota_bench.grid.nearest import did_you_mean
 

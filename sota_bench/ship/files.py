@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tarfile
-import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from sota_bench.data.archives import Skipped, archive_entries, archive_error, is_archive_name
+from sota_bench.data.junk import is_junk
 from sota_bench.errors import UserError
-
-ARCHIVES = (".tar", ".tgz", ".tar.gz", ".zip")
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,9 @@ class ImageFile:
 
 
 def image_files(paths: Iterable[str], standard_input: TextIO) -> Iterator[ImageFile]:
-    """Every file that the paths name, one at a time; files in folders and archives in the order of their names.
+    """Every file that the paths name, one at a time, without hidden and system files.
+
+    Files in folders come in the order of their names, those in archives as they lie in there.
 
     Args:
         paths: files, folders, archives, or ``-`` for a list of paths on standard input, one a line.
@@ -43,16 +44,12 @@ def image_files(paths: Iterable[str], standard_input: TextIO) -> Iterator[ImageF
         if path == "-":
             yield from image_files((line.rstrip("\r\n") for line in standard_input if line.strip()), standard_input)
         elif Path(path).is_dir():
-            files = (file for file in sorted(Path(path).rglob("*")) if file.is_file() and _visible(file, Path(path)))
-            yield from (_from_disk(file) for file in files)
-        elif path.lower().endswith(ARCHIVES) and Path(path).is_file():
+            files = (file for file in sorted(Path(path).rglob("*")) if file.is_file())
+            yield from (_from_disk(file) for file in files if not is_junk(file.relative_to(path).as_posix()))
+        elif is_archive_name(path) and Path(path).is_file():
             yield from _from_archive(Path(path))
         else:
             yield _from_disk(Path(path))
-
-
-def _visible(file: Path, folder: Path) -> bool:
-    return not any(part.startswith((".", "__MACOSX")) for part in file.relative_to(folder).parts)
 
 
 def _from_disk(file: Path) -> ImageFile:
@@ -63,18 +60,17 @@ def _from_disk(file: Path) -> ImageFile:
 
 
 def _from_archive(archive: Path) -> Iterator[ImageFile]:
+    skipped = Skipped()
     try:
-        if archive.suffix.lower() == ".zip":
-            with zipfile.ZipFile(archive) as opened:
-                for entry in sorted(opened.infolist(), key=lambda entry: entry.filename):
-                    if not entry.is_dir() and _visible(Path(entry.filename), Path()):
-                        yield ImageFile(f"{archive}/{entry.filename}", opened.read(entry))
-            return
-        with tarfile.open(archive) as opened_tar:
-            for member in opened_tar:
-                stream = opened_tar.extractfile(member) if member.isfile() else None
-                if stream is not None and _visible(Path(member.name), Path()):
-                    yield ImageFile(f"{archive}/{member.name}", stream.read())
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        problem = f"the archive cannot be read ({' '.join(str(error).split()) or type(error).__name__})"
-        raise UserError(str(archive), "", problem, "unpack it, and name the folder") from error
+        with closing(archive_entries(archive, skipped)) as entries:
+            for entry in entries:
+                name = f"{archive}/{entry.name}"
+                if entry.content is None:
+                    yield ImageFile(name, None, f"a link to {entry.target}, which is read under that name")
+                else:
+                    yield ImageFile(name, entry.content.read())
+    except UserError:
+        raise
+    except Exception as error:  # what reads archives may raise anything on damaged input
+        raise archive_error(archive, error) from None
+    yield from (ImageFile(f"{archive}/{name}", None, reason) for name, reason in skipped.left_out)

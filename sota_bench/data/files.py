@@ -16,12 +16,13 @@ import numpy as np
 from sota_bench.data import tarindex
 from sota_bench.data.copies import group_copies
 from sota_bench.data.decode import BadImage, decode_image, pixel_range
+from sota_bench.data.formats import HEAD_BYTES, IMAGE_SUFFIXES, suffix_of
 from sota_bench.data.junk import SIDECAR, is_junk_name
 from sota_bench.data.layout import Layout
 from sota_bench.data.manifest import LeftOut, Manifest, ScannedImage, assemble
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.parquet import ParquetReader, list_parquet
-from sota_bench.data.reading import HEAD_BYTES, IMAGE_SUFFIXES, Listing, read_listing, suffix_of
+from sota_bench.data.reading import Listing, read_listing
 from sota_bench.data.scan import CHANGED, Scanned, remember, scan_files
 from sota_bench.data.source import Progress, Scale, Source
 from sota_bench.errors import UserError

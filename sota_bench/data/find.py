@@ -18,10 +18,10 @@ from pathlib import Path
 from sota_bench.data.archives import ENDINGS, archive_kind, is_archive_name
 from sota_bench.data.download import Archive, download_archive
 from sota_bench.data.files import FolderSource, TarSource, UnpackedSource
+from sota_bench.data.formats import IMAGE_SUFFIXES, suffix_of
 from sota_bench.data.junk import is_junk_name
 from sota_bench.data.names import IMAGENETTE, IMAGEWOOF
 from sota_bench.data.options import ReadingOptions
-from sota_bench.data.reading import IMAGE_SUFFIXES, suffix_of
 from sota_bench.data.rendered import KnownEffects
 from sota_bench.data.source import Source
 from sota_bench.data.unpack import unpack

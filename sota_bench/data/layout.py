@@ -11,6 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sota_bench.data.folder_tree import (
+    CONTAINERS,
+    Folder,
+    collapsed,
+    folder_tree,
+    folds_of,
+    listed,
+    merge,
+    only_container,
+)
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.split_names import fold_number, split_name
 from sota_bench.errors import UserError
@@ -19,9 +29,6 @@ NO_CLASS_FOLDER = "no label: in no class folder"
 NO_SPLIT_FOLDER = "in no split folder"
 OUTSIDE = "outside the data set"
 OTHER_FOLD = "in another fold"
-
-_CONTAINERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "data", "photos", "pictures"})
-"""Folders that only hold what their parent is."""
 
 _TARGETS = frozenset({
     "mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "gt",
@@ -36,8 +43,6 @@ _BESIDE = frozenset({
     "paper", "results", "output", "outputs", "logs", "license",
 })  # fmt: skip
 """Folders that people keep beside a data set."""
-
-_SHOWN = 4
 
 
 class Member(NamedTuple):
@@ -66,28 +71,6 @@ class Layout:
     other_labels: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-@dataclass
-class Folder:
-    """A folder with the images in it and below it.
-
-    Attributes:
-        name, path: its own name, and its path below the source; "" for the source itself.
-        folders: those in it that hold images, by name.
-        files: paths of the images in it.
-    """
-
-    name: str
-    path: str
-    folders: dict[str, Folder] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)
-
-    def all_files(self) -> Iterator[str]:
-        """Paths of the images in it and below it."""
-        yield from self.files
-        for folder in self.folders.values():
-            yield from folder.all_files()
-
-
 def read_folders(paths: Iterable[str], options: ReadingOptions, origin: str) -> Layout:
     """Splits and classes of images by the folders that they lie in.
 
@@ -100,7 +83,7 @@ def read_folders(paths: Iterable[str], options: ReadingOptions, origin: str) -> 
         UserError: no class folder, or folders that can be read in two ways.
     """
     layout = Layout()
-    root = _tree(_without_skipped(paths, options, layout))
+    root = folder_tree(_without_skipped(paths, options, layout))
     reader = _Reader(options, origin, layout)
     reader.read(root)
     if not layout.members:
@@ -116,25 +99,6 @@ def _without_skipped(paths: Iterable[str], options: ReadingOptions, layout: Layo
             layout.left_out.append((path, "skipped: by data.folders"))
         else:
             yield path
-
-
-def _tree(paths: Iterable[str]) -> Folder:
-    root = Folder("", "")
-    for path in paths:
-        *names, _ = path.split("/")
-        folder = root
-        for name in names:
-            if name not in folder.folders:
-                folder.folders[name] = Folder(name, f"{folder.path}/{name}" if folder.path else name)
-            folder = folder.folders[name]
-        folder.files.append(path)
-    return root
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    text = ", ".join(f"{name}/" for name in shown[:_SHOWN])
-    return text + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
 
 
 class _Reader:
@@ -154,9 +118,9 @@ class _Reader:
             self._leave_outside(root, levels[0])
             self._read_splits(levels[0], self._splits(levels[0]))
         elif levels:
-            folds = _folds(root, levels)
+            folds = folds_of(root, levels)
             if folds is None:
-                problem = f"{_listed(level.path for level in levels)} each hold a data set with splits of its own"
+                problem = f"{listed(level.path for level in levels)} each hold a data set with splits of its own"
                 raise self.refuse(problem, f'write data.root = "{levels[0].path}" to read one of them')
             first, others = folds
             for other in others:
@@ -187,7 +151,7 @@ class _Reader:
     def _split_levels(self, folder: Folder) -> Iterator[Folder]:
         """The topmost folders whose own folders are splits that hold class folders."""
         splits = self._splits(folder)
-        divided = [split for name, split in splits.items() if _collapsed(folder.folders[name]).folders]
+        divided = [split for name, split in splits.items() if collapsed(folder.folders[name]).folders]
         if "train" in divided or len(set(divided)) > 1:
             yield folder
             return
@@ -212,12 +176,12 @@ class _Reader:
             if name not in splits:
                 self._leave_out(folder, NO_SPLIT_FOLDER)
         self._leave_out_all(level.files, NO_SPLIT_FOLDER)
-        parts = [(splits[name], _collapsed(level.folders[name])) for name in splits]
-        while common := _only_container([part for _, part in parts]):
+        parts = [(splits[name], collapsed(level.folders[name])) for name in splits]
+        while common := only_container([part for _, part in parts]):
             parts = [(split, part.folders.get(common, part)) for split, part in parts]
         merged = Folder(level.name, level.path)
         for _, part in parts:
-            _merge(merged, part)
+            merge(merged, part)
         classes = self._class_level(merged)
         for split, part in parts:
             self._add_classes(self._descend(part, classes), split)
@@ -274,9 +238,9 @@ class _Reader:
         if not names or (names == ["train"] and len(others) > 1):  # beside cars and buses a train is a vehicle
             return
         verbs = ("is named as a split and holds", "are named as splits and hold")[len(names) > 1]
-        problem = f"{_listed(names)} {verbs} images without class folders"
+        problem = f"{listed(names)} {verbs} images without class folders"
         if others:
-            problem += f", beside {_listed(others)}"
+            problem += f", beside {listed(others)}"
         remedy = "name the table of labels with data.labels, or say what the folders are: data.folders = {" + (
             ", ".join(f'"{name}" = "{"skip" if others else "class"}"' for name in sorted(names)[:2]) + "}"
         )
@@ -292,8 +256,8 @@ class _Reader:
         if all(self.options.role(name, inner.path) == "class" for name, inner in folder.folders.items()):
             return []
         lower = {name.lower() for name in names}
-        if lower & _TARGETS and lower & _CONTAINERS:
-            problem = f"{_listed(names)} look like images and their masks or annotations, not like classes"
+        if lower & _TARGETS and lower & CONTAINERS:
+            problem = f"{listed(names)} look like images and their masks or annotations, not like classes"
             target = next(name for name in sorted(names) if name.lower() in _TARGETS)
             raise self.refuse(problem, f'write data.folders = {{"{target}" = "skip"}} to leave one out')
         direct = [inner for inner in folder.folders.values() if inner.files]
@@ -308,12 +272,12 @@ class _Reader:
         if len(wide) == 1 and len(beside) == len(names) - 1 and wide[0].name not in beside:
             return [wide[0].name, *self._class_level(wide[0])]
         if len(direct) > 1 and not beside:
-            shown = _listed(inner.name for inner in wide)
+            shown = listed(inner.name for inner in wide)
             self.layout.alarms.append(f"{shown} hold only folders and are read as classes; data.folders decides.")
             return []
         example = wide[0]
-        others = _listed(names - {example.name})
-        problem = f"{example.name}/ holds only folders ({_listed(example.folders)}), beside {others}"
+        others = listed(names - {example.name})
+        problem = f"{example.name}/ holds only folders ({listed(example.folders)}), beside {others}"
         way = example.path or example.name
         remedy = (
             f'write data.root = "{way}" if the classes are inside, or data.folders = {{"{example.name}" = "class"}}'
@@ -326,7 +290,7 @@ class _Reader:
                 ours, theirs = set(first.folders), set(second.folders)
                 shared = ours & theirs
                 if len(shared) > 1 and 2 * len(shared) >= len(ours | theirs):
-                    problem = f"{first.name}/ and {second.name}/ hold the same folders ({_listed(shared)})"
+                    problem = f"{first.name}/ and {second.name}/ hold the same folders ({listed(shared)})"
                     remedy = (
                         f'write data.root = "{first.path or first.name}" to read one of them, or '
                         f'data.folders = {{"{first.name}" = "class", "{second.name}" = "class"}}'
@@ -338,40 +302,3 @@ class _Reader:
         for name, inner in folder.folders.items():
             for path in inner.all_files():
                 self.layout.members[path] = Member(split, name)
-
-
-def _collapsed(folder: Folder) -> Folder:
-    """What a split folder holds, below folders of its own name or that only wrap: ``seg_train/seg_train/...``."""
-    while len(folder.folders) == 1 and not folder.files:
-        [inner] = folder.folders.values()
-        own, outer = split_name(inner.name), split_name(folder.name)
-        repeats = inner.name.lower() == folder.name.lower() or (own and outer and own.split == outer.split)
-        if not repeats and inner.name.lower() not in _CONTAINERS:
-            break
-        folder = inner
-    return folder
-
-
-def _only_container(folders: list[Folder]) -> str:
-    """The one folder that all of these hold and that only wraps its contents, or ""."""
-    names = {name for folder in folders for name in folder.folders}
-    if len(names) != 1 or any(folder.files for folder in folders):
-        return ""
-    [name] = names
-    return name if name.lower() in _CONTAINERS and any(f.folders.get(name, f).folders for f in folders) else ""
-
-
-def _merge(into: Folder, other: Folder) -> None:
-    into.files += other.files
-    for name, inner in other.folders.items():
-        _merge(into.folders.setdefault(name, Folder(name, inner.path)), inner)
-
-
-def _folds(root: Folder, levels: list[Folder]) -> tuple[Folder, list[Folder]] | None:
-    """(the first fold, the others) where all levels are folds beside each other."""
-    numbers = {level.path: fold_number(level.name) for level in levels}
-    parents = {level.path.rpartition("/")[0] for level in levels}
-    if None in numbers.values() or len(parents) != 1:
-        return None
-    ordered = sorted(levels, key=lambda level: numbers[level.path] or 0)
-    return ordered[0], ordered[1:]

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sota_bench.data.formats import HEAD_BYTES
 from sota_bench.data.tables import LabelTable
 from sota_bench.errors import UserError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 Location = tuple[str, int, int]
 """Where an image lies: file below the source, row group, row in it."""
-
-_HEAD_BYTES = 32
 
 
 def list_parquet(
@@ -138,7 +137,7 @@ class ParquetReader:
     def head(self, path: str) -> bytes:
         """The first bytes of an image."""
         try:
-            return self(path)[:_HEAD_BYTES]
+            return self(path)[:HEAD_BYTES]
         except (OSError, ValueError):
             return b""
 

@@ -5,27 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sota_bench.data.columns import could_be_labels, label_values, read_tables
+from sota_bench.data.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, suffix_of
 from sota_bench.data.layout import NO_SPLIT_FOLDER, OTHER_FOLD, OUTSIDE, Layout, Member, read_folders
 from sota_bench.data.names import confusable, normalized, readable
 from sota_bench.data.options import FOLDERS, ReadingOptions
 from sota_bench.data.samples import is_sample_file, sample_table
-from sota_bench.data.tables import FileIndex, LabelTable, could_be_labels, find_tables, label_values, read_tables
+from sota_bench.data.tables import FileIndex, LabelTable, find_tables
 from sota_bench.errors import UserError
-
-IMAGE_SUFFIXES = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif",
-    ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k",
-})  # fmt: skip
-"""A file with such a name is an image, or a damaged one; any other file is looked into."""
-
-_TEXT_SUFFIXES = frozenset({
-    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".md", ".xml", ".html", ".htm", ".yaml", ".yml", ".py",
-    ".ipynb", ".cls", ".pdf", ".npy", ".npz", ".mat", ".pkl", ".pt", ".pth", ".h5", ".mp4", ".avi", ".mov", ".log",
-    ".toml", ".ini", ".tar", ".gz", ".tgz", ".zip", ".zst", ".parquet", ".svg", ".docx", ".xlsx", ".rst",
-})  # fmt: skip
-
-HEAD_BYTES = 32
-"""Of a file, enough to know its format."""
 
 NOT_AN_IMAGE = "not an image"
 _TOLD = ("no label", NO_SPLIT_FOLDER, OUTSIDE, OTHER_FOLD)
@@ -106,36 +93,7 @@ def _is_image(path: str, head: Callable[[str], bytes]) -> bool:
     suffix = suffix_of(path)
     if suffix in IMAGE_SUFFIXES:
         return True
-    return suffix not in _TEXT_SUFFIXES and image_format(head(path)) != ""
-
-
-def suffix_of(path: str) -> str:
-    """The ending of a file's name, in lower case, with its dot."""
-    name = path.rpartition("/")[2]
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
-
-
-def image_format(head: bytes) -> str:
-    """The format of an image by its first bytes, or "" for what is none."""
-    starts = {
-        b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"II*\0": "TIFF",
-        b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", b"\0\0\0\x0cjP  ": "JPEG 2000",
-        b"\xff\x4f\xff\x51": "JPEG 2000",
-    }  # fmt: skip
-    for start, name in starts.items():
-        if head.startswith(start):
-            return name
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    if head[4:8] == b"ftyp":
-        brands = head[8:12] + head[16:32]
-        if b"avi" in brands:
-            return "AVIF"
-        return "HEIC" if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"mif1", b"heim")) else ""
-    if head[:2] == b"BM" and head[6:10] == bytes(4):
-        return "BMP"
-    return "PNM" if head[:1] == b"P" and head[1:2] in b"123456fF" and head[2:3] in b"\n\r\t " and len(head) > 2 else ""
+    return suffix not in OTHER_SUFFIXES and image_format(head(path)) != ""
 
 
 def _no_images(listing: Listing, options: ReadingOptions, origin: str, within: str) -> UserError:

@@ -59,6 +59,14 @@ def split_of_words(text: str) -> str:
     return meaning.split if meaning and meaning.plain else ""
 
 
+def split_of_path(path: str) -> str:
+    """The split that the outermost folder with such a name means."""
+    for name in path.split("/")[:-1]:
+        if meaning := split_name(name):
+            return meaning.split
+    return ""
+
+
 def fold_number(name: str) -> int | None:
     """The number of a folder of cross-validation, such as ``fold_3``."""
     match = _FOLD.fullmatch(name)

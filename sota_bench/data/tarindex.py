@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from sota_bench.data import facts
+from sota_bench.data.formats import HEAD_BYTES
 from sota_bench.data.junk import is_junk
 from sota_bench.errors import UserError
 
 OUTSIDE = "points outside the archive, or is not a valid name"
 LINK_OUTSIDE = "a link that points outside the archive"
 _MOST_LINKS = 40
-_HEAD_BYTES = 32
 
 
 @dataclass
@@ -158,7 +158,7 @@ class TarReader:
         """The first bytes of a member; none where it cannot be read."""
         offset, size = self.members[path]
         try:
-            return read_at(Path(self.path), offset, min(size, _HEAD_BYTES), path)
+            return read_at(Path(self.path), offset, min(size, HEAD_BYTES), path)
         except OSError:
             return b""
 

@@ -76,7 +76,9 @@ class Simulated(Source):
         shas = [hashlib.sha256(int(row).to_bytes(8, "big")).hexdigest() for row in rows]
         paths = [f"{split}/{label}/{row:08d}.jpg" for split, label, row in zip(splits, labels, rows, strict=True)]
         columns = {"path": paths, "split": splits, "label": labels, "sha256": shas, "bytes": 100_000}
-        items = pd.DataFrame({**columns, "scale": "", "group": ""}).sort_values("path", ignore_index=True)
+        items = pd.DataFrame({**columns, "scale": "", "near_copies": "", "group": ""}).sort_values(
+            "path", ignore_index=True
+        )
         return Manifest(self.name, items, pd.DataFrame(columns=list(LEFT_OUT_COLUMNS)))
 
     def decode(self, path: str, size: int, sha256: str = "", scale: Scale = None) -> np.ndarray:

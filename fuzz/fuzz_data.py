@@ -130,13 +130,13 @@ def _zip_seed(method: int) -> bytes:
     return packed.getvalue()
 
 
-MANIFEST = b"""sota-bench manifest 2 {"name": "seed", "junk": 1, "notes": [], "alarms": ["look"]}
-path,split,label,sha256,bytes,scale,group,left_out
-train/a/1.png,train,a,%s,5,,,
-train/b/2.png,train,b,%s,6,0.0:4095.0,,
-val/a/3.png,select,a,%s,7,,near,
-val/b/4.png,test,b,%s,8,,near,
-val/b/5.png,val,b,,0,,,"so, ""empty"", it is"
+MANIFEST = b"""sota-bench manifest 3 {"name": "seed", "junk": 1, "notes": [], "alarms": ["look"]}
+path,split,label,sha256,bytes,scale,near_copies,group,left_out
+train/a/1.png,train,a,%s,5,,,,
+train/b/2.png,train,b,%s,6,0.0:4095.0,,p 1,
+val/a/3.png,select,a,%s,7,,near,,
+val/b/4.png,test,b,%s,8,,near,,
+val/b/5.png,val,b,,0,,,,"so, ""empty"", it is"
 """ % tuple(bytes([digit]) * 64 for digit in b"0123")
 
 TARS = [_tar_seed(kind, names) for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)

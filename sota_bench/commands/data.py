@@ -26,11 +26,19 @@ _MOST_COPIES = 5
 @click.option("--file-column", default="", help="Column of that table with the file names.")
 @click.option("--label-column", default="", help="Column of that table with the labels.")
 @click.option("--split-column", default="", help="Column of that table with the splits.")
+@click.option(
+    "--group",
+    default="",
+    metavar="COLUMN|PATTERN",
+    help="What belongs together and stays in one split: a column, or a pattern with parentheses on the path.",
+)
+@click.option("--pixel-range", type=(float, float), metavar="BLACK WHITE",
+              help="Values that become black and white in images with more than 8 bits.")  # fmt: skip
 @click.option("--all", "show_all", is_flag=True, help="List every class and every file that is left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as JSON.")
 def command(
     source: str, root: str, roles: tuple[str, ...], labels: str, file_column: str, label_column: str,
-    split_column: str, show_all: bool, as_json: bool,
+    split_column: str, group: str, pixel_range: tuple[float, float] | None, show_all: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Show what is in a data set: files, classes, splits, what is left out and why, near-duplicates.
 
@@ -40,7 +48,7 @@ def command(
     from sota_bench.data.find import open_source
     from sota_bench.data.options import ReadingOptions
 
-    options = ReadingOptions(root, _roles(roles), labels, file_column, label_column, split_column)
+    options = ReadingOptions(root, _roles(roles), labels, file_column, label_column, split_column, group, pixel_range)
     account = account_of(open_source(_source_of(source), options=options).scan())
     if as_json:
         click.echo(json.dumps(account.contract(), ensure_ascii=True))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sota_bench.data.manifest import COPY, TWO_LABELS, UNTRAINED, Manifest
+from sota_bench.data.manifest import COPY, GROUP_IN_TWO_SPLITS, TWO_LABELS, UNTRAINED, Manifest
 from sota_bench.data.split import SPLITS
 
 JUNK = "hidden and system files"
@@ -80,9 +80,9 @@ def account_of(manifest: Manifest) -> Account:
     paths = manifest.left_out["path"].tolist()
     skipped = [{"path": path, "reason": reason} for path, reason in zip(paths, reasons, strict=True)]
     groups: dict[str, list[str]] = defaultdict(list)
-    for path, group in zip(items["path"], items["group"], strict=True):
-        if group:
-            groups[group].append(path)
+    for path, content in zip(items["path"], items["near_copies"], strict=True):
+        if content:
+            groups[content].append(path)
     near_copies = [sorted(group) for _, group in sorted(groups.items()) if len(group) > 1]
     notes, alarms = list(manifest.notes), _alarms(manifest, classes)
     total = len(items) + len(skipped)
@@ -104,6 +104,7 @@ def _alarms(manifest: Manifest, classes: dict[str, dict[str, int]]) -> list[str]
         *manifest.alarms,
         *_lost_files(manifest, classes),
         *_two_labels(manifest),
+        *_groups_in_two_splits(manifest),
         *_unjudged(manifest, classes),
         *_rare(classes),
         *_near_copies(manifest),
@@ -115,7 +116,7 @@ def _lost_files(manifest: Manifest, classes: dict[str, dict[str, int]]) -> list[
     lost: dict[str, list[tuple[str, str]]] = defaultdict(list)
     left_out = manifest.left_out
     for path, reason, label in zip(left_out["path"], left_out["reason"], left_out["label"], strict=True):
-        if label and kind_of(reason) != COPY:
+        if label and kind_of(reason) not in (COPY, GROUP_IN_TWO_SPLITS):
             lost[label].append((path, reason))
     alarms = []
     for label in sorted(lost):
@@ -144,6 +145,18 @@ def _two_labels(manifest: Manifest) -> list[str]:
         return []
     files = "1 file carries" if len(paths) == 1 else f"{len(paths):,} files carry"
     return [f"{files} the same content under two labels and {_is(len(paths))} left out, such as {paths[0]}."]
+
+
+def _groups_in_two_splits(manifest: Manifest) -> list[str]:
+    left_out = manifest.left_out[manifest.left_out["reason"].map(kind_of) == GROUP_IN_TWO_SPLITS]
+    if not len(left_out):
+        return []
+    path, reason = left_out[["path", "reason"]].iloc[0]
+    belong = counted(len(left_out), "evaluation image belongs", "evaluation images belong")
+    return [
+        f"{belong} to a group of an earlier split and {_is(len(left_out))} left out, such as {path} "
+        f"({reason.partition(': ')[2]})."
+    ]
 
 
 def _unjudged(manifest: Manifest, classes: dict[str, dict[str, int]]) -> list[str]:
@@ -194,15 +207,15 @@ def _rare(classes: dict[str, dict[str, int]]) -> list[str]:
 
 def _near_copies(manifest: Manifest) -> list[str]:
     """Images that look the same and lie in different splits, or carry different labels."""
-    items = manifest.items[manifest.items["group"] != ""]
+    items = manifest.items[manifest.items["near_copies"] != ""]
     if not len(items):
         return []
     alarms = []
-    groups = items.groupby("group")
+    groups = items.groupby("near_copies")
     split_groups = groups["split"].nunique()
     across = split_groups[split_groups > 1].index
     if len(across):
-        shown = " and ".join(items.loc[items["group"] == across[0], "path"].tolist()[:2])
+        shown = " and ".join(items.loc[items["near_copies"] == across[0], "path"].tolist()[:2])
         alarms.append(
             f"{counted(len(across), 'group')} of images that look the same {_lie(len(across))} in more than one split, "
             f"such as {shown}. Networks can memorize them, so accuracy is too high; keep each group in one split."
@@ -210,7 +223,7 @@ def _near_copies(manifest: Manifest) -> list[str]:
     label_groups = groups["label"].nunique()
     labels = label_groups[label_groups > 1].index
     if len(labels):
-        shown = " and ".join(items.loc[items["group"] == labels[0]].drop_duplicates("label")["path"].tolist()[:2])
+        shown = " and ".join(items.loc[items["near_copies"] == labels[0]].drop_duplicates("label")["path"].tolist()[:2])
         number = counted(len(labels), "group")
         alarms.append(
             f"{number} of images that look the same {_has(len(labels))} two labels, such as {shown}; correct them."

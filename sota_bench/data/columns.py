@@ -88,7 +88,7 @@ def label_values(table: LabelTable, options: ReadingOptions, origin: str) -> tup
             problem = f"{table.name} has no column {options.label_column!r}"
             raise UserError(origin, "data.label_column", problem, remedy)
         return options.label_column, frame[options.label_column].tolist()
-    column = find_label_column(frame)
+    column = find_label_column(frame, options)
     if column is not None:
         return column, frame[column].tolist()
     one_hot = _one_hot(frame)
@@ -102,13 +102,13 @@ def label_values(table: LabelTable, options: ReadingOptions, origin: str) -> tup
     raise UserError(origin, "data.label_column", problem, "name the one to use")
 
 
-def find_label_column(frame: pd.DataFrame) -> str | None:
+def find_label_column(frame: pd.DataFrame, options: ReadingOptions) -> str | None:
     """The column of labels by its name, or the only one there is; None where that is not certain."""
     by_name = {name: simple_name(name) for name in frame.columns}
     candidates = [name for name in frame.columns if by_name[name] in LABEL_COLUMNS]
     candidates = candidates or [name for name in frame.columns if by_name[name] in NUMBER_COLUMNS]
     if not candidates:
-        others = [name for name in frame.columns if not _is_split_column(name)]
+        others = _other_columns(frame, options)
         candidates = others if len(others) == 1 and _repeats(frame[others[0]]) else []
     if len(candidates) > 1 and _same_division(frame, candidates):
         words = [name for name in candidates if not frame[name].str.fullmatch(r"-?[0-9.]*").all()]
@@ -116,11 +116,17 @@ def find_label_column(frame: pd.DataFrame) -> str | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def could_be_labels(frame: pd.DataFrame) -> bool:
+def could_be_labels(frame: pd.DataFrame, options: ReadingOptions) -> bool:
     """Whether some column is named as labels are, or repeats its values as they do."""
-    names = [name for name in frame.columns if not _is_split_column(name)]
+    names = _other_columns(frame, options)
     named = any(simple_name(name) in LABEL_COLUMNS for name in names)
     return named or any(_repeats(frame[name]) and frame[name].nunique() > 1 for name in names)
+
+
+def _other_columns(frame: pd.DataFrame, options: ReadingOptions) -> list[str]:
+    """Columns that hold no split and no group."""
+    known = (options.split_column, options.group)
+    return [str(name) for name in frame.columns if not _is_split_column(name) and name not in known]
 
 
 def _repeats(values: pd.Series) -> bool:

@@ -14,12 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from sota_bench.data import tarindex
+from sota_bench.data.assembly import assemble
 from sota_bench.data.copies import group_copies
 from sota_bench.data.decode import BadImage, decode_image, pixel_range
 from sota_bench.data.formats import HEAD_BYTES, IMAGE_SUFFIXES, suffix_of
 from sota_bench.data.junk import SIDECAR, is_junk_name
 from sota_bench.data.layout import Layout
-from sota_bench.data.manifest import LeftOut, Manifest, ScannedImage, assemble
+from sota_bench.data.manifest import LeftOut, Manifest, ScannedImage
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.parquet import ParquetReader, list_parquet
 from sota_bench.data.reading import Listing, read_listing
@@ -126,7 +127,7 @@ def content_digest(file_sha256: str, scale: Scale) -> str:
 
 
 def _images(results: Mapping[str, Scanned], layout: Layout, options: ReadingOptions) -> list[ScannedImage]:
-    """The images that can be used, on one scale, with the groups of their near copies."""
+    """The images that can be used, on one scale, with their near copies and what they belong to."""
     usable = {path: scanned for path, scanned in results.items() if not scanned.problem}
     deep = [scanned for scanned in usable.values() if not math.isnan(scanned.low)]
     scale = options.pixel_range
@@ -138,12 +139,13 @@ def _images(results: Mapping[str, Scanned], layout: Layout, options: ReadingOpti
         split, label = layout.members[path]
         own = None if math.isnan(scanned.low) else scale
         text = "" if own is None else f"{own[0]!r}:{own[1]!r}"
-        images.append(ScannedImage(path, split, label, content_digest(scanned.sha256, own), scanned.length, text))
-    for group in group_copies([scanned.thumbnail for scanned in usable.values()]):
-        contents = sorted({images[position].sha256 for position in group})
+        content, group = content_digest(scanned.sha256, own), layout.groups.get(path, "")
+        images.append(ScannedImage(path, split, label, content, scanned.length, text, group=group))
+    for alike in group_copies([scanned.thumbnail for scanned in usable.values()]):
+        contents = sorted({images[position].sha256 for position in alike})
         if len(contents) > 1:
-            for position in group:
-                images[position] = images[position]._replace(group=contents[0])
+            for position in alike:
+                images[position] = images[position]._replace(near_copies=contents[0])
     return images
 
 

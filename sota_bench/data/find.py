@@ -105,6 +105,9 @@ def open_source(
             raise UserError("data", "source", f"{location!r} is not a file", remedy)
         return _open(target.name, target, options)
     if source == "known-effects":
+        for key in (options or ReadingOptions()).to_json():
+            problem = "known-effects is rendered, so there are no files to read in another way"
+            raise UserError("data", key, problem, f"remove {key}, or name your own images in data.source")
         return KnownEffects()
     if source not in NAMED_DATASETS:
         valid = ["known-effects", *NAMED_DATASETS, "folder:PATH", "archive:PATH"]

@@ -62,6 +62,7 @@ class Layout:
         notes: sentences about how the data set was read.
         alarms: sentences about what should be looked at.
         other_labels: column of a table -> path -> a label that it gives.
+        groups: path -> what it belongs to, by ``data.group``.
     """
 
     members: dict[str, Member] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Layout:
     notes: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
     other_labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
 
 
 def read_folders(paths: Iterable[str], options: ReadingOptions, origin: str) -> Layout:

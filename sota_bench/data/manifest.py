@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sota_bench.data.names import natural_order
-from sota_bench.data.split import SPLITS, divide, halve, shared_contents
+from sota_bench.data.split import SPLITS, shared_contents
 from sota_bench.errors import UserError
 from sota_bench.files import write_text
 from sota_bench.grid.nearest import did_you_mean
@@ -23,17 +23,18 @@ from sota_bench.grid.nearest import did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("path", "split", "label", "sha256", "bytes", "scale", "group")
+COLUMNS = ("path", "split", "label", "sha256", "bytes", "scale", "near_copies", "group")
 LABELS = "labels:"
 """Begins the names of columns of other labels."""
 
 LEFT_OUT_COLUMNS = ("path", "reason", "split", "label")
-_HEADER = "sota-bench manifest 2"
+_HEADER = "sota-bench manifest 3"
 _HEX = set("0123456789abcdef")
 
 COPY = "a copy"
 TWO_LABELS = "two labels"
 UNTRAINED = "class without training images"
+GROUP_IN_TWO_SPLITS = "group in two splits"
 """How reasons begin; what follows a colon is about the one file."""
 
 
@@ -47,7 +48,8 @@ class ScannedImage(NamedTuple):
         sha256: of its content.
         bytes: of its file.
         scale: ``low:high``, the values that become black and white; "" for images of 8 bits.
-        group: what near copies have in common; "" for an image that has none.
+        near_copies: what near copies have in common; "" for an image that has none.
+        group: what it belongs to by ``data.group``, such as a patient; "" for an image that stands alone.
     """
 
     path: str
@@ -56,6 +58,7 @@ class ScannedImage(NamedTuple):
     sha256: str
     bytes: int
     scale: str = ""
+    near_copies: str = ""
     group: str = ""
 
 
@@ -75,8 +78,8 @@ class Manifest:
     Attributes:
         name: what the source is called.
         items: columns ``path`` (inside the source), ``split`` (train, select, test), ``label`` (class name), ``sha256``
-            (of the content, 64 hex digits: the file, and for more than 8 bits the scale), ``bytes``, ``scale`` and
-            ``group`` (see ``ScannedImage``); sorted by path.
+            (of the content, 64 hex digits: the file, and for more than 8 bits the scale), ``bytes``, ``scale``,
+            ``near_copies`` and ``group`` (see ``ScannedImage``); sorted by path.
             Further columns named ``labels:COLUMN`` hold other labels of each image, of a table beside the images.
         left_out: columns ``path``, ``reason``, ``split`` and ``label``; the latter two are "" where they are unknown.
         junk: how many leftovers of systems and tools the source holds.
@@ -154,7 +157,7 @@ class Manifest:
         """
         import pandas as pd
 
-        left_out = self.left_out.assign(sha256="", bytes=0, scale="", group="")
+        left_out = self.left_out.assign(sha256="", bytes=0, scale="", near_copies="", group="")
         table = pd.concat([self.items.assign(left_out=""), left_out.rename(columns={"reason": "left_out"})])
         others = [LABELS + name for name in self.other_labels]
         table = table[[*COLUMNS, *others, "left_out"]].fillna("")
@@ -221,133 +224,6 @@ def _facts(header: str, origin: str, remedy: str) -> dict[str, Any]:
         problem = f"has a damaged first line ({type(error).__name__})"
         raise UserError(origin, "", problem, remedy) from None
     return {"name": name, "junk": junk, "notes": notes, "alarms": alarms}
-
-
-def assemble(
-    name: str,
-    images: Sequence[ScannedImage],
-    left_out: Iterable[LeftOut],
-    origin: str,
-    *,
-    junk: int = 0,
-    notes: Sequence[str] = (),
-    alarms: Sequence[str] = (),
-    other_labels: Mapping[str, Mapping[str, str]] | None = None,
-) -> Manifest:
-    """The manifest of the images that a scan lists: splits are divided, and no content is in two of them.
-
-    Args:
-        name: what the source is called.
-        images: those that can be used.
-        left_out: files that cannot.
-        origin: the source as the user knows it, for errors.
-        junk, notes, alarms: as in the manifest.
-        other_labels: column of a table -> path -> label.
-
-    Returns:
-        The manifest. With ``val`` or ``test`` alone, that split is halved into select and test; with both, they are
-        select and test; with neither, images of each class are drawn from all. Contents that are in train are left out
-        of the others, and copies inside the others are left out; copies in train that have two different labels are
-        left out altogether, and so are classes that have no training image.
-
-    Raises:
-        UserError: no usable image, or only one class.
-    """
-    import pandas as pd
-
-    table = pd.DataFrame([ScannedImage(*image) for image in images], columns=list(COLUMNS))
-    items = table.sort_values("path", kind="stable", ignore_index=True)
-    dropped = [LeftOut(*entry) for entry in left_out]
-    undivided = (items["split"] == "").to_numpy(dtype=bool)
-    if undivided.any() and not undivided.all():
-        remedy = "use train/<class>/ and val/<class>/"
-        raise UserError(origin, "", "some images are in a split and some are not", remedy)
-
-    if not undivided.any() and len(items) and not (items["split"] == "train").any():
-        raise UserError(origin, "", "there are no training images", "put them in train/<class>/")
-    for rule in (_without_contradictions, _without_copies, _without_untrained_classes):
-        items, gone = rule(items)
-        dropped += gone
-    if not len(items):
-        raise UserError(origin, "", f"no usable image ({_counted(dropped)})", "use train/<class>/*.jpg")
-    given = set(items["split"])
-    items, drawn = _divided(items)
-    if given == {"train"}:
-        alarms = [*alarms, f"{drawn[0].upper()}{drawn[1:]}."]
-    elif drawn:
-        notes = [*notes, drawn]
-    if items["label"].nunique() < 2:
-        problem = f"only one class, {items['label'].iloc[0]!r}" + (f" ({_counted(dropped)})" if dropped else "")
-        raise UserError(origin, "", problem, "use one folder for each class")
-    shared = shared_contents(items)
-    if shared:
-        raise AssertionError(f"contents in two splits after their removal: {shared[:3]}")
-    for column, labels in sorted((other_labels or {}).items()):
-        own = zip(items["path"], items["label"], strict=True)
-        items[LABELS + column] = [labels.get(path, label) for path, label in own]
-    reasons = pd.DataFrame(sorted(dropped), columns=list(LEFT_OUT_COLUMNS), dtype=object)
-    return Manifest(name, items, reasons, junk, tuple(notes), tuple(alarms))
-
-
-def _counted(dropped: Sequence[LeftOut]) -> str:
-    if not dropped:
-        return "0 files left out"
-    files = "1 file" if len(dropped) == 1 else f"{len(dropped):,} files"
-    return f"{files} left out, such as {dropped[0].path}: {dropped[0].reason}"
-
-
-def _divided(items: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The items with splits train, select and test, and a sentence if evaluation images were drawn."""
-    present = set(items["split"])
-    splits = items["split"].to_numpy(dtype=object).copy()
-    drawn = ""
-    if present in ({""}, {"train"}):
-        splits = divide(items)
-        drawn = "there is no validation or test split, so 15% of each class are drawn for select and 15% for test"
-    elif {"val", "test"} <= present:
-        splits[splits == "val"] = "select"
-    else:
-        judging = splits != "train"
-        splits[judging] = halve(items[judging])
-    return items.assign(split=splits), drawn
-
-
-def _left_out(rows: pd.DataFrame, reasons: Iterable[str]) -> list[LeftOut]:
-    columns = zip(rows["path"], reasons, rows["split"], rows["label"], strict=True)
-    return [LeftOut(*entry) for entry in columns]
-
-
-def _without_contradictions(items: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
-    """Drop training contents that carry two labels: which one is right cannot be known."""
-    train = items[items["split"].isin(["train", ""])]
-    labels = train.groupby("sha256")["label"].nunique()
-    bad = train[train["sha256"].isin(labels[labels > 1].index)]
-    reason = f"{TWO_LABELS}: the same content has another label too"
-    return items.drop(index=bad.index).reset_index(drop=True), _left_out(bad, [reason] * len(bad))
-
-
-def _without_copies(items: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
-    """Drop from the evaluation splits what is in train already, and second copies."""
-    order = items["split"].map({"train": 0, "": 0, "val": 1, "test": 2})
-    ranked = items.assign(_order=order).sort_values(["_order", "path"], kind="stable")
-    first = ranked.drop_duplicates("sha256").set_index("sha256")
-    copies = ranked[ranked.duplicated("sha256") & (ranked["split"] != "train")]
-    reasons = []
-    for sha, label in zip(copies["sha256"], copies["label"], strict=True):
-        original, its_label = str(first.at[sha, "path"]), str(first.at[sha, "label"])
-        same = f"{COPY}: the same content as {original}"
-        reasons.append(same if label == its_label else f"{TWO_LABELS}: the same content as {original} ({its_label})")
-    return items.drop(index=copies.index).reset_index(drop=True), _left_out(copies, reasons)
-
-
-def _without_untrained_classes(items: pd.DataFrame) -> tuple[pd.DataFrame, list[LeftOut]]:
-    """Drop classes that have no training image: no network could name them."""
-    if not (items["split"] == "train").any():
-        return items, []
-    trained = set(items.loc[items["split"] == "train", "label"])
-    gone = items[~items["label"].isin(trained)]
-    reasons = [f"{UNTRAINED}: {label}" for label in gone["label"]]
-    return items.drop(index=gone.index).reset_index(drop=True), _left_out(gone, reasons)
 
 
 def _check_items(items: pd.DataFrame, origin: str, remedy: str) -> None:

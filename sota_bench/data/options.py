@@ -23,6 +23,7 @@ class ReadingOptions:
         folders: folder name, or path below the root -> what it is: a split, a class, or nothing to read.
         labels: a table of labels inside the source, or ``folders``; "" to look for one.
         file_column, label_column, split_column: columns of that table; "" to look for them.
+        group: a column of a table, or a pattern with parentheses on the path: what images of one split only share.
         pixel_range: the values that become black and white, of images with more than 8 bits; None to find them.
     """
 
@@ -32,12 +33,16 @@ class ReadingOptions:
     file_column: str = ""
     label_column: str = ""
     split_column: str = ""
+    group: str = ""
     pixel_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for name, role in self.folders.items():
             if role not in ROLES:
                 raise UserError("data", f"folders.{name}", f"{role!r} is no role", f"write one of {', '.join(ROLES)}")
+        if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
+            problem = f"{list(self.pixel_range)} does not rise"
+            raise UserError("data", "pixel_range", problem, "write black before white, such as [0, 4095]")
 
     def to_json(self) -> dict[str, Any]:
         """The options that are set, as JSON values."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from sota_bench.data.columns import could_be_labels, label_values, read_tables
 from sota_bench.data.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, suffix_of
+from sota_bench.data.groups import read_groups
 from sota_bench.data.layout import NO_SPLIT_FOLDER, OTHER_FOLD, OUTSIDE, Layout, Member, read_folders
 from sota_bench.data.names import confusable, normalized, readable
 from sota_bench.data.options import FOLDERS, ReadingOptions
@@ -66,6 +67,9 @@ def read_listing(
     if not images:
         raise _no_images(listing, options, origin, within)
     layout = _read_within(images, others, listing.tables, read, options, within, origin)
+    if options.group:
+        tables = _with_group(layout.tables, images, others, read, options, origin)
+        layout.tables_used |= set(read_groups(layout, tables, options.group, origin))
     used_beside = {path for path in others if is_sample_file(path)} if layout.beside else set()
     left_out += [(path, NOT_AN_IMAGE) for path in others if path not in layout.tables_used | used_beside]
     layout.left_out += left_out
@@ -106,8 +110,9 @@ def _no_images(listing: Listing, options: ReadingOptions, origin: str, within: s
 
 @dataclass
 class _Read(Layout):
-    """A layout, and which other files it was read from."""
+    """A layout, the tables that were found, and which other files it was read from."""
 
+    tables: list[LabelTable] = field(default_factory=list)
     tables_used: set[str] = field(default_factory=set)
     beside: bool = False
 
@@ -145,7 +150,9 @@ def _by_tables(tables: Sequence[LabelTable], images: Sequence[str], options: Rea
     layout = read_tables(tables, images, options, origin)
     used = {table.name for table in tables}
     others = _other_labels(tables, layout.members)
-    return _Read(layout.members, layout.left_out, layout.notes, layout.alarms, others, used)
+    return _Read(
+        layout.members, layout.left_out, layout.notes, layout.alarms, others, tables=list(tables), tables_used=used
+    )
 
 
 def _by_folders(inside: Sequence[str], options: ReadingOptions, within: str, origin: str) -> _Read:
@@ -175,7 +182,7 @@ def _by_folders_or_tables(
         raise UserError(origin, "data.label_column", problem, "name the column of labels") from None
     classes = {path: member.label for path, member in folders.members.items()}
     agreeing = [table for table in tables if _agrees(table, classes)]
-    others = [table for table in tables if could_be_labels(table.columns)]
+    others = [table for table in tables if could_be_labels(table.columns, options)]
     if others and not agreeing:
         table = max(others, key=lambda table: sum(map(bool, table.files)))
         shown = ", ".join(sorted(set(classes.values()))[:4])
@@ -185,7 +192,19 @@ def _by_folders_or_tables(
         raise UserError(origin, "data.labels", problem, remedy)
     _add_unfoldered(folders, classes, agreeing, options, origin)
     folders.other_labels = _other_labels(agreeing, folders.members)
+    folders.tables = list(tables)
     return folders
+
+
+def _with_group(
+    tables: Sequence[LabelTable], images: Sequence[str], others: Mapping[str, int], read: Callable[[str], bytes],
+    options: ReadingOptions, origin: str,
+) -> Sequence[LabelTable]:  # fmt: skip
+    """The tables that were read; where none has a column ``data.group``, all others that name images too."""
+    if any(options.group in table.columns.columns for table in tables):
+        return tables
+    anywhere = replace(options, labels="", file_column="")
+    return [*tables, *find_tables(others, FileIndex(images), read, anywhere, origin)]
 
 
 def _other_labels(tables: Sequence[LabelTable], members: Mapping[str, Member]) -> dict[str, dict[str, str]]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from sota_bench.data import known_effects
+from sota_bench.data.assembly import assemble
 from sota_bench.data.decode import BadImage, scale_down
-from sota_bench.data.manifest import Manifest, ScannedImage, assemble
+from sota_bench.data.manifest import Manifest, ScannedImage
 from sota_bench.data.source import Progress, Scale, Source
 
 

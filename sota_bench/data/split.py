@@ -27,6 +27,9 @@ SPLITS = ("train", "select", "test")
 HALVES: Mapping[str, float] = {"select": 0.5, "test": 0.5}
 THREE_PARTS: Mapping[str, float] = {"select": 0.15, "test": 0.15, "train": 0.7}
 
+_GROUP = "group:"
+"""Before the name of a group: no digest starts with it."""
+
 _BITS = 52
 """Of a hash, as many as a float holds exactly."""
 
@@ -60,7 +63,7 @@ def halve(items: pd.DataFrame) -> np.ndarray:
     """Divide images into ``select`` and ``test``, about half of every class each.
 
     Args:
-        items: columns ``label``, ``sha256`` and, where some belong together, ``group`` ("" for those that do not).
+        items: column ``label``, and those of :func:`belonging_keys`.
 
     Returns:
         An array of split names, one per row. A class of two images or more has at least one in each half.
@@ -90,32 +93,77 @@ def shared_contents(items: pd.DataFrame) -> list[str]:
 def _assign(
     items: pd.DataFrame, shares: Mapping[str, float], purpose: str, priority: Sequence[str], least: int
 ) -> np.ndarray:
-    """Split names by each image's own hash; images of a group go together, by the hash of the group's name.
+    """Split names by each image's own hash; images that belong together go together, by the hash of their key.
 
-    Then the first splits of ``priority`` get a group of images in classes that have at least ``least`` groups and lack
-    it, as far as there are groups for them; an image without a group is one by itself.
+    Then the first splits of ``priority`` get one key of each class that has at least ``least`` keys and lacks it, as
+    far as there are keys for them.
     """
-    contents = items["sha256"].tolist()
-    groups = items["group"].tolist() if "group" in items else [""] * len(contents)
-    keys = [group or sha for group, sha in zip(groups, contents, strict=True)]
+    keys = belonging_keys(items)
     names = list(shares)
     ends = np.cumsum(list(shares.values()))[:-1]
     split_of = {key: names[int(np.searchsorted(ends, position(key, purpose), side="right"))] for key in set(keys)}
-    members: dict[str, list[str]] = {}
+    keys_of: dict[str, set[str]] = {}
     for label, key in zip(items["label"], keys, strict=True):
-        members.setdefault(label, []).append(key)
-    for label in sorted(members):
-        distinct = sorted(set(members[label]))
-        if len(distinct) >= least:
-            _fill(split_of, distinct, priority[: len(distinct)], purpose)
+        keys_of.setdefault(label, set()).add(key)
+    _fill(split_of, keys_of, purpose, priority, least)
     return np.array([split_of[key] for key in keys], dtype=object)
 
 
-def _fill(split_of: dict[str, str], keys: Sequence[str], needed: Sequence[str], purpose: str) -> None:
-    """Move a group of one class into each needed split that has none, from a split that can spare it."""
-    for split in needed:
-        counts = Counter(split_of[key] for key in keys)
-        if counts[split]:
-            continue
-        spare = [key for key in keys if counts[split_of[key]] > 1 or split_of[key] not in needed]
-        split_of[min(spare, key=lambda key: rank_key(key, f"{purpose}:{split}"))] = split
+def _fill(
+    split_of: dict[str, str], keys_of: Mapping[str, set[str]], purpose: str, priority: Sequence[str], least: int
+) -> None:
+    """Move a key into each needed split of a class that has none, from a split that can spare it in all its classes."""
+    labels_of: dict[str, list[str]] = {}
+    for label, keys in keys_of.items():
+        for key in keys:
+            labels_of.setdefault(key, []).append(label)
+    needed = {label: priority[: len(keys)] if len(keys) >= least else () for label, keys in keys_of.items()}
+    counts = {label: Counter(split_of[key] for key in keys) for label, keys in keys_of.items()}
+
+    def can_spare(key: str) -> bool:
+        split = split_of[key]
+        return all(counts[label][split] > 1 or split not in needed[label] for label in labels_of[key])
+
+    for split in priority:
+        for label in sorted(keys_of):
+            if split not in needed[label] or counts[label][split]:
+                continue
+            spare = [key for key in keys_of[label] if can_spare(key)]
+            if not spare:  # each of them is all that another class has somewhere
+                continue
+            moved = min(spare, key=lambda key: rank_key(key, f"{purpose}:{split}"))
+            for other in labels_of[moved]:
+                counts[other][split_of[moved]] -= 1
+                counts[other][split] += 1
+            split_of[moved] = split
+
+
+def belonging_keys(items: pd.DataFrame) -> list[str]:
+    """A key for each image that all images share that belong together: near copies, and those of one group.
+
+    Args:
+        items: columns ``sha256`` and, where there are such, ``near_copies`` and ``group`` ("" for none).
+
+    Returns:
+        The name of a group, the content that stands for near copies, or the image's own content.
+    """
+    contents = items["sha256"].tolist()
+    near = items["near_copies"].tolist() if "near_copies" in items else [""] * len(contents)
+    groups = items["group"].tolist() if "group" in items else []
+    if not any(groups):
+        return [content or sha for content, sha in zip(near, contents, strict=True)]
+    parent: dict[str, str] = {}
+
+    def root(node: str) -> str:
+        parent.setdefault(node, node)
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for sha, content, group in zip(contents, near, groups, strict=True):
+        for node in (content, _GROUP + group if group else ""):
+            if node:
+                one, other = sorted((root(sha), root(node)), key=lambda name: (not name.startswith(_GROUP), name))
+                parent[other] = one
+    return [root(sha) for sha in contents]

@@ -124,6 +124,12 @@ class DataTable(Table):
     file_column: str = Field("", description="column of that table with the file names; detected by default")
     label_column: str = Field("", description="column of that table with the labels; detected by default")
     split_column: str = Field("", description="column of that table with the splits; detected by default")
+    group: str = Field(
+        "",
+        examples=["patient", "(video[0-9]+)"],
+        description="what belongs together, such as a patient, a burst or a video, and stays in one split: a column of "
+        "the table, or a regular expression whose parentheses match in the path of an image inside the source",
+    )
     pixel_range: tuple[float, float] | None = Field(
         None,
         examples=[[0, 4095]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,7 @@ def _source(grid: Grid) -> Source:
 
 def reading_options(grid: Grid) -> ReadingOptions:
     """How ``[data]`` says that the source is to be read."""
-    data = grid.data
-    return ReadingOptions(
-        data.root, data.folders, data.labels, data.file_column, data.label_column, data.split_column, data.pixel_range
-    )
+    return ReadingOptions(**{option.name: getattr(grid.data, option.name) for option in fields(ReadingOptions)})
 
 
 def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sota_bench.data.manifest import COLUMNS, Manifest, assemble
+from sota_bench.data.assembly import assemble
+from sota_bench.data.manifest import COLUMNS, Manifest
 from sota_bench.data.split import shared_contents
 from sota_bench.data.subset import choose, class_split
 from sota_bench.errors import UserError
 
-HEADER = 'sota-bench manifest 2 {"name": "n", "junk": 0, "notes": [], "alarms": []}\n'
+HEADER = 'sota-bench manifest 3 {"name": "n", "junk": 0, "notes": [], "alarms": []}\n'
 
 
 def sha(number):
@@ -94,7 +95,7 @@ def test_training_contents_with_two_labels_are_left_out_altogether():
     [
         ([], "no usable image"),
         (found("train", "a", range(3)), "only one class"),
-        (found("val", "a", range(3)) + found("val", "b", range(3, 6)), "no training images"),
+        (found("val", "a", range(3)) + found("val", "b", range(3, 6)), "no usable training images"),
         ([*found("train", "a", range(3)), ("x/1.jpg", "", "x", sha(99), 1)], "some are not"),
     ],
 )
@@ -147,7 +148,7 @@ def test_manifests_survive_their_file(tmp_path):
         ("path,split", "path,spilt", ""),
         (",13,,", ",13,4:2,", "scale"),
         ('"junk": 0', '"junk": []', ""),
-        ("manifest 2", "manifest 1", ""),
+        ("manifest 3", "manifest 2", ""),
     ],
 )
 def test_a_changed_manifest_is_refused(tmp_path, old, new, key):

@@ -603,7 +603,7 @@ def test_near_copies_are_told_and_stay_on_one_side(tmp_path):
     account = read(tmp_path / "d")
     assert sorted(len(group) for group in account.near_copies) == [4] * 24
     items = open_source(f"folder:{tmp_path / 'd'}").scan().items
-    assert (items.groupby("group")["split"].nunique() == 1).all()
+    assert (items.groupby("near_copies")["split"].nunique() == 1).all()
     assert not [alarm for alarm in account.alarms if "look the same" in alarm]
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sota_bench.data.manifest import Manifest, assemble
+from sota_bench.data.assembly import assemble
+from sota_bench.data.manifest import Manifest
 from sota_bench.data.source import Scale, Source
 from sota_bench.grid import load
 from sota_bench.plan import graph, stage_builder

@@ -68,6 +68,7 @@ class Confirmation:
         survived: share of the gain that is left on the test images; None where one of the two is not clear.
         looks_before: how often the test images have judged other choices of this grid.
         words: the outcome in sentences.
+        test_accuracy: mean accuracy of the winner in percent on the test images, over the fresh seeds.
     """
 
     chosen_from: str
@@ -80,6 +81,7 @@ class Confirmation:
     survived: float | None
     looks_before: int
     words: tuple[str, ...]
+    test_accuracy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -102,6 +104,7 @@ class Confirmation:
             survived=values["survived"],
             looks_before=values["looks_before"],
             words=tuple(values["words"]),
+            test_accuracy=values.get("test_accuracy"),
         )
 
 
@@ -158,6 +161,7 @@ def compare(
         survived=sentences.survived_share(choosing, confirming),
         looks_before=looks_before,
         words=tuple(words),
+        test_accuracy=float(tested.loc[(tested["cell"] == winner) & (tested["status"] == "done"), "accuracy"].mean()),
     )
 
 

@@ -48,8 +48,13 @@ def choose(trials: pd.DataFrame, trial_or_cell: str) -> str:
     return str(chosen.sort_values("accuracy", ascending=False, kind="stable")["trial"].iloc[0])
 
 
-def trial_facts(collector: Collector, trial_or_cell: str) -> tuple[TrialFacts, str]:
+def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> tuple[TrialFacts, str]:
     """What is known of the chosen trial, and the key of its last training stage.
+
+    Args:
+        collector: of the grid's last run.
+        trial_or_cell: as :func:`choose` takes it.
+        licence: of the weights, "" where nobody has chosen one.
 
     Raises:
         UserError: as :func:`choose`, or its weights are no longer in the store.
@@ -67,6 +72,7 @@ def trial_facts(collector: Collector, trial_or_cell: str) -> tuple[TrialFacts, s
     evaluation = cast(EvaluateParams, plan.stages[trial.final.key].params)
     training = cast(TrainParams, plan.stages[checkpoint].params)
     recipe = trial.trial.cell.recipe
+    confirmation = run.confirmation if run.confirmation and run.confirmation.winner == row["cell"] else None
     facts = TrialFacts(
         grid=plan.grid.name,
         trial=name,
@@ -86,20 +92,22 @@ def trial_facts(collector: Collector, trial_or_cell: str) -> tuple[TrialFacts, s
         minutes=float(row["minutes"]),
         params=int(row["params"]),
         flops=int(row["flops"]),
-        confirmed=_gain(run.confirmation, str(row["cell"])),
+        confirmed=_gain(confirmation),
+        test_accuracy=confirmation.test_accuracy if confirmation else None,
         verdicts=[effect.sentence for effect in effects(View(tables, analysis_of(tables)))],
         data_digest=evaluation.data.digest,
         manifest_digest=run.data_digest,
         code_commit=run.git_commit,
         versions=run.versions,
         pretrained=_pretrained(recipe.weights),
+        licence=licence,
     )
     return facts, checkpoint
 
 
-def _gain(confirmation: Confirmation | None, cell: str) -> str | None:
-    """The gain of a cell over the baseline on the test split, in percentage points with its 95% interval."""
-    if confirmation is None or confirmation.winner != cell or confirmation.test.estimate is None:
+def _gain(confirmation: Confirmation | None) -> str | None:
+    """The gain of a winner over the baseline on the test split, in percentage points with its 95% interval."""
+    if confirmation is None or confirmation.test.estimate is None:
         return None
     test = confirmation.test
     interval = "" if test.low is None or test.high is None else f" (95% interval {test.low:.2f} to {test.high:.2f})"

@@ -16,7 +16,7 @@ from sota_bench.errors import UserError
 from sota_bench.files import write_text
 from sota_bench.grid.recipe import recipe_from
 from sota_bench.registry import instances
-from sota_bench.ship.bundle import CARD, METRICS, RECIPE, SECTION, Bundle, Preprocessing
+from sota_bench.ship.bundle import CARD, CONFIG, METRICS, RECIPE, SECTION, Bundle, Preprocessing
 from sota_bench.ship.facts import TrialFacts
 from sota_bench.ship.model_card import model_card
 from sota_bench.ship.recipe_file import recipe_file
@@ -97,6 +97,11 @@ def _save_for_timm(loaded: LoadedCheckpoint, built: Mapping[str, Any], bundle: B
             "label_names": list(bundle.classes),
             SECTION: bundle.section(),
         },
-        model_args={name: value for name, value in built["arguments"].items() if name != "num_classes"},
+        model_args=dict(built["arguments"]),
         safe_serialization=True,
     )
+    # timm repeats the number of classes among the arguments, and transformers then passes it twice.
+    file = bundle.folder / CONFIG
+    written = json.loads(file.read_text(encoding="utf-8"))
+    written["model_args"].pop("num_classes", None)
+    write_text(file, json.dumps(written, indent=2) + "\n")

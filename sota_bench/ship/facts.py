@@ -34,12 +34,15 @@ class TrialFacts:
         params, flops: of the network.
         confirmed: its cell's gain over the baseline on the test split with fresh seeds, in words; None where nobody has
             measured it.
+        test_accuracy: of its cell on the test split, percent, mean over the fresh seeds; None where nobody has measured
+            it.
         verdicts: the verdict sentences of the grid.
         data_digest: of the images that judged it.
         manifest_digest: of all images.
         code_commit: of the checkout that trained it, "" where there is none.
         versions: package -> version.
         pretrained: what the weights were that it started from, "" for random ones.
+        licence: of the weights, "" where nobody has chosen one.
     """
 
     grid: str
@@ -61,12 +64,14 @@ class TrialFacts:
     params: int
     flops: int
     confirmed: str | None
+    test_accuracy: float | None
     verdicts: Sequence[str]
     data_digest: str
     manifest_digest: str
     code_commit: str
     versions: Mapping[str, str]
     pretrained: str
+    licence: str
 
     def metrics(self) -> dict[str, Json]:
         """``metrics.json``."""
@@ -84,7 +89,7 @@ class TrialFacts:
                 "mean_accuracy_over_seeds": self.mean_accuracy,
                 "seeds": self.seeds,
             },
-            "test": {"gain_over_baseline": self.confirmed},
+            "test": {"mean_accuracy_over_fresh_seeds": self.test_accuracy, "gain_over_baseline": self.confirmed},
             "minutes_per_iteration": self.minutes,
             "params": self.params,
             "flops": self.flops,

@@ -24,7 +24,9 @@ def model_card(facts: TrialFacts, bundle: Bundle) -> str:
 def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     images = bundle.preprocessing
     backbone = facts.recipe["backbone"]
-    yield from ("---", "license: other", "license_name: to be chosen by the owner of the weights and of the images")
+    yield from ("---", f"license: {facts.licence or 'other'}")
+    if not facts.licence:
+        yield "license_name: not-chosen"
     yield from ("library_name: timm", "pipeline_tag: image-classification", "tags: [image-classification, timm]")
     yield from ("---", "")
     yield from (f"# {backbone}, trained by sota_bench on {facts.data.get('source', 'images')}", "")
@@ -49,7 +51,10 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield f"| accuracy on the select split, this trial | {scores.accuracy:.2f}% of {counted(scores.images, 'image')} |"
     yield f"| the same, mean of its cell over {counted(facts.seeds, 'seed')} | {facts.mean_accuracy:.2f}% |"
     yield f"| negative log-likelihood, expected calibration error | {scores.nll:.3f} nats, {scores.ece:.3f} |"
-    confirmed = facts.confirmed or "not measured; `python -m sota_bench confirm` measures it"
+    unmeasured = "not measured; `python -m sota_bench confirm` measures it"
+    tested = unmeasured if facts.test_accuracy is None else f"{facts.test_accuracy:.2f}%"
+    yield f"| accuracy on the test split, mean of its cell over new seeds | {tested} |"
+    confirmed = facts.confirmed or unmeasured
     yield f"| gain over the baseline on the test split, new seeds | {confirmed} |"
     yield f"| one iteration (training and evaluation) | {duration_text(60 * facts.minutes)} |"
     yield from ("", "The verdicts of its grid:", "")
@@ -69,6 +74,8 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield f"- It knows {counted(len(bundle.classes), 'class', 'classes')} and answers with one of them for any image: "
     shown_classes = ", ".join(bundle.classes[:SHOWN_CLASSES])
     yield f"  {shown_classes}{', ...' if len(bundle.classes) > SHOWN_CLASSES else ''}."
+    if not facts.licence:
+        yield "- No licence has been chosen; `export --license` writes the one that the owner of the weights chooses."
     if facts.pretrained:
         yield f"- It started from {facts.pretrained}, whose training images may include some of its evaluation images."
     if facts.data.get("source") == "known-effects":

@@ -2,70 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import hashlib
-import io
 import json
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
-from lab import CLASSES, write_images
+from lab import CLASSES
 from PIL import Image
-from safetensors.torch import load_file
+from ship_lab import Exported, judged_files, predicted, probabilities, run_and_export, stored_probabilities
 
-from sota_bench.cli import main
 from sota_bench.errors import UserError
-from sota_bench.ship.bundle import Bundle, read_bundle
-
-GRID = """[grid]
-name = "small"
-seeds = [0]
-[data]
-source = "folder:{images}"
-[recipe]
-backbone = "{backbone}"
-resize = "16x1 32x1"
-batch_size = 16
-lr = 0.004
-{recipe}
-[factors]
-tta = ["off", "flip"]
-"""
-
-
-@dataclass
-class Exported:
-    """A grid that has run, and the bundle of one of its trials."""
-
-    grid: Path
-    store: Path
-    images: Path
-    bundle: Bundle
-
-    def command(self, *words: Any) -> tuple[int, str, str]:
-        """Runs a command in this process: its exit code, standard output and standard error."""
-        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main([str(word) for word in words])
-        texts = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
-        return code, texts[0], texts[1]
-
-
-def run_and_export(folder: Path, recipe: str = "", trial: str = "best", backbone: str = "test_resnet") -> Exported:
-    images = write_images(folder / "images")
-    grid = folder / "grid.toml"
-    grid.write_text(GRID.format(images=images, recipe=recipe, backbone=backbone))
-    store, out = folder / "store", folder / "bundle"
-    assert main(["run", str(grid), "--store", str(store), "--out", str(folder / "out"), "--no-calibrate"]) == 0
-    assert main(["export", str(grid), "--store", str(store), "--out", str(out), "--trial", trial]) == 0
-    return Exported(grid, store, images, read_bundle(out))
+from sota_bench.ship.bundle import read_bundle
 
 
 @pytest.fixture(scope="module")
@@ -73,37 +24,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return run_and_export(tmp_path_factory.mktemp("ship"), trial="c00")
 
 
-def predicted(exported: Exported, *paths: Any) -> list[dict[str, Any]]:
-    words = ("predict", exported.bundle.folder, *paths, "--format", "json", "--top", len(CLASSES))
-    code, out, err = exported.command(*words)
-    assert (code, err) == (0, "")
-    answer: list[dict[str, Any]] = json.loads(out)
-    return answer
-
-
-def evaluation_folder(exported: Exported) -> Path:
-    """The artifact of the exported trial's own evaluation."""
-    with (exported.grid.parent / "out" / "stages.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["kind"] == "evaluate"]
-    row = next(row for row in rows if "tta" not in row["title"] and "at 32 px" in row["title"])
-    return exported.store / "artifacts" / row["key"][:2] / row["key"]
-
-
-def judged_files(exported: Exported) -> list[Path]:
-    """The files of the select split in the order of the stored predictions."""
-    from sota_bench.data.find import open_source
-    from sota_bench.data.subset import choose
-
-    subset = choose(open_source(f"folder:{exported.images}").scan())
-    by_content = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in exported.images.rglob("*.png")}
-    return [by_content[sha] for sha in subset.contents("select")]
-
-
 def test_it_predicts_what_the_evaluation_predicted_to_the_last_digit(exported: Exported) -> None:
-    stored = load_file(evaluation_folder(exported) / "predictions.safetensors")["log_probabilities"].exp().numpy()
     rows = predicted(exported, *judged_files(exported))
-    shown = np.array([[row["top"][name] for name in exported.bundle.classes] for row in rows])
-    np.testing.assert_allclose(shown, stored, atol=1e-6)
+    np.testing.assert_allclose(probabilities(exported, rows), stored_probabilities(exported), atol=1e-6)
 
 
 def test_timm_opens_it_and_its_transform_has_the_statistics(exported: Exported) -> None:
@@ -163,6 +86,16 @@ def test_folders_archives_lists_and_unreadable_files(exported: Exported, tmp_pat
     assert all(row["error"] for row in rows[3:])
 
 
+def test_transformers_open_it(exported: Exported) -> None:
+    transformers = pytest.importorskip("transformers")
+    model = transformers.TimmWrapperForImageClassification.from_pretrained(str(exported.bundle.folder)).eval()
+    assert [model.config.id2label[index] for index in range(len(CLASSES))] == list(exported.bundle.classes)
+    own = timm.create_model(f"local-dir:{exported.bundle.folder}", pretrained=True).eval()
+    pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(pixels).logits, own(pixels))
+
+
 def test_views_change_probabilities(exported: Exported) -> None:
     file = judged_files(exported)[0]
     plain = predicted(exported, file)[0]["top"]
@@ -172,13 +105,21 @@ def test_views_change_probabilities(exported: Exported) -> None:
     assert sum(flipped.values()) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize(("backbone", "recipe"), [("test_resnet", "in_chans = 1"), ("test_vit", "")])
+@pytest.mark.parametrize(
+    ("backbone", "recipe"),
+    [
+        ("test_resnet", "in_chans = 1"),
+        ("test_vit", ""),
+        ("test_resnet", "ema = 0.9"),
+        ("test_resnet", 'base = "fixed"\nbase_resize = "16x1"'),
+        ("test_resnet", 'normalize = "none"'),
+    ],
+    ids=["luminance", "position embeddings", "averaged weights", "base model", "no normalization"],
+)
 def test_other_networks(backbone: str, recipe: str, tmp_path: Path) -> None:
     exported = run_and_export(tmp_path, recipe, trial="c00", backbone=backbone)
-    stored = load_file(evaluation_folder(exported) / "predictions.safetensors")["log_probabilities"].exp().numpy()
     rows = predicted(exported, *judged_files(exported))
-    shown = np.array([[row["top"][name] for name in exported.bundle.classes] for row in rows])
-    np.testing.assert_allclose(shown, stored, atol=1e-6)
+    np.testing.assert_allclose(probabilities(exported, rows), stored_probabilities(exported), atol=1e-6)
 
 
 def test_mistakes_are_one_line(exported: Exported, tmp_path: Path) -> None:

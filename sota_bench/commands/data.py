@@ -19,6 +19,8 @@ _MOST_COPIES = 5
 
 @click.command()
 @click.argument("source")
+@click.option("--path", type=click.Path(path_type=Path),
+              help="Where a source known by name lies, if it is not found automatically.")  # fmt: skip
 @click.option("--root", default="", help="Folder of the data set inside the source.")
 @click.option("--folder", "roles", multiple=True, metavar="NAME=ROLE",
               help="What a folder is: train, val, test, class or skip; repeatable.")  # fmt: skip
@@ -37,7 +39,7 @@ _MOST_COPIES = 5
 @click.option("--all", "show_all", is_flag=True, help="List every class and every file that is left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as JSON.")
 def command(
-    source: str, root: str, roles: tuple[str, ...], labels: str, file_column: str, label_column: str,
+    source: str, path: Path | None, root: str, roles: tuple[str, ...], labels: str, file_column: str, label_column: str,
     split_column: str, group: str, pixel_range: tuple[float, float] | None, show_all: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Show what is in a data set: files, classes, splits, what is left out and why, near-duplicates.
@@ -49,7 +51,7 @@ def command(
     from sota_bench.data.options import ReadingOptions
 
     options = ReadingOptions(root, _roles(roles), labels, file_column, label_column, split_column, group, pixel_range)
-    account = account_of(open_source(_source_of(source), options=options).scan())
+    account = account_of(open_source(_source_of(source), path, options=options).scan())
     if as_json:
         click.echo(json.dumps(account.contract(), ensure_ascii=True))
     else:

@@ -18,7 +18,7 @@ def command(path: Path, force: bool, source: str) -> None:
     """Write a commented grid to PATH (grid.toml when it is left out).
 
     Every key is explained and holds its default. The grid runs as it is, on images that sota_bench renders itself;
-    --data names photographs instead: imagenette, imagewoof, imagenet, folder:PATH or archive:PATH.
+    --data names photographs instead: imagenette, imagewoof, imagenet, torchvision:NAME, folder:PATH or archive:PATH.
     """
     from pydantic import ValidationError
 

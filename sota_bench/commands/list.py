@@ -15,6 +15,7 @@ SOURCES = {
     "imagenette": "10 easy classes of ImageNet, 9,469 training and 3,925 validation photographs (fast.ai)",
     "imagewoof": "10 breeds of dogs from ImageNet, 9,025 training and 3,929 validation photographs (fast.ai)",
     "imagenet": "ImageNet-1k, 1,281,167 training and 50,000 validation photographs",
+    "torchvision:NAME": "a data set that torchvision stored, such as torchvision:CIFAR10, MNIST, Flowers102 or Food101",
     "folder:PATH": "your images: train/<class>/ and val/<class>/, or one folder for each class",
     "archive:PATH": "the same layout in a .tar, .tgz or .zip file",
 }

@@ -24,6 +24,7 @@ from sota_bench.data.names import IMAGENETTE, IMAGEWOOF
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.rendered import KnownEffects
 from sota_bench.data.source import Source
+from sota_bench.data.torchvision_sets import SETS, open_torchvision
 from sota_bench.data.unpack import unpack
 from sota_bench.errors import UserError
 from sota_bench.grid.nearest import did_you_mean
@@ -80,8 +81,9 @@ def open_source(
     """Open a data set.
 
     Args:
-        source: ``known-effects``, ``imagenette``, ``imagewoof``, ``imagenet``, ``folder:PATH`` or ``archive:PATH``.
-        path: where a data set known by name lies, if the user says so.
+        source: ``known-effects``, ``imagenette``, ``imagewoof``, ``imagenet``, ``torchvision:NAME``, ``folder:PATH`` or
+            ``archive:PATH``.
+        path: where a data set known by name lies, if the user says so; for torchvision, what it calls ``root``.
         environ: where ``SOTA_BENCH_DATA`` is looked up.
         download: whether a published data set may be downloaded.
         options: how it is to be read, where its files do not say it.
@@ -104,13 +106,19 @@ def open_source(
             remedy = f"write folder:{location}" if target.is_dir() else f"name a {', '.join(ENDINGS)} file"
             raise UserError("data", "source", f"{location!r} is not a file", remedy)
         return _open(target.name, target, options)
+    if colon and kind == "torchvision":
+        if location not in SETS:
+            remedy = did_you_mean(location, list(SETS), f"choose among {', '.join(sorted(SETS))}")
+            raise UserError("data", "source", f"torchvision has no data set {location!r} that can be read here", remedy)
+        roots = [path.expanduser()] if path else [*_variable_folder(environ), user_cache() / "torchvision"]
+        return open_torchvision(location, roots, user_cache() / "scans", options)
     if source == "known-effects":
         for key in (options or ReadingOptions()).to_json():
             problem = "known-effects is rendered, so there are no files to read in another way"
             raise UserError("data", key, problem, f"remove {key}, or name your own images in data.source")
         return KnownEffects()
     if source not in NAMED_DATASETS:
-        valid = ["known-effects", *NAMED_DATASETS, "folder:PATH", "archive:PATH"]
+        valid = ["known-effects", *NAMED_DATASETS, "torchvision:NAME", "folder:PATH", "archive:PATH"]
         raise UserError(
             "data",
             "source",
@@ -122,9 +130,12 @@ def open_source(
 
 def locate(source: str, environ: Mapping[str, str] = os.environ) -> Path | None:
     """Where a data set known by name lies on this machine, without opening, unpacking or downloading anything."""
-    folders = [Path(environ[VARIABLE]).expanduser()] if environ.get(VARIABLE) else []
-    candidates = (_within(folder, NAMED_DATASETS[source]) for folder in [*folders, user_cache()])
+    candidates = (_within(folder, NAMED_DATASETS[source]) for folder in [*_variable_folder(environ), user_cache()])
     return next((path for path in candidates if path is not None), None)
+
+
+def _variable_folder(environ: Mapping[str, str]) -> list[Path]:
+    return [Path(environ[VARIABLE]).expanduser()] if environ.get(VARIABLE) else []
 
 
 def user_cache() -> Path:

@@ -11,6 +11,7 @@ from sota_bench.data.joined import JoinedSource
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.rendered import KnownEffects
 from sota_bench.data.source import Source
+from sota_bench.data.torchvision_sets import TorchvisionSource
 
 
 def source_from_spec(spec: Mapping[str, Any]) -> Source:
@@ -31,6 +32,8 @@ def source_from_spec(spec: Mapping[str, Any]) -> Source:
         return FolderSource(spec["name"], Path(spec["path"]), cache, options, spec.get("only", ()))
     if kind == "unpacked":
         return UnpackedSource(spec["name"], Path(spec["path"]), cache, options)
+    if kind == "torchvision":
+        return TorchvisionSource(spec["name"], Path(spec["path"]), cache, options)
     if kind == "tar":
         return TarSource(spec["name"], Path(spec["path"]), cache, options)
     raise ValueError(f"unknown kind of source {kind!r}")

@@ -17,6 +17,7 @@ FolderRole = Literal["train", "val", "test", "class", "skip"]
 
 NAMED_SOURCES = ("known-effects", "imagenette", "imagewoof", "imagenet")
 PATH_SOURCES = ("folder", "archive")
+TORCHVISION = "torchvision"
 MAX_SEED = 2**32 - 1
 
 
@@ -96,11 +97,14 @@ class DataTable(Table):
     source: str = Field(
         "known-effects",
         description="known-effects (synthetic images that the tool renders, as a control), imagenette, "
-        "imagewoof, imagenet, folder:PATH or archive:PATH. Transparent pixels become black. "
+        "imagewoof, imagenet, torchvision:NAME (such as torchvision:CIFAR10), folder:PATH or archive:PATH. "
+        "Transparent pixels become black. "
         "`python -m sota_bench data SOURCE` shows how a source is read",
     )
     path: str = Field(
-        "", description="folder or archive of a named source, if it is not found automatically; relative to the grid"
+        "",
+        description="folder or archive of a named source, if it is not found automatically, or the `root` that "
+        "torchvision stored a data set in; relative to the grid",
     )
     size: int = Field(
         0,
@@ -155,11 +159,13 @@ class DataTable(Table):
     @classmethod
     def _known(cls, source: str) -> str:
         kind, colon, path = source.partition(":")
-        if source in NAMED_SOURCES or (kind in PATH_SOURCES and path.strip() and "\0" not in path):
+        if source in NAMED_SOURCES or (kind in (*PATH_SOURCES, TORCHVISION) and path.strip() and "\0" not in path):
             return source
         if colon and kind in PATH_SOURCES:
             raise ValueError(f"{source[:80]!r} names no path; write {kind}:PATH")
-        valid = [*NAMED_SOURCES, *(f"{name}:PATH" for name in PATH_SOURCES)]
+        if colon and kind == TORCHVISION:
+            raise ValueError(f"{source[:80]!r} names no data set; write {kind}:NAME, such as {kind}:CIFAR10")
+        valid = [*NAMED_SOURCES, f"{TORCHVISION}:NAME", *(f"{name}:PATH" for name in PATH_SOURCES)]
         remedy = did_you_mean(source, valid, "write one of " + ", ".join(valid))
         raise ValueError(f"{source[:80]!r} is not a data source; {remedy}")
 

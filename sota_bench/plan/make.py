@@ -17,6 +17,7 @@ from sota_bench.grid.expand import Trial
 from sota_bench.grid.grid import Grid
 from sota_bench.grid.matched import MatchedSchedule
 from sota_bench.grid.pretrained import located
+from sota_bench.grid.tables import PATH_SOURCES
 from sota_bench.plan.data_factors import check_data_factors
 from sota_bench.plan.environment import cores
 from sota_bench.plan.graph import build
@@ -68,8 +69,8 @@ def _source(grid: Grid) -> Source:
         for technique in grid.active(cell.recipe):
             name = technique.base_data() if isinstance(technique, TrainsBaseModel) else ""
             if name and name not in others:
-                kind, colon, path = name.partition(":")
-                others[name] = open_source(f"{kind}:{located(path, grid.file)}" if colon else name)
+                kind, _, path = name.partition(":")
+                others[name] = open_source(f"{kind}:{located(path, grid.file)}" if kind in PATH_SOURCES else name)
     return JoinedSource(main, others) if others else main
 
 

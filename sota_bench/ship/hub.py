@@ -16,7 +16,7 @@ def repository_name(target: str) -> str:
         UserError: it is written in another way, or no repository can have this name.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     remedy = "write hub:NAME or hub:OWNER/NAME"
     if not target.startswith(PREFIX):

@@ -19,11 +19,11 @@ from sota_bench.data.decode import BadImage, decode_image
 from sota_bench.errors import UserError
 from sota_bench.grid.recipe import CoreRecipe, recipe_from
 from sota_bench.registry import active
-from sota_bench.ship.bundle import Bundle
+from sota_bench.ship.bundle import ONNX, Bundle
 from sota_bench.ship.files import ImageFile
 from sota_bench.technique import Technique, overrides
 from sota_bench.training.backbone import classify_in_fp32
-from sota_bench.training.evaluate import predict
+from sota_bench.training.evaluate import BatchViews, Forward, forward_pass, log_probabilities
 from sota_bench.training.images import Images
 from sota_bench.training.small_maps import patch_small_maps
 
@@ -56,6 +56,43 @@ class StoredNormalization(Technique):
         return (images - self._mean.to(images.device)) / self._std.to(images.device)
 
 
+def torch_forward(bundle: Bundle, device: torch.device, recipe: CoreRecipe) -> Forward:
+    """The network of a bundle in torch, in the layout and precision of its evaluation.
+
+    Raises:
+        UserError: the weights cannot be loaded.
+    """
+    try:
+        model = timm.create_model(f"local-dir:{bundle.folder}", pretrained=True)
+    except Exception as error:  # whatever timm raises on a damaged folder
+        problem = f"timm cannot open it ({' '.join(str(error).split())[:200]})"
+        raise UserError(str(bundle.folder), "", problem, "export it again") from error
+    model.to(device).eval()
+    classify_in_fp32(model)
+    patch_small_maps(model)
+    images = bundle.preprocessing
+    return forward_pass(model, [StoredNormalization(recipe, images.mean, images.std)], device, recipe)
+
+
+def onnx_forward(bundle: Bundle) -> Forward:
+    """The network of a bundle in ONNX Runtime, on the CPU in fp32; its normalization is inside.
+
+    Raises:
+        UserError: ONNX Runtime is not installed, or the bundle has no model.onnx that it can open.
+    """
+    from sota_bench.ship.onnx import session
+
+    if not (bundle.folder / ONNX).is_file():
+        raise UserError(str(bundle.folder), "", f"it has no {ONNX}", "export it again with --onnx")
+    run = session(bundle.folder / ONNX).run
+
+    def forward(pixels: Tensor) -> Tensor:
+        (logits,) = run(None, {"images": pixels.numpy()})
+        return torch.from_numpy(logits)
+
+    return forward
+
+
 class Predictor:
     """A bundle, loaded.
 
@@ -63,32 +100,32 @@ class Predictor:
         bundle: which.
         device: ``cpu`` or ``cuda:i``.
         levels: recipe fields of the evaluation that replace the bundle's own, such as ``{"tta": "flip"}``.
+        onnx: whether ONNX Runtime computes instead of torch, on the CPU.
 
     Raises:
         UserError: the weights cannot be loaded, or a level does not exist.
     """
 
-    def __init__(self, bundle: Bundle, device: str, levels: Mapping[str, object] | None = None) -> None:
-        self.bundle, self.device = bundle, torch.device(device)
+    def __init__(
+        self, bundle: Bundle, device: str, levels: Mapping[str, object] | None = None, onnx: bool = False
+    ) -> None:
+        self.bundle, self.device = bundle, torch.device("cpu" if onnx else device)
         self.recipe = recipe_from({**bundle.recipe, **(levels or {})})
-        try:
-            self.model = timm.create_model(f"local-dir:{bundle.folder}", pretrained=True)
-        except Exception as error:  # whatever timm raises on a damaged folder
-            problem = f"timm cannot open it ({' '.join(str(error).split())[:200]})"
-            raise UserError(str(bundle.folder), "", problem, "export it again") from error
-        self.model.to(self.device).eval()
-        classify_in_fp32(self.model)
-        patch_small_maps(self.model)
-        images = bundle.preprocessing
-        views = [technique for technique in active(self.recipe) if overrides(type(technique), "predict")]
-        self.techniques: list[Technique] = [StoredNormalization(self.recipe, images.mean, images.std), *views]
+        self.views = [technique for technique in active(self.recipe) if overrides(type(technique), "predict")]
+        self.forward = onnx_forward(bundle) if onnx else torch_forward(bundle, self.device, self.recipe)
 
     def __call__(self, files: Iterable[ImageFile]) -> Iterator[Prediction]:
-        """Predictions in the order of the files; a batch of them is in memory at a time."""
+        """Predictions in the order of the files; two batches of them are in memory at a time, of which one is decoded
+        while the other is computed."""
         stream = iter(files)
         with ThreadPoolExecutor() as pool:
-            while batch := list(islice(stream, self.recipe.eval_batch_size)):
-                yield from self._batch(batch, list(pool.map(self._decoded, batch)))
+            batch = list(islice(stream, self.recipe.eval_batch_size))
+            decoded = pool.map(self._decoded, batch)
+            while batch:
+                following = list(islice(stream, self.recipe.eval_batch_size))
+                ahead = pool.map(self._decoded, following)
+                yield from self._batch(batch, list(decoded))
+                batch, decoded = following, ahead
 
     def _decoded(self, file: ImageFile) -> np.ndarray | str:
         """uint8 [H, W, 3], or why there is none."""
@@ -122,11 +159,11 @@ class Predictor:
             "width": np.array([image.shape[1] for image in decoded], dtype=np.int32),
             "sha256": np.array(digests),
         }
-        stored, size = self.bundle.preprocessing.stored_size, self.bundle.preprocessing.size
-        cache = PixelCache(Path(), stored, np.concatenate([image.ravel() for image in decoded]), index)
+        preprocessing, recipe = self.bundle.preprocessing, self.recipe
+        pixels = np.concatenate([image.ravel() for image in decoded])
+        cache = PixelCache(Path(), preprocessing.stored_size, pixels, index)
         rows = np.arange(len(decoded))
-        images = Images(cache, rows, np.zeros_like(rows), self.device, self.bundle.preprocessing.channels)
-        scores, _ = predict(
-            self.model, self.techniques, images, self.recipe, self.recipe, size, seed=0, progress=lambda progress: None
-        )
-        return scores
+        images = Images(cache, rows, np.zeros_like(rows), self.device, preprocessing.channels)
+        views = BatchViews(images, rows, preprocessing.size, recipe.eval_crop, recipe.crop_scale, recipe.flip, seed=0)
+        with torch.inference_mode():
+            return log_probabilities(views, self.views, self.forward)

@@ -81,6 +81,45 @@ class BatchViews:
         return self.images.heights[self.positions], self.images.widths[self.positions]
 
 
+Forward = Callable[[Tensor], Tensor]
+"""Pixels float32 [B, C, H, W] 0..255 on the device to logits float32 [B, K]."""
+
+
+def forward_pass(
+    model: nn.Module, techniques: Sequence[Technique], device: torch.device, recipe: CoreRecipe
+) -> Forward:
+    """The network as a function of pixels.
+
+    Args:
+        model: the network, in evaluation mode on the device.
+        techniques: those whose ``on_input`` comes before it, such as normalization.
+        device: where it computes.
+        recipe: memory layout and precision.
+    """
+    layout = devices.memory_format(model, recipe.layout)
+    model.to(memory_format=layout)
+
+    def forward(pixels: Tensor) -> Tensor:
+        for technique in techniques:
+            pixels = technique.on_input(pixels)
+        parts = pixels.split(CPU_PART if device.type == "cpu" else len(pixels))
+        with devices.autocast(device, recipe.precision):
+            logits: list[Tensor] = [model(part.contiguous(memory_format=layout)) for part in parts]
+        return torch.cat(logits).float()
+
+    return forward
+
+
+def log_probabilities(views: BatchViews, techniques: Sequence[Technique], forward: Forward) -> np.ndarray:
+    """Log-probabilities float32 [B, K] of a batch: of its central crops, or of the views that a technique averages."""
+    scores = None
+    for technique in techniques:  # test-time augmentation
+        scores = technique.predict(views, forward) if scores is None else scores
+    if scores is None:
+        scores = torch.log_softmax(forward(views.center()), dim=1)
+    return scores.float().cpu().numpy()  # waits for the device
+
+
 def predict(
     model: nn.Module,
     techniques: Sequence[Technique],
@@ -107,25 +146,11 @@ def predict(
         Log-probabilities float32 [N, K] of the central crop, or of the views that a technique averages; and the latency
         in seconds per image, the median over whole batches without the first, which warms up.
     """
-    device, layout = images.device, devices.memory_format(model, recipe.layout)
-    model.to(memory_format=layout)
-
-    def forward(pixels: Tensor) -> Tensor:
-        for technique in techniques:  # normalization
-            pixels = technique.on_input(pixels)
-        parts = pixels.split(CPU_PART if device.type == "cpu" else len(pixels))
-        with devices.autocast(device, recipe.precision):
-            logits: list[Tensor] = [model(part.contiguous(memory_format=layout)) for part in parts]
-        return torch.cat(logits).float()
+    forward = forward_pass(model, techniques, images.device, recipe)
 
     def scored(positions: np.ndarray) -> np.ndarray:
         views = BatchViews(images, positions, size, recipe.eval_crop, trained.crop_scale, trained.flip, seed)
-        scores = None
-        for technique in techniques:  # test-time augmentation
-            scores = technique.predict(views, forward) if scores is None else scores
-        if scores is None:
-            scores = torch.log_softmax(forward(views.center()), dim=1)
-        return scores.float().cpu().numpy()  # waits for the device
+        return log_probabilities(views, techniques, forward)
 
     batch = recipe.eval_batch_size
     collected, per_image = list[np.ndarray](), list[float]()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -64,28 +63,6 @@ def test_measured_numbers_are_those_of_the_report(exported: Exported) -> None:
     assert f"{float(row['accuracy']):.2f}%" in card
 
 
-def test_folders_archives_lists_and_unreadable_files(exported: Exported, tmp_path: Path) -> None:
-    files = judged_files(exported)[:3]
-    folder = tmp_path / "some"
-    folder.mkdir()
-    for number, file in enumerate(files):
-        (folder / f"{number}.png").write_bytes(file.read_bytes())
-    (folder / ".DS_Store").write_bytes(b"hidden")
-    archive = tmp_path / "some.tar"
-    with tarfile.open(archive, "w") as opened:
-        opened.add(folder, "some")
-    expected = [row["class"] for row in predicted(exported, *files)]
-    assert [row["class"] for row in predicted(exported, folder)] == expected
-    assert [row["class"] for row in predicted(exported, archive)] == expected
-    (folder / "3.png").write_bytes(b"no image")
-    words = ("predict", exported.bundle.folder, folder, tmp_path / "absent.png", "--format", "jsonl")
-    code, out, _ = exported.command(*words)
-    rows = [json.loads(line) for line in out.splitlines()]
-    assert code == 1
-    assert [row.get("class") for row in rows] == [*expected, None, None]
-    assert all(row["error"] for row in rows[3:])
-
-
 def test_transformers_open_it(exported: Exported) -> None:
     transformers = pytest.importorskip("transformers")
     model = transformers.TimmWrapperForImageClassification.from_pretrained(str(exported.bundle.folder)).eval()
@@ -94,15 +71,6 @@ def test_transformers_open_it(exported: Exported) -> None:
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         torch.testing.assert_close(model(pixels).logits, own(pixels))
-
-
-def test_views_change_probabilities(exported: Exported) -> None:
-    file = judged_files(exported)[0]
-    plain = predicted(exported, file)[0]["top"]
-    words = ("predict", exported.bundle.folder, file, "--tta", "flip", "--format", "json", "--top", len(CLASSES))
-    flipped = json.loads(exported.command(*words)[1])[0]["top"]
-    assert flipped != plain
-    assert sum(flipped.values()) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -132,19 +100,3 @@ def test_mistakes_are_one_line(exported: Exported, tmp_path: Path) -> None:
     code, _, err = exported.command(*words)
     assert code == 2
     assert len(err.splitlines()) == 1
-
-
-def test_onnx_gives_the_logits_of_torch(exported: Exported) -> None:
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    from sota_bench.ship.onnx import LARGEST_DIFFERENCE, export_onnx, session
-
-    assert export_onnx(exported.bundle) <= LARGEST_DIFFERENCE
-    pixels = np.full((3, 3, 32, 32), 100, np.float32)
-    (logits,) = session(exported.bundle.folder / "model.onnx").run(None, {"images": pixels})
-    model = timm.create_model(f"local-dir:{exported.bundle.folder}", pretrained=True).eval()
-    images = exported.bundle.preprocessing
-    mean, std = (torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1) for values in (images.mean, images.std))
-    with torch.inference_mode():
-        expected = model((torch.from_numpy(pixels) - mean) / std)
-    torch.testing.assert_close(torch.from_numpy(logits), expected, atol=1e-3, rtol=0)

@@ -1,45 +1,21 @@
-"""The page in a real browser: no violation of axe-core, no validator error, no request, no message, no sideways scroll.
-
-Needs Node.js, Chromium (``CHROMIUM`` names another one than /usr/bin/chromium) and, once, ``npm install`` in this
-folder; ``REPORT_BROWSER_MODULES`` names another folder that holds ``node_modules``.
-"""
+"""The page in a real browser: no violation of axe-core, no validator error, no request, message or sideways scroll."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-HERE = Path(__file__).parent
-MODULES = Path(os.environ.get("REPORT_BROWSER_MODULES", HERE)) / "node_modules"
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+from browser_check import run_script
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def check(folder: Path, pages: dict[str, str]) -> tuple[int, list[dict[str, object]]]:
+def check(folder: Path, pages: dict[str, str]) -> tuple[int, list[dict[str, Any]]]:
     """Run check.mjs on the pages; returns its exit code and one result per check."""
-    for missing, absent in {
-        "node": shutil.which("node") is None,
-        str(CHROMIUM): not CHROMIUM.exists(),
-        str(MODULES): not MODULES.is_dir(),
-    }.items():
-        if absent:
-            pytest.skip(f"no {missing}")
-    shutil.copy(HERE / "check.mjs", folder)
-    shutil.copy(HERE / "package.json", folder)
-    (folder / "node_modules").symlink_to(MODULES.resolve(), target_is_directory=True)
     for name, page in pages.items():
         (folder / name).write_text(page, encoding="utf-8")
-    done = subprocess.run(
-        ["node", "check.mjs", *pages], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+    return run_script(Path(__file__).parent / "check.mjs", folder, *pages)
 
 
 def test_pages_pass(page: str, hostile_page: str, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ CORE, TECHNIQUES = ROOT / "sota_bench", ROOT / "ablations"
 HEAVY = {"torch", "torchvision", "timm", "safetensors", "fastai", "lightning", "composer"}
 
 LAYERS = (
-    ("errors", "files", "metrics", "preload", "processes", "randomness", "streams"),
+    ("errors", "files", "metrics", "preload", "processes", "randomness", "responses", "streams"),
     ("interrupts", "units"),
     ("technique",),
     ("registry",),

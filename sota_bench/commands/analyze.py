@@ -30,7 +30,12 @@ def _names(text: str) -> list[str]:
 @click.option("--delta", type=float, default=None, help="Smallest effect of interest, in the units of the response.")
 @click.option("--unit", default=None, help="Unit of the response (default: pp for accuracies and percentages).")
 @click.option("--images", type=int, default=None, help="How many images each accuracy was measured on.")
-@click.option("--lower-is-better", is_flag=True, help="For losses, errors and times.")
+@click.option(
+    "--lower-is-better/--higher-is-better",
+    "lower_is_better",
+    default=None,
+    help="The direction of the response (default: lower for losses, errors and times, by the column's name).",
+)
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Significance level of each family.")
 @click.option("--added-seeds", default="", help="Blocks that were added after looking at the results, such as 3,4.")
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as JSON and nothing else.")
@@ -44,7 +49,7 @@ def command(
     delta: float | None,
     unit: str | None,
     images: int | None,
-    lower_is_better: bool,
+    lower_is_better: bool | None,
     alpha: float,
     added_seeds: str,
     as_json: bool,
@@ -65,7 +70,7 @@ def command(
         block=block,
         within=_names(within),
         delta=delta,
-        higher_is_better=not lower_is_better,
+        higher_is_better=None if lower_is_better is None else not lower_is_better,
         alpha=alpha,
         added_seeds=_names(added_seeds),
         shares=shares,
@@ -91,7 +96,8 @@ def _show(analysis: Analysis) -> None:
     if not console.is_terminal:
         console.width = 120  # a file or a pipe has no width of its own
     overview = analysis.overview
-    console.print(Text(f"{overview.response} by {', '.join(overview.factors)}", style="bold"))
+    better = "" if overview.higher_is_better else " (lower is better)"
+    console.print(Text(f"{overview.response} by {', '.join(overview.factors)}{better}", style="bold"))
     for row in analysis.contrasts:
         if row.headline:
             console.print(Text(f"- {row.words}"))

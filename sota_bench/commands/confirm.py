@@ -13,6 +13,7 @@ from sota_bench.commands.options import grid_options, load_grid, machine_of, par
 from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.errors import UserError
 from sota_bench.interrupts import INTERRUPTED
+from sota_bench.responses import response_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,7 @@ def command(
         selected = selected[selected["trial"].isin([trial.id for trial in resolved.only(only)])]
     baseline, winner = _pair(resolved, selected, cell, grid)
     if winner == baseline:
-        words = [f"{baseline}, the baseline, is the best cell: there is no gain to confirm."]
+        words = [f"{baseline}, the baseline, is the best cell{_by(resolved)}: there is no gain to confirm."]
         click.echo(json.dumps({"baseline": baseline, "winner": winner, "words": words}) if as_json else words[0])
         return 0
     pair = [candidate for candidate in resolved.cells() if candidate.id in (baseline, winner)]
@@ -78,6 +79,12 @@ def command(
     else:
         click.echo("\n".join([*confirmation.words, f"report: {resolved.out / 'report.html'}"]))
     return 1 if (tested["status"] != "done").any() else 0
+
+
+def _by(grid: Grid) -> str:
+    """By which response cells are ranked, where it is not accuracy."""
+    noun = response_named(grid.response[0]).noun
+    return "" if noun == "accuracy" else f" by {noun}"
 
 
 def _fresh_seeds(grid: Grid, text: str | None) -> list[int]:
@@ -107,10 +114,12 @@ def _pair(grid: Grid, trials: pd.DataFrame, cell: str | None, file: Path) -> tup
         raise UserError(str(file), "grid.design", problem, "use full or one-at-a-time")
     baseline = grid.baseline_cell.id
     done = trials[trials["status"] == "done"]
-    # accuracies on other images do not compare
+    # values on other images do not compare
     done = done[done["judged_on"].isin(done.loc[done["cell"] == baseline, "judged_on"])]
     complete = done.groupby("cell").filter(lambda rows: len(rows) == len(grid.seeds))
-    means = complete.groupby("cell")["accuracy"].mean()
+    response = response_named(grid.response[0])
+    means = complete.groupby("cell")[response.name].mean()
+    means = (means if response.higher_is_better else -means).dropna()
     if baseline not in means.index:
         raise UserError(str(file), "", "its baseline cell is not finished for all seeds", "start with run")
     if cell is not None and cell not in means.index:

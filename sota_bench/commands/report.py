@@ -24,8 +24,9 @@ def command(
     workers: int, seeds: str | None, only: str | None,
 ) -> int:  # fmt: skip
     """Render a grid's report again from the store; with OTHERS, put several runs side by side."""
+    from sota_bench.report.answers import answers_of
     from sota_bench.report.files import write_files
-    from sota_bench.report.output import analysis_of, write
+    from sota_bench.report.output import write
     from sota_bench.report.side_by_side import render_side_by_side
     from sota_bench.report.summary import summary_lines
 
@@ -33,8 +34,8 @@ def command(
         resolved = load_grid(grid, overrides, seeds, out)
         machine = machine_of(store, device, workers, writes=False, grid=resolved)
         tables = stored_tables(resolved, grid, machine, only)
-        analysis = write(resolved.out, tables)
-        for line in summary_lines(tables, analysis):
+        answers = write(resolved.out, tables)
+        for line in summary_lines(tables, answers):
             click.echo(line)
         click.echo(f"report: {resolved.out / 'report.html'}")
         return 1 if tables.trials["status"].isin(["failed", "blocked"]).any() else 0
@@ -43,7 +44,7 @@ def command(
         resolved = load_grid(file, overrides, seeds, None, writes=False)
         machine = machine_of(store, device, workers, writes=False, grid=resolved)
         tables = stored_tables(resolved, file, machine, only)
-        runs.append((resolved.name, tables, analysis_of(tables)))
+        runs.append((resolved.name, tables, answers_of(tables)))
     folder = out or Path("reports") / "-vs-".join(name for name, _, _ in runs)
     write_files(folder, {"report.html": render_side_by_side(runs)})
     click.echo(f"report: {folder / 'report.html'}")

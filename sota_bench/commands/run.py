@@ -92,9 +92,9 @@ def command(
         ran = time.monotonic()
         entry = replace(run.entry, confirmation=confirmation_of(results, plan))
         tables = Collector(plan, results, entry).tables()
-        analysis = write(resolved.out, tables, figures_file(store, resolved.name))
+        answers = write(resolved.out, tables, figures_file(store, resolved.name))
     trials = tables.trials if selected is None else tables.trials[tables.trials["trial"].isin(selected)]
-    lines = summary_lines(tables, analysis)
+    lines = summary_lines(tables, answers)
     if exclusive_timing:
         lines += exclusive_timing_lines(trials, alone)
     slowest = slowest_measured_minutes(trials, alone=exclusive_timing)

@@ -33,7 +33,8 @@ class Grid(BaseModel):
         added_seeds: those of ``seeds`` that were added after a look at the first ones.
         design: which combinations of levels are cells.
         minutes_per_iteration: the goal in minutes, or None.
-        smallest_effect: the smallest difference that matters, in percentage points, or None.
+        response: what levels are compared by; the first one ranks the cells.
+        smallest_effects: response -> the smallest difference that matters, in its unit, where one is set.
         match: what compared trainings have in common.
         techniques: local technique files, absolute.
         data: the table ``[data]`` as written.
@@ -59,7 +60,8 @@ class Grid(BaseModel):
     added_seeds: tuple[int, ...]
     design: Design
     minutes_per_iteration: float | None
-    smallest_effect: float | None
+    response: tuple[str, ...]
+    smallest_effects: dict[str, float]
     match: Match
     techniques: tuple[Path, ...]
     data: DataTable
@@ -73,6 +75,11 @@ class Grid(BaseModel):
     out: Path
     schedules: dict[str, str] = {}
     matched: dict[str, MatchedSchedule] = {}
+
+    @property
+    def smallest_effect(self) -> float | None:
+        """The smallest difference that matters in the first response, or None."""
+        return self.smallest_effects.get(self.response[0])
 
     @cached_property
     def _cells(self) -> tuple[Cell, ...]:
@@ -224,7 +231,9 @@ class Grid(BaseModel):
             "added_seeds": list(self.added_seeds),
             "design": self.design,
             "minutes_per_iteration": self.minutes_per_iteration,
+            "response": list(self.response),
             "smallest_effect": self.smallest_effect,
+            "smallest_effects": self.smallest_effects,
             "match": self.match,
             "techniques": [file.name for file in self.techniques],
             "data": self.data.model_dump(mode="json"),

@@ -76,7 +76,8 @@ class _Reading:
         recipe, levels = self.levels(model, written, factors, files)
         self.check_size(head, levels, len(first) + len(added))
         grid = Grid(
-            **head.model_dump(exclude={"seeds", "added_seeds", "techniques"}),
+            **head.model_dump(exclude={"seeds", "added_seeds", "techniques", "smallest_effect"}),
+            smallest_effects=head.smallest_effects,
             seeds=first + added,
             added_seeds=added,
             techniques=files,

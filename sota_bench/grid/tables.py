@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from sota_bench.grid.durations import minutes
 from sota_bench.grid.names import safe_name
 from sota_bench.grid.nearest import did_you_mean
+from sota_bench.responses import PP, response_named
+from sota_bench.responses import names as response_names
 
 Design = Literal["full", "one-at-a-time", "leave-one-out"]
 Match = Literal["epochs", "minutes", "flops"]
@@ -52,8 +56,17 @@ class GridTable(Table):
         le=100_000,
         description='the goal for the time of one training and its evaluation, in minutes or as text such as "90 s"',
     )
-    smallest_effect: float | None = Field(
-        None, gt=0, le=100, description="the smallest difference that matters to you, in percentage points of accuracy"
+    response: tuple[str, ...] = Field(
+        ("accuracy",),
+        min_length=1,
+        description="what levels are compared by, one name or a list; each is a family of verdicts of its own, and the "
+        "first one ranks the cells: " + ", ".join(response_names()) + ". Lower is better for nll, ece, brier, "
+        "forgetting and minutes",
+    )
+    smallest_effect: float | dict[str, float] | None = Field(
+        None,
+        description="the smallest difference that matters to you: a number in the unit of the response (percentage "
+        "points of accuracy), or one for each response, such as { accuracy = 1.0, nll = 0.02 }",
     )
     match: Match = Field(
         "epochs",
@@ -65,6 +78,13 @@ class GridTable(Table):
         (), description="local technique files (Python code that runs when the grid is read), relative to the grid"
     )
 
+    @property
+    def smallest_effects(self) -> dict[str, float]:
+        """The smallest difference that matters by response; those that none is set for are missing."""
+        if isinstance(self.smallest_effect, dict):
+            return self.smallest_effect
+        return {} if self.smallest_effect is None else {self.response[0]: self.smallest_effect}
+
     @field_validator("name")
     @classmethod
     def _stays_inside(cls, name: str) -> str:
@@ -74,6 +94,33 @@ class GridTable(Table):
     @classmethod
     def _duration(cls, value: object) -> object:
         return minutes(value)
+
+    @field_validator("response", mode="before")
+    @classmethod
+    def _responses(cls, value: object) -> object:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{str(value)[:80]} is not a response; write a name or a list of names in quotes")
+        for name in names:
+            _known_response(name)
+        if len(set(names)) < len(names):
+            raise ValueError("a response is named twice; name each one once")
+        return tuple(names)
+
+    @field_validator("smallest_effect", mode="before")
+    @classmethod
+    def _positive(cls, value: object, info: ValidationInfo) -> object:
+        responses = info.data.get("response", ("accuracy",))
+        if value is None or isinstance(value, dict):
+            for name, size in (value or {}).items():
+                _known_response(name)
+                _check_effect(name, size)
+            return value
+        _check_effect(responses[0], value)
+        if len(responses) > 1:
+            table = ", ".join(f"{_toml_key(name)} = ..." for name in responses)
+            raise ValueError(f"{value} does not say which of {len(responses)} responses it is for; write {{ {table} }}")
+        return value
 
     @field_validator("seeds", "added_seeds")
     @classmethod
@@ -182,6 +229,30 @@ class DataTable(Table):
         if 0 < size < 8:
             raise ValueError(f"{size} px is too small; write 8 or more, or 0 for what the grid needs")
         return size
+
+
+def _known_response(name: str) -> None:
+    """Raises ValueError: there is no such response."""
+    try:
+        response_named(name)
+    except KeyError:
+        valid = list(response_names())
+        remedy = did_you_mean(name, valid, f"write one of {', '.join(valid)}")
+        raise ValueError(f"{name[:80]!r} is not a response; {remedy}") from None
+
+
+def _check_effect(name: str, size: object) -> None:
+    """Raises ValueError: it cannot be the smallest effect of interest on a response."""
+    most = 100 if response_named(name).unit == PP else None
+    remedy = "write a number above 0" + (f" and up to {most}" if most else "")
+    if isinstance(size, bool) or not isinstance(size, int | float):
+        raise ValueError(f"{str(size)[:80]!r} is not a number; {remedy}")
+    if not 0 < size <= (most or math.inf) or size == math.inf:
+        raise ValueError(f"{size} is out of range for {name}; {remedy}")
+
+
+def _toml_key(name: str) -> str:
+    return name if name.replace("_", "").isalnum() else json.dumps(name, ensure_ascii=False)
 
 
 def distinct_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:

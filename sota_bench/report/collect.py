@@ -13,6 +13,7 @@ from sota_bench.grid.recipe import scope_of
 from sota_bench.plan.plan import Plan
 from sota_bench.registry import techniques
 from sota_bench.report import stage_rows
+from sota_bench.report.predictions import Predictions, predictions_of
 from sota_bench.report.rows import ConfidenceBinRow, EpochRow, EvaluationRow, StageReportRow, TrialRow, to_frame
 from sota_bench.report.run_notes import cpu_wait, run_notes
 from sota_bench.report.run_record import (
@@ -52,12 +53,17 @@ class Collector:
         """One row per trial; see ``rows.TrialRow``."""
         entry = self.entry
         predicted, alone = entry.predicted_minutes, entry.minutes_alone
-        rows = trial_rows(self.plan, self.store, self.results, predicted, alone, entry.selected)
+        rows = trial_rows(self.plan, self.store, self.results, predicted, alone, entry.selected, self.predictions)
         return to_frame(rows, TrialRow)
 
     def correct_images(self) -> dict[str, NDArray[np.bool_]]:
         """Which images each trial has right, in one order for all trials with the same images."""
-        return stage_rows.correct_images(self.plan, self.results, self.store)
+        return {trial: predictions.correct for trial, predictions in self.predictions.items()}
+
+    @cached_property
+    def predictions(self) -> dict[str, Predictions]:
+        """What each trial says of the images that judge it; those whose predictions are gone are left out."""
+        return predictions_of(self.plan, self.results, self.store)
 
     def tables(self) -> RunTables:
         """Everything that the report shows."""
@@ -71,7 +77,7 @@ class Collector:
             stages=to_frame(stages, StageReportRow),
             curves=to_frame(stage_rows.epoch_rows(plan, results), EpochRow),
             reliability=to_frame(stage_rows.confidence_bin_rows(plan, results), ConfidenceBinRow),
-            predictions=self.correct_images(),
+            predictions=self.predictions,
             samples=samples_of(plan, self.store, results),
             techniques=self._used_techniques(),
             grid_text=plan.grid.text,

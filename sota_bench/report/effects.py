@@ -14,7 +14,8 @@ from sota_bench.errors import UserError
 from sota_bench.report.parts import VerdictLine
 from sota_bench.report.text import MINUS, finite
 from sota_bench.report.view import View
-from sota_bench.stats import analyze, image_uncertainty, sentences, verdicts
+from sota_bench.responses import Response, response_named
+from sota_bench.stats import Analysis, analyze, image_uncertainty, sentences, verdicts
 from sota_bench.stats.images import ImageInterval
 from sota_bench.stats.result import MAIN, SIMPLE, ContrastRow, Overview
 
@@ -78,7 +79,17 @@ class Effect:
         if self.row.estimate is None:
             return ""
         places = sentences.decimals(self.row, self.overview.unit)
-        return typeset(f"{sentences.number(self.row.estimate, places, sign=True)} {self.overview.unit}")
+        return typeset(f"{sentences.number(self.row.estimate, places, sign=True)} {self.overview.unit}".strip())
+
+    @property
+    def unit(self) -> str:
+        """The unit behind a column's name: ``, pp``; "" where there is none."""
+        return f", {self.overview.unit}" if self.overview.unit else ""
+
+    @property
+    def response(self) -> Response:
+        """What it is an effect on."""
+        return response_named(self.overview.response)
 
     @property
     def read_at(self) -> set[str]:
@@ -101,11 +112,12 @@ def typeset(text: str) -> str:
     return re.sub(r"(?<![\w.)])-(?=\d)", MINUS, text).replace(" x ", " \u00d7 ")
 
 
-def effects(view: View, *, kind: str = MAIN, error: str = HEADLINE) -> list[Effect]:
+def effects(view: View, *, kind: str = MAIN, error: str = HEADLINE, analysis: Analysis | None = None) -> list[Effect]:
     """The contrasts of one kind, in the order of the grid's factors and levels.
 
     Args:
         view: the run.
+        analysis: of one of its responses; of the one that ranks the cells by default.
         kind: main, simple, trend-linear or trend-quadratic.
         error: ``pooled``, ``paired``, or ``headline``: the one that the verdict is read from.
     """
@@ -114,20 +126,27 @@ def effects(view: View, *, kind: str = MAIN, error: str = HEADLINE) -> list[Effe
         for i, (factor, levels) in enumerate(view.factors.items())
         for j, level in enumerate(levels)
     }
+    analysis = analysis or view.analysis
     rows = [
         row
-        for row in view.analysis.contrasts
+        for row in analysis.contrasts
         if row.kind == kind and (row.headline if error == HEADLINE else row.error == error)
     ]
     rows.sort(key=lambda row: order.get((row.factor, str(row.level)), (len(order), 0)))
-    return [Effect(row, view.analysis.overview) for row in rows]
+    return [Effect(row, analysis.overview) for row in rows]
 
 
-def level_by_level(view: View, effect: Effect) -> list[Effect]:
-    """The simple effects that a main effect is an average of, where it should be read level by level."""
+def level_by_level(view: View, effect: Effect, analysis: Analysis | None = None) -> list[Effect]:
+    """The simple effects that a main effect is an average of, where it should be read level by level.
+
+    Args:
+        view: the run.
+        effect: the main effect.
+        analysis: that it is from; that of the response that ranks the cells by default.
+    """
     return [
         simple
-        for simple in effects(view, kind=SIMPLE)
+        for simple in effects(view, kind=SIMPLE, analysis=analysis)
         if (simple.row.factor, simple.row.level) == (effect.row.factor, effect.row.level)
         and simple.row.at_factor in effect.read_at
     ]
@@ -176,7 +195,7 @@ def over_images(view: View, effect: Effect) -> tuple[float, float] | None:
     pairs = _pairs(view, effect)
     if pairs.empty:
         return None
-    a, b = (np.array([view.tables.predictions[trial] for trial in pairs[side]], dtype=bool) for side in ("a", "b"))
+    a, b = (np.array([view.tables.predictions[trial].correct for trial in pairs[side]]) for side in ("a", "b"))
     uncertainty = image_uncertainty(a, b)
     return uncertainty.low, uncertainty.high
 
@@ -186,11 +205,14 @@ def changed_images(view: View, effect: Effect) -> list[tuple[str, ImageInterval]
     factor that varies inside a training, with all other factors at their baseline. Empty for other factors."""
     if effect.row.factor not in view.within:
         return []
-    pairs, correct = _pairs(view, effect).reset_index(), view.tables.predictions
+    pairs, stored = _pairs(view, effect).reset_index(), view.tables.predictions
     for name, levels in view.factors.items():
         if name != effect.row.factor:
             pairs = pairs[pairs[name] == levels[0]]
-    return [(str(row["seed"]), image_uncertainty(correct[row["a"]], correct[row["b"]])) for _, row in pairs.iterrows()]
+    return [
+        (str(row["seed"]), image_uncertainty(stored[row["a"]].correct, stored[row["b"]].correct))
+        for _, row in pairs.iterrows()
+    ]
 
 
 def _pairs(view: View, effect: Effect) -> pd.DataFrame:

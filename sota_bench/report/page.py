@@ -7,29 +7,29 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from sota_bench.report.answers import Answers
 from sota_bench.report.figure_cache import FigureCache
 from sota_bench.report.parts import Head, Section
 from sota_bench.report.sections import order
 from sota_bench.report.tables import RunTables
 from sota_bench.report.view import View
-from sota_bench.stats import Analysis
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def render(tables: RunTables, analysis: Analysis, figures: FigureCache | None = None) -> str:
+def render(tables: RunTables, answers: Answers, figures: FigureCache | None = None) -> str:
     """One run as a page that opens from disk, needs no network and no script.
 
     Args:
         tables: what the ledger holds.
-        analysis: of accuracy over the trials, in percentage points.
+        answers: the analyses of its trials.
         figures: figures from before, which need not be drawn again; none by default.
 
     Returns:
-        HTML; the same tables and analysis give the same bytes.
+        HTML; the same tables and analyses give the same bytes.
     """
-    view = View(tables, analysis)
+    view = View(tables, answers)
     return fill(order.head(view), order.build(view), figures)
 
 

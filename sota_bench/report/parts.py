@@ -143,9 +143,10 @@ class VerdictLine:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The verdicts of a run."""
+    """Verdicts of a run; ``title`` says on which response, where there are several."""
 
     rows: Sequence[VerdictLine]
+    title: str = ""
     kind: ClassVar[str] = "verdicts"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from sota_bench.plan.plan import TrialStatus
@@ -34,6 +34,9 @@ class TrialRow(Row):
         levels: the level of each factor as text; a column for each.
         status: what became of it.
         accuracy: percent, on the select split.
+        balanced_accuracy: mean over the classes of the percentage of their images that is right.
+        recalls: ``recall:CLASS`` -> percentage of its images that is right, for the classes that the grid asks about; a
+            column for each.
         nll: negative log-likelihood in nats.
         ece: expected calibration error, 0 to 1, 15 bins of equal width.
         brier: Brier score.
@@ -66,6 +69,8 @@ class TrialRow(Row):
     seed: int
     status: TrialStatus
     accuracy: float = NAN
+    balanced_accuracy: float = NAN
+    recalls: Mapping[str, float] = field(default_factory=dict)
     nll: float = NAN
     ece: float = NAN
     brier: float = NAN
@@ -99,12 +104,12 @@ class TrialRow(Row):
     error: str = ""
 
     def columns(self) -> dict[str, object]:
-        """Column -> value, with one column for each factor."""
-        values = super().columns()
+        """Column -> value, with one column for each factor and for each recall."""
+        values, spread = super().columns(), {"levels": self.levels, "recalls": self.recalls}
         return {
             name: value
             for column in values
-            for name, value in (self.levels.items() if column == "levels" else [(column, values[column])])
+            for name, value in (spread[column].items() if column in spread else [(column, values[column])])
         }
 
 

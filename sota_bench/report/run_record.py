@@ -26,7 +26,9 @@ class GridRecord:
     notes: str = ""
     added_seeds: Sequence[int] = ()
     minutes_per_iteration: float | None = None
+    response: Sequence[str] = ("accuracy",)
     smallest_effect: float | None = None
+    smallest_effects: Mapping[str, float] = field(default_factory=dict)
     techniques: Sequence[str] = ()
     data: Settings = field(default_factory=dict)
     recipe: Settings = field(default_factory=dict)

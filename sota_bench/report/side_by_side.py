@@ -7,16 +7,16 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sota_bench.report.answers import Answers
 from sota_bench.report.effects import Effect, effects, typeset
 from sota_bench.report.page import fill
 from sota_bench.report.parts import Block, Cell, Chart, Facts, Head, Listing, Prose, Section, Table
 from sota_bench.report.run_record import RunRecord
 from sota_bench.report.sections.order import CONTROL
 from sota_bench.report.tables import RunTables
-from sota_bench.report.text import MISSING, duration, finite, first_of, interval, join, number, signed
+from sota_bench.report.text import MISSING, duration, finite, first_of, interval, join, measured
 from sota_bench.report.theme import Ink, legend_above, sheet, short, styles
 from sota_bench.report.view import View
-from sota_bench.stats import Analysis
 from sota_bench.units import counted
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 Runs = Sequence[tuple[str, View]]
 
 
-def render_side_by_side(runs: Sequence[tuple[str, RunTables, Analysis]]) -> str:
+def render_side_by_side(runs: Sequence[tuple[str, RunTables, Answers]]) -> str:
     """Several runs on one page: what differs between their grids, then the verdicts beside each other.
 
     Args:
-        runs: name, tables and analysis of each run; names that occur again get a number.
+        runs: name, tables and analyses of each run; names that occur again get a number.
     """
     names = distinct([name for name, _, _ in runs])
-    views = [(name, View(tables, analysis)) for name, (_, tables, analysis) in zip(names, runs, strict=True)]
+    views = [(name, View(tables, answers)) for name, (_, tables, answers) in zip(names, runs, strict=True)]
     controls = [name for name, view in views if view.run.control]
     head = Head(
         over="sota_bench report, side by side",
@@ -91,13 +91,17 @@ def _settings(run: RunRecord) -> dict[str, str]:
 
 
 def _verdicts(runs: Runs) -> Section:
-    by_run = [{effect.name: effect for effect in effects(view)} for _, view in runs]
+    several = len({view.response for _, view in runs}) > 1
+    by_run = [
+        {f"{effect.response.noun}: {effect.name}" if several else effect.name: effect for effect in effects(view)}
+        for _, view in runs
+    ]
     contrasts = list(dict.fromkeys(name for shown in by_run for name in shown))
     names = [name for name, _ in runs]
     rows: list[list[Cell | str]] = [
         [contrast, *(_cell(shown.get(contrast)) for shown in by_run)] for contrast in contrasts
     ]
-    table = Table("Effect in percentage points with its 95% interval, by run", ["Contrast", *names], rows)
+    table = Table("Effect with its 95% interval, by run", ["Contrast", *names], rows)
     estimated = {
         contrast: [shown[contrast] for shown in by_run if contrast in shown and finite(shown[contrast].row.low)]
         for contrast in contrasts
@@ -147,13 +151,14 @@ def _cell(effect: Effect | None) -> Cell:
     row = effect.row
     if not finite(row.low):
         return Cell(effect.head)
-    return Cell(f"{effect.head}: {signed(row.estimate)} ({interval(row.low, row.high)})", tone=effect.tone)
+    limits = interval(row.low, row.high, effect.response.digits)
+    return Cell(f"{effect.head}: {effect.size} ({limits})", tone=effect.tone)
 
 
 def _totals(runs: Runs) -> Section:
     rows: list[list[Cell | str]] = []
     for name, view in runs:
-        counts, measured = view.run.counts, view.run.measured
+        counts, times = view.run.counts, view.run.measured
         best = None if view.cells.empty else view.cells.iloc[0]
         rows.append(
             [
@@ -162,25 +167,26 @@ def _totals(runs: Runs) -> Section:
                 str(counts.failed),
                 str(view.seeds),
                 MISSING if best is None else str(best["label"]),
-                MISSING if best is None else number(best["accuracy"], 2),
-                duration(measured.iteration_minutes_median),
-                duration(measured.run_minutes),
+                MISSING if best is None else measured(best["value"], view.response, view.response.digits + 1),
+                duration(times.iteration_minutes_median),
+                duration(times.run_minutes),
             ]
         )
+    titles = {f"{view.response.title}#" for _, view in runs}
     columns = [
         "Run",
         "Trials done#",
         "Failed#",
         "Seeds#",
-        "Most accurate cell",
-        "Accuracy, %#",
+        "Best cell",
+        titles.pop() if len(titles) == 1 else "Its value#",
         "Time per iteration#",
         "Whole run#",
     ]
     return Section(
         "totals",
         "Totals",
-        "The most accurate cell of each run, on its own select split, and how long the run took.",
+        "The best cell of each run, on its own select split, and how long the run took.",
         [Table("Runs", columns, rows)],
     )
 
@@ -231,6 +237,8 @@ def _draw(data: list[tuple[str, list[Effect | None]]], names: list[str], width: 
     axes.set_ylim(len(data) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    axes.set_xlabel("Difference in accuracy, percentage points")
+    responses = {effect.response for _, shown in data for effect in shown if effect is not None}
+    words = {f"Difference in {response.noun}{response.unit_in_words}" for response in responses}
+    axes.set_xlabel(words.pop() if len(words) == 1 else "Difference")
     legend_above(figure, axes, width)
     return figure

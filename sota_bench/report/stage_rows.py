@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sota_bench.plan.plan import Plan
 from sota_bench.report.rows import NAN, SCORES, ConfidenceBinRow, EpochRow, EvaluationRow, StageReportRow
 from sota_bench.report.trial_rows import Results, step_times
 from sota_bench.stages.results import StageResult, TrainResult
-from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 from sota_bench.store.ledger import StageRow
 
 
@@ -127,28 +123,3 @@ def confidence_bin_rows(plan: Plan, results: Results) -> list[ConfidenceBinRow]:
                 for values in zip(*columns.values(), strict=True)
             ]
     return rows
-
-
-def correct_images(plan: Plan, results: Results, store: Store) -> dict[str, NDArray[np.bool_]]:
-    """Which images each trial has right, in one order for all trials with the same images.
-
-    Trials whose predictions are gone or damaged are left out.
-    """
-    from safetensors.numpy import load_file
-
-    by_trial: dict[str, NDArray[np.bool_]] = {}
-    by_key: dict[str, NDArray[np.bool_] | None] = {}
-    for trial in plan.trials:
-        if trial.inapplicable is not None or trial.final.key not in results:
-            continue
-        key = trial.final.key
-        if key not in by_key:
-            try:
-                stored = load_file(store.checked_file(key, "predictions.safetensors"))
-                by_key[key] = stored["log_probabilities"].argmax(axis=1) == stored["labels"]
-            except (MissingArtifact, DamagedArtifact, KeyError):
-                by_key[key] = None
-        correct = by_key[key]
-        if correct is not None:
-            by_trial[trial.trial.id] = correct
-    return by_trial

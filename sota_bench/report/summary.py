@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from sota_bench.report.answers import Answers, claimants
 from sota_bench.report.effects import effects, level_by_level, typeset
 from sota_bench.report.run_record import RunRecord
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import duration, join
 from sota_bench.report.view import View
-from sota_bench.stats import Analysis
+from sota_bench.responses import response_named
+from sota_bench.stats import Analysis, sentences
 from sota_bench.units import counted
 
 STATUSES = (("failed", "failed"), ("blocked", "blocked"), ("not_asked", "not asked for"),
             ("not_applicable", "not applicable"))  # fmt: skip
 
 
-def summary_lines(tables: RunTables, analysis: Analysis) -> list[str]:
+def summary_lines(tables: RunTables, answers: Answers) -> list[str]:
     """The question, the verdict sentences and the totals."""
-    view = View(tables, analysis)
+    view = View(tables, answers)
+    lines = _verdicts(view, answers.first)
+    for analysis in answers.asked[1:]:
+        noun = response_named(analysis.overview.response).noun
+        lines += [f"{sentences.direction(analysis.overview, noun)}:", *_verdicts(view, analysis)]
+    for claim in answers.claims:
+        response = response_named(claim.overview.response)
+        better = "" if response.higher_is_better else " (lower is better)"
+        lines += [f"Claimed by {join(claimants(claim))}, not asked for: {response.noun}{better}:"]
+        lines += _verdicts(view, claim)
+    if not lines:
+        lines = [typeset(warning) for warning in answers.first.warnings] or [
+            "Nothing to compare: the grid varies nothing."
+        ]
+    question = [f"Question: {' '.join(tables.run.question.split())}"] if tables.run.question else []
+    return [*question, *lines, totals(tables.run)]
+
+
+def _verdicts(view: View, analysis: Analysis) -> list[str]:
+    """The verdict sentences of one response."""
     lines, flat = [], dict[str, None]()
-    for effect in effects(view):
-        below = level_by_level(view, effect)
+    for effect in effects(view, analysis=analysis):
+        below = level_by_level(view, effect, analysis)
         if effect.row.diluted_by and not effect.row.demoted_by and below:  # the report has the average too
             lines += [f"{simple.mark} {simple.sentence}" for simple in below]
             flat.update(dict.fromkeys(effect.row.diluted_by))
@@ -30,10 +51,7 @@ def summary_lines(tables: RunTables, analysis: Analysis) -> list[str]:
         lines.append(
             f"With {join(list(flat))} nothing varies, as at chance, so the other factors are shown at the other levels."
         )
-    if not lines:
-        lines = [typeset(warning) for warning in analysis.warnings] or ["Nothing to compare: the grid varies nothing."]
-    question = [f"Question: {' '.join(tables.run.question.split())}"] if tables.run.question else []
-    return [*question, *lines, totals(tables.run)]
+    return lines
 
 
 def totals(run: RunRecord) -> str:

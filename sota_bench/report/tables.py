@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from sota_bench.report.predictions import Predictions
 from sota_bench.report.run_record import RunRecord
 from sota_bench.technique import Card
 
@@ -58,7 +57,8 @@ class RunTables:
         stages: one ``rows.StageReportRow`` per stage.
         curves: one ``rows.EpochRow`` per trial x epoch.
         reliability: one ``rows.ConfidenceBinRow`` per trial x bin.
-        predictions: for each trial, correctness per image of the select split, in one order for all trials.
+        predictions: for each trial, what it says of the images that judge it, in one order for trials that are judged
+            on the same ones.
         samples: pictures of what the network saw.
         techniques: those in use.
         grid_text: the grid file as the user wrote it.
@@ -70,7 +70,7 @@ class RunTables:
     stages: pd.DataFrame
     curves: pd.DataFrame
     reliability: pd.DataFrame
-    predictions: Mapping[str, NDArray[np.bool_]]
+    predictions: Mapping[str, Predictions]
     samples: Sequence[Sample]
     techniques: Sequence[UsedTechnique]
     grid_text: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from sota_bench.responses import Response
 from sota_bench.units import duration_text
 
 MINUS = "\u2212"
@@ -40,6 +41,14 @@ def interval(low: float | None, high: float | None, digits: int = 1) -> str:
 def plus_minus(mean: float, half_width: float, digits: int = 2) -> str:
     """``71.20 ± 0.35``; the mean alone where there is no interval."""
     return f"{number(mean, digits)} \u00b1 {number(half_width, digits)}" if finite(half_width) else number(mean, digits)
+
+
+def measured(value: float | None, response: Response, digits: int | None = None) -> str:
+    """A value of a response with its unit: ``71.2%``, ``0.412 nats``, ``1.7 min``."""
+    if response.name == "minutes":
+        return duration(value)
+    shown = number(value, response.digits if digits is None else digits)
+    return shown if shown == MISSING else f"{shown}{response.value_unit}"
 
 
 def duration(minutes: float | None) -> str:

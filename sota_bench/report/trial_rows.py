@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from sota_bench.plan.plan import Plan, TrialPlan, TrialStatus
+from sota_bench.report.predictions import Predictions
 from sota_bench.report.rows import NAN, SCORES, TrialRow
+from sota_bench.responses import RECALL, response_named
 from sota_bench.stages.params import EvaluateParams
 from sota_bench.stages.results import StageResult, StepTimes, TrainResult
 from sota_bench.stats.forgetting import forgetting
@@ -32,6 +34,7 @@ def trial_rows(
     predicted: Mapping[str, float],
     alone: Mapping[str, float],
     selected: Collection[str] | None = None,
+    predictions: Mapping[str, Predictions] | None = None,
 ) -> list[TrialRow]:
     """The rows of all trials of a plan, in its order.
 
@@ -42,7 +45,9 @@ def trial_rows(
         predicted: minutes by trial, as predicted before the run.
         alone: minutes by trial, as measured with nothing else running.
         selected: trials that the run was asked for; None for all.
+        predictions: what trials say of the images that judge them; none by default.
     """
+    classes = [name for response in plan.grid.response if (name := response_named(response).class_name)]
     ledger, shared = store.rows(), shared_with(plan.trials)
     rows = []
     for trial in plan.trials:
@@ -51,6 +56,8 @@ def trial_rows(
         done = status == "done"
         keys = [key for key in _iteration_keys(trial) if key in results] if trial.inapplicable is None else []
         seconds = {part: sum(results[key].seconds.get(part, 0.0) for key in keys) for part in ITERATION_PARTS}
+        recalls = predictions[name].recalls if predictions and name in predictions else {}
+        balanced = {"balanced_accuracy": statistics.fmean(recalls.values())} if recalls else {}
         trained = [results[key].trained for key in trial.training if key in results]
         measured = {part: spent if keys else NAN for part, spent in seconds.items()}
         rows.append(
@@ -78,7 +85,8 @@ def trial_rows(
                 epochs=trial.epochs,
                 micro_batch=micro_batch(trained),
                 judged_on=_judged_on(plan, trial),
-                **(_final_scores(results[trial.final.key]) if done else {}),
+                recalls={f"{RECALL}{of_class}": recalls.get(of_class, NAN) for of_class in classes},
+                **(_final_scores(results[trial.final.key]) | balanced if done else {}),
                 **step_times(trained[-1].step_ms if trained else None),
                 **retention(trial, results),
             )

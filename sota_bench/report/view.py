@@ -9,14 +9,17 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from sota_bench.report.answers import Answers
 from sota_bench.report.run_record import RunRecord
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import join, level_text
+from sota_bench.responses import RESPONSES, Response, response_named
 from sota_bench.stats import Analysis, best_set, pareto
 from sota_bench.stats.balance import BalancedRows, balanced_rows
-from sota_bench.stats.means import PERCENT, pooled_means
+from sota_bench.stats.means import pooled_means
 
 MEANS = (
+    "accuracy",
     "nll",
     "ece",
     "brier",
@@ -38,11 +41,21 @@ class View:
 
     Attributes:
         tables: what the ledger holds.
-        analysis: of accuracy over the trials.
+        answers: the analyses of its trials.
     """
 
     tables: RunTables
-    analysis: Analysis
+    answers: Answers
+
+    @property
+    def analysis(self) -> Analysis:
+        """Of the response that ranks the cells."""
+        return self.answers.first
+
+    @cached_property
+    def response(self) -> Response:
+        """The response that ranks the cells: the first one that the grid asks about."""
+        return response_named(self.analysis.overview.response)
 
     @property
     def run(self) -> RunRecord:
@@ -71,8 +84,8 @@ class View:
 
     @property
     def delta(self) -> float | None:
-        """Smallest effect of interest, in percentage points."""
-        return self.run.grid.smallest_effect
+        """Smallest effect of interest on the response that ranks the cells, in its unit."""
+        return self.analysis.overview.delta
 
     @cached_property
     def done(self) -> pd.DataFrame:
@@ -105,9 +118,9 @@ class View:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """One row per cell with finished trials, indexed by cell, the most accurate first.
+        """One row per cell with finished trials, indexed by cell, the best first.
 
-        ``accuracy`` is the mean over seeds, with ``accuracy_low`` and ``accuracy_high``: a 95% t interval whose
+        ``value`` is the mean of ``response`` over seeds, with ``value_low`` and ``value_high``: a 95% t interval whose
         standard deviation is pooled over all cells, because three seeds say little about a spread. Cells that are
         evaluations of the same trainings share their noise, so they count once in its degrees of freedom. ``minutes``
         is the mean, with the quickest and the slowest seed.
@@ -115,16 +128,16 @@ class View:
         groups = self.done.groupby("cell", sort=False)
         frame = groups[list(self.factors)].first()
         frame["n"] = groups.size()
-        accuracy = pooled_means(self.done, "cell", "accuracy", self.between, PERCENT)
-        frame["accuracy"], frame["accuracy_low"], frame["accuracy_high"] = (
-            accuracy[name] for name in ("mean", "low", "high")
-        )
+        for column, response in (("value", self.response), ("quality", self.quality)):
+            means = pooled_means(self.done, "cell", response.name, self.between, response.bounded)
+            for suffix, name in (("", "mean"), ("_low", "low"), ("_high", "high")):
+                frame[column + suffix] = means[name]
         for name, statistic in (("minutes", "mean"), ("minutes_low", "min"), ("minutes_high", "max")):
             frame[name] = groups["minutes"].agg(statistic)
         for name in MEANS:
             frame[name] = groups[name].mean()
         frame["label"] = [self.label(dict(row)) for _, row in frame[list(self.factors)].iterrows()]
-        return frame.sort_values("accuracy", ascending=False, kind="stable")
+        return frame.sort_values("value", ascending=not self.response.higher_is_better, kind="stable")
 
     @property
     def comparable_cells(self) -> pd.DataFrame:
@@ -133,17 +146,29 @@ class View:
 
     @cached_property
     def best(self) -> list[str]:
-        """Cells that cannot be told apart from the most accurate one, the best first; empty with one seed."""
+        """Cells that cannot be told apart from the best one, the best first; empty with one seed."""
         if self.seeds < 2:
             return []
-        table = best_set(self.comparable, response="accuracy", cell="cell", within=self.within)
+        response = self.response
+        table = best_set(
+            self.comparable,
+            response=response.name,
+            cell="cell",
+            within=self.within,
+            higher_is_better=response.higher_is_better,
+        )
         return [str(cell) for cell in table.loc[table["in_best_set"], "cell"]]
+
+    @property
+    def quality(self) -> Response:
+        """What is weighed against time: the response that ranks the cells, or accuracy where that is time itself."""
+        return RESPONSES["accuracy"] if self.response.name == "minutes" else self.response
 
     @cached_property
     def front(self) -> list[str]:
-        """Cells that no other cell beats in both mean minutes and mean accuracy, from the quickest to the slowest."""
+        """Cells that no other cell beats in both mean minutes and ``quality``, from the quickest to the slowest."""
         cells = self.comparable_cells
-        front = cells[pareto(cells["minutes"], cells["accuracy"])]
+        front = cells[pareto(cells["minutes"], cells["quality"] * (1 if self.quality.higher_is_better else -1))]
         return [str(cell) for cell in front.sort_values("minutes", kind="stable").index]
 
     def balanced(self, frame: pd.DataFrame, by: Sequence[str], moving: Sequence[str]) -> BalancedRows:

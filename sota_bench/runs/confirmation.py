@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sota_bench.plan.plan import Plan
+from sota_bench.responses import response_named
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ its intervals also use what the other cells show of the noise."""
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of the winner minus that of the baseline, in percentage points, with its 95% interval.
+    """The response of the winner minus that of the baseline, in its unit, with its 95% interval.
 
     Attributes:
         estimate, se, df, low, high, p: as in the rows of an analysis; None where there are too few seeds.
@@ -64,7 +65,9 @@ class Confirmation:
         levels: factor -> level of the winner, where it differs from the baseline.
         select: on the images that chose, with the grid's seeds.
         test: on the images that did not, with fresh seeds.
-        over_images: of ``test``, or None where predictions are missing.
+        response: what chose, and what both are differences in.
+        further: the other responses of the grid -> the difference in them on ``test``'s images.
+        over_images: of ``test``, or None where predictions are missing or the response is not accuracy.
         survived: share of the gain that is left on the test images; None where one of the two is not clear.
         looks_before: how often the test images have judged other choices of this grid.
         words: the outcome in sentences.
@@ -82,6 +85,8 @@ class Confirmation:
     looks_before: int
     words: tuple[str, ...]
     test_accuracy: float | None = None
+    response: str = "accuracy"
+    further: Mapping[str, Difference] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -105,6 +110,8 @@ class Confirmation:
             looks_before=values["looks_before"],
             words=tuple(values["words"]),
             test_accuracy=values.get("test_accuracy"),
+            response=values.get("response", "accuracy"),
+            further={name: Difference(**part) for name, part in values.get("further", {}).items()},
         )
 
 
@@ -138,8 +145,14 @@ def compare(
     grid = plan.grid
     cells = {cell.id: cell.text for cell in grid.cells()}
     levels = {name: level for name, level in cells[winner].items() if level != cells[baseline][name]}
-    choosing, _ = _paired_row(selected, baseline, winner, grid.smallest_effect)
-    confirming, overview = _paired_row(tested, baseline, winner, grid.smallest_effect)
+    response = grid.response[0]
+    choosing, _ = _paired_row(selected, baseline, winner, response, grid.smallest_effects)
+    confirming, overview = _paired_row(tested, baseline, winner, response, grid.smallest_effects)
+    further = {
+        name: _paired_row(tested, baseline, winner, name, grid.smallest_effects)
+        for name in grid.response[1:]
+        if tested.loc[tested["status"] == "done", name].notna().any()
+    }
     words = sentences.confirmation(
         choosing,
         confirming,
@@ -149,7 +162,12 @@ def compare(
         baseline=baseline,
         candidates=selected.loc[selected["status"] == "done", "cell"].nunique(),
         earlier_looks=looks_before,
+        noun=response_named(response).noun,
+        further=[(response_named(name).noun, row, about) for name, (row, about) in further.items()],
     )
+    over_images = None
+    if response == "accuracy":
+        over_images = _over_images(correct, baseline, winner, sorted(set(tested["seed"])))
     return Confirmation(
         chosen_from=trials_digest(plan),
         baseline=baseline,
@@ -157,20 +175,32 @@ def compare(
         levels=levels,
         select=replace(Difference.from_row(choosing), verdict=""),
         test=Difference.from_row(confirming),
-        over_images=_over_images(correct, baseline, winner, sorted(set(tested["seed"]))),
-        survived=sentences.survived_share(choosing, confirming),
+        over_images=over_images,
+        survived=sentences.survived_share(choosing, confirming, overview),
         looks_before=looks_before,
         words=tuple(words),
         test_accuracy=float(tested.loc[(tested["cell"] == winner) & (tested["status"] == "done"), "accuracy"].mean()),
+        response=response,
+        further={name: Difference.from_row(row) for name, (row, _) in further.items()},
     )
 
 
-def _paired_row(trials: pd.DataFrame, baseline: str, winner: str, delta: float | None) -> tuple[ContrastRow, Overview]:
-    """The winner against the baseline with their own paired error."""
+def _paired_row(
+    trials: pd.DataFrame, baseline: str, winner: str, response: str, deltas: Mapping[str, float]
+) -> tuple[ContrastRow, Overview]:
+    """The winner against the baseline in one response, with their own paired error."""
     from sota_bench.stats import analyze
 
-    rows = trials[trials["cell"].isin([baseline, winner])]
-    analysis = analyze(rows, response="accuracy", factors={"cell": [baseline, winner]}, delta=delta, unit="pp")
+    rows, about = trials[trials["cell"].isin([baseline, winner])], response_named(response)
+    analysis = analyze(
+        rows,
+        response=response,
+        factors={"cell": [baseline, winner]},
+        delta=deltas.get(response),
+        higher_is_better=about.higher_is_better,
+        allow_missing=response != "accuracy",
+        unit=about.unit,
+    )
     return next(row for row in analysis.contrasts if row.error == ERROR), analysis.overview
 
 

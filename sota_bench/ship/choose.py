@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, cast
 from sota_bench.errors import UserError
 from sota_bench.grid.pretrained import HUB
 from sota_bench.plan.plan import TrialPlan
+from sota_bench.report.answers import answers_of
 from sota_bench.report.collect import Collector
 from sota_bench.report.effects import effects
-from sota_bench.report.output import analysis_of
 from sota_bench.report.view import View
+from sota_bench.responses import response_named
 from sota_bench.runs.confirmation import Confirmation
 from sota_bench.ship.facts import TrialFacts
 from sota_bench.stages.params import EvaluateParams, TrainParams
@@ -22,30 +23,34 @@ if TYPE_CHECKING:
 BEST = "best"
 
 
-def choose(trials: pd.DataFrame, trial_or_cell: str) -> str:
+def choose(trials: pd.DataFrame, trial_or_cell: str, response: str = "accuracy") -> str:
     """The id of the trial to export.
 
     Args:
         trials: one row per trial (``report.rows.TrialRow``).
-        trial_or_cell: a trial; a cell, for the most accurate of its trials; or ``best``, for that of the cell with
-            the highest mean accuracy on the select split, among the cells judged by the same images as the first one.
+        trial_or_cell: a trial; a cell, for the best of its trials; or ``best``, for that of the cell with the best mean
+            on the select split, among the cells judged by the same images as the first one.
+        response: by which trials and cells are ranked.
 
     Raises:
         UserError: there is no such trial, or none has finished.
     """
-    done = trials[trials["status"] == "done"]
+    about = response_named(response)
+    done = trials[(trials["status"] == "done") & trials[response].notna()]
     if done.empty:
         raise UserError("--trial", "", "no trial of the grid has finished", "start with run")
     if trial_or_cell == BEST:
         comparable = done[done["judged_on"] == done["judged_on"].iloc[0]]
-        trial_or_cell = str(comparable.groupby("cell", sort=False)["accuracy"].mean().idxmax())
+        means = comparable.groupby("cell", sort=False)[response].mean()
+        trial_or_cell = str(means.idxmax() if about.higher_is_better else means.idxmin())
     chosen = done[(done["trial"] == trial_or_cell) | (done["cell"] == trial_or_cell)]
     if chosen.empty:
         shown = ", ".join(done["trial"].head(8))
         raise UserError(
             "--trial", "", f"there is no finished trial or cell {trial_or_cell!r}", f"choose for example {shown}"
         )
-    return str(chosen.sort_values("accuracy", ascending=False, kind="stable")["trial"].iloc[0])
+    ranked = chosen.sort_values(response, ascending=not about.higher_is_better, kind="stable")
+    return str(ranked["trial"].iloc[0])
 
 
 def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> tuple[TrialFacts, str]:
@@ -60,7 +65,7 @@ def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> 
         UserError: as :func:`choose`, or its weights are no longer in the store.
     """
     tables = collector.tables()
-    name = choose(tables.trials, trial_or_cell)
+    name = choose(tables.trials, trial_or_cell, tables.run.grid.response[0])
     plan, run = collector.plan, tables.run
     trial = next(trial for trial in plan.trials if trial.trial.id == name)
     checkpoint = trial.training[-1]
@@ -94,7 +99,7 @@ def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> 
         flops=int(row["flops"]),
         confirmed=_gain(confirmation),
         test_accuracy=confirmation.test_accuracy if confirmation else None,
-        verdicts=[effect.sentence for effect in effects(View(tables, analysis_of(tables)))],
+        verdicts=[effect.sentence for effect in effects(View(tables, answers_of(tables)))],
         data_digest=evaluation.data.digest,
         manifest_digest=run.data_digest,
         code_commit=run.git_commit,
@@ -106,12 +111,16 @@ def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> 
 
 
 def _gain(confirmation: Confirmation | None) -> str | None:
-    """The gain of a winner over the baseline on the test split, in percentage points with its 95% interval."""
+    """The gain of a winner over the baseline on the test split, with its unit and its 95% interval."""
     if confirmation is None or confirmation.test.estimate is None:
         return None
-    test = confirmation.test
-    interval = "" if test.low is None or test.high is None else f" (95% interval {test.low:.2f} to {test.high:.2f})"
-    return f"{test.estimate:+.2f} pp{interval}"
+    test, about = confirmation.test, response_named(confirmation.response)
+    digits, unit = about.digits + 1, f" {about.unit}" if about.unit else ""
+    interval = ""
+    if test.low is not None and test.high is not None:
+        interval = f" (95% interval {test.low:.{digits}f} to {test.high:.{digits}f})"
+    noun = "" if about.name == "accuracy" else f" in {about.noun}"
+    return f"{test.estimate:+.{digits}f}{unit}{noun}{interval}"
 
 
 def _classes(collector: Collector, trial: TrialPlan) -> list[str]:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 ACCURACY = re.compile(r"(?i)(^|[^a-z])(acc|accuracy|top[-_ ]?[15]|recall|precision|f1)([^a-z]|$)")
 """Columns whose usual unit is percent."""
 
+LOWER_IS_BETTER = re.compile(
+    r"(?i)(^|[^a-z])(loss|nll|ece|brier|err|error|perplexity|rmse|mse|mae|forgetting|minutes|seconds|latency)([^a-z]|$)"
+)
+"""Columns of which less is better."""
+
 
 def analyze(
     table: pd.DataFrame,
@@ -28,7 +33,7 @@ def analyze(
     block: str | None = "seed",
     within: Sequence[str] = (),
     delta: float | None = None,
-    higher_is_better: bool = True,
+    higher_is_better: bool | None = None,
     alpha: float = 0.05,
     families: Mapping[str, Sequence[str]] | None = None,
     simple: Literal["flagged", "all", "none"] = "flagged",
@@ -58,7 +63,8 @@ def analyze(
         block: column whose levels pair the trials, or None for a plain factorial.
         within: factors whose levels are evaluations of one run; they may be named in ``factors`` too.
         delta: smallest effect of interest, in the units of the response.
-        higher_is_better: whether a positive difference helps.
+        higher_is_better: whether a positive difference helps; by default what the response's name says: lower is better
+            for losses, errors and times, higher for everything else.
         alpha: level of intervals and of each family.
         families: family name -> factors whose main contrasts share one Holm correction; the rest share "main".
             Trends, interactions and simple effects are families of their own.
@@ -106,7 +112,7 @@ def analyze(
         within=tuple(factor.name for factor in design.inside),
         delta=delta,
         alpha=alpha,
-        higher_is_better=higher_is_better,
+        higher_is_better=higher_is_better if higher_is_better is not None else not LOWER_IS_BETTER.search(response),
         unit=unit if unit is not None else "pp" if design.percent or ACCURACY.search(response) else "",
         seeds=design.seeds,
         added_after_look=design.after_look,
@@ -138,13 +144,24 @@ def analyze(
     )
 
 
-def nothing_to_compare(table: pd.DataFrame, response: str, delta: float | None) -> Analysis:
-    """The analysis of trials of one cell: how many there are, and no comparison.
+def nothing_to_compare(
+    table: pd.DataFrame,
+    response: str,
+    delta: float | None,
+    *,
+    unit: str = "pp",
+    higher_is_better: bool = True,
+    warnings: Sequence[str] = (),
+) -> Analysis:
+    """The analysis of trials that cannot be compared, such as those of one cell: how many there are.
 
     Args:
         table: one row per trial, with ``seed`` and ``status``.
         response: numeric column.
         delta: smallest effect of interest, in the units of the response.
+        unit: unit of the response in words.
+        higher_is_better: whether a positive difference helps.
+        warnings: sentences that say why there is no comparison.
     """
     done = table.loc[table["status"] == "done", "seed"]
     return Analysis(
@@ -152,10 +169,12 @@ def nothing_to_compare(table: pd.DataFrame, response: str, delta: float | None) 
             response=response,
             factors={},
             delta=delta,
-            unit="pp",
+            higher_is_better=higher_is_better,
+            unit=unit,
             seeds=tuple(dict.fromkeys(done.tolist())),
             rows={str(status): int(count) for status, count in table["status"].value_counts().items()},
-        )
+        ),
+        warnings=tuple(warnings),
     )
 
 

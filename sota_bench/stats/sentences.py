@@ -141,6 +141,23 @@ def details(row: ContrastRow, overview: Overview) -> str:
     return " ".join([f"{text}.", *prospects(row, overview), *caveats(row, overview)])
 
 
+def direction(overview: Overview, noun: str) -> str:
+    """How differences in a response are read: ``Differences in NLL, in nats: lower is better.``"""
+    unit = {"pp": "percentage points (pp)", "min": "minutes"}.get(overview.unit, overview.unit)
+    better = "" if overview.higher_is_better else "; lower is better"
+    return f"Differences in {noun}" + (f", in {unit}" if unit else "") + better
+
+
+def claimed(factors: Sequence[str], noun: str) -> str:
+    """Why there are verdicts on a response that the grid does not ask about."""
+    cards = "card of " + factors[0] if len(factors) == 1 else f"cards of {join(factors)}"
+    verb = "claims" if len(factors) == 1 else "claim"
+    return (
+        f"Secondary: the {cards} {verb} an effect on {noun}, which the grid does not ask about. These verdicts are a "
+        "family of their own and change no verdict above."
+    )
+
+
 def prospects(row: ContrastRow, overview: Overview) -> list[str]:
     """What the experiment could have detected, and what would detect delta; empty where the question is answered."""
     undecided = row.shown_verdict in (verdicts.UNDETECTED, verdicts.UNCLEAR)
@@ -300,6 +317,11 @@ def rows_without_result(status: str, count: int) -> str:
     return f"{plural(count, 'row')} with status {status}: missing from every estimate."
 
 
+def no_values(noun: str) -> str:
+    """A response that no finished trial has."""
+    return f"No finished trial has a value of {noun}, so nothing is compared by it; choose another grid.response."
+
+
 def unknown_status(names: Sequence[str], valid: Sequence[str]) -> str:
     """Values of the column status that no command writes."""
     return (
@@ -414,6 +436,8 @@ def confirmation(
     baseline: str,
     candidates: int,
     earlier_looks: int,
+    noun: str = "accuracy",
+    further: Sequence[tuple[str, ContrastRow, Overview]] = (),
 ) -> list[str]:
     """The outcome of a confirmation, one sentence each.
 
@@ -425,13 +449,20 @@ def confirmation(
         changes: what the winner changes: "mixup 0.2, resize 64x3 128x2".
         candidates: number of cells that the winner was picked from.
         earlier_looks: how often the confirming images have judged other choices of this grid.
+        noun: the response.
+        further: the other responses of the grid: noun, row of the confirmation, and what was analysed.
     """
+    of = "" if noun == "accuracy" else f" in {noun}"
     sentences = [
-        f"{winner} ({changes}) vs the baseline {baseline}.",
+        f"{winner} ({changes}) vs the baseline {baseline}{of}.",
         f"Select images: {_measured(chosen, overview)}. It was selected among {plural(candidates, 'cell')} on these "
         "images, so this estimate is optimistic.",
         f"Test images, fresh seeds: {head(confirmed, overview)} ({_measured(confirmed, overview)}).",
-        survival(chosen, confirmed),
+        survival(chosen, confirmed, overview),
+        *(
+            f"{name[0].upper()}{name[1:]} on the test images: {head(row, about)} ({_measured(row, about)})."
+            for name, row, about in further
+        ),
         "Both intervals use only the differences between these two cells; the verdicts of run also use the noise "
         "of the other cells, so their intervals can differ.",
     ]
@@ -443,18 +474,31 @@ def confirmation(
     return sentences
 
 
-def survived_share(chosen: ContrastRow, confirmed: ContrastRow) -> float | None:
+def survived_share(chosen: ContrastRow, confirmed: ContrastRow, overview: Overview) -> float | None:
     """The share of the gain that was found again; None unless both gains are clear of 0."""
-    clear = all(row.low is not None and row.low > 0 for row in (chosen, confirmed))
+    clear = all((_least_gain(row, overview) or 0.0) > 0 for row in (chosen, confirmed))
     return confirmed.estimate / chosen.estimate if clear and chosen.estimate and confirmed.estimate else None
 
 
-def survival(chosen: ContrastRow, confirmed: ContrastRow) -> str:
+def _least_gain(row: ContrastRow, overview: Overview) -> float | None:
+    """The end of an interval that promises least, positive where it is a gain."""
+    if overview.higher_is_better:
+        return row.low
+    return None if row.high is None else -row.high
+
+
+def _most_gain(row: ContrastRow, overview: Overview) -> float | None:
+    if overview.higher_is_better:
+        return row.high
+    return None if row.low is None else -row.low
+
+
+def survival(chosen: ContrastRow, confirmed: ContrastRow, overview: Overview) -> str:
     """Whether the gain was found again."""
-    share = survived_share(chosen, confirmed)
+    share, most = survived_share(chosen, confirmed, overview), _most_gain(confirmed, overview)
     if share is not None:
         return f"About {100 * share:.0f}% of the gain was reproduced."
-    if confirmed.high is not None and confirmed.high <= 0:
+    if most is not None and most <= 0:
         return "The gain was not reproduced."
     return "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
 

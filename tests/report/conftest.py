@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import FACTORS, HOSTILE, synthetic
 
-from sota_bench.report.output import analysis_of
+from sota_bench.report.answers import answers_of
 from sota_bench.report.page import render
 from sota_bench.report.tables import RunTables
 
@@ -23,7 +23,7 @@ def tables() -> RunTables:
 
 @pytest.fixture(scope="session")
 def analysis(tables: RunTables) -> Any:
-    return analysis_of(tables)
+    return answers_of(tables)
 
 
 @pytest.fixture(scope="session")
@@ -40,4 +40,4 @@ def hostile() -> RunTables:
 
 @pytest.fixture(scope="session")
 def hostile_page(hostile: RunTables) -> str:
-    return render(hostile, analysis_of(hostile))
+    return render(hostile, answers_of(hostile))

@@ -9,11 +9,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from sota_bench.report.predictions import Predictions
 from sota_bench.report.rows import ConfidenceBinRow, EpochRow, EvaluationRow, StageReportRow, TrialRow, to_frame
 from sota_bench.report.run_record import (
     GridRecord,
@@ -26,6 +27,8 @@ from sota_bench.report.run_record import (
 )
 from sota_bench.report.tables import RunTables, Sample, UsedTechnique
 from sota_bench.technique import Card
+
+CLASSES = ("church", "dog", "golf ball", "truck")
 
 FACTORS: dict[str, list[str]] = {
     "normalize": ["none", "dataset"],
@@ -66,20 +69,23 @@ def synthetic(
     rng = np.random.default_rng(20240607)
     trials: list[TrialRow] = []
     evaluations, curves, reliability = [], [], []
-    predictions: dict[str, Any] = {}
+    predictions: dict[str, Predictions] = {}
     shifts, difficulty = rng.normal(0, 0.8, seeds), rng.normal(0, 1, images)
     for index, levels in enumerate(itertools.product(*factors.values())):
         cell = dict(zip(factors, levels, strict=True))
         for seed in range(seeds):
             row, below = _trial(index, cell, seed, shifts[seed], rng)
-            trials.append(row)
             if row.status != "done":
+                trials.append(row)
                 continue
             evaluations += below.evaluations
             curves += below.curves
             reliability += below.reliability
             hard = difficulty + rng.normal(0, 0.4, images)
-            predictions[row.trial] = hard < np.quantile(hard, row.accuracy / 100)
+            correct = hard < np.quantile(hard, row.accuracy / 100)
+            nll = np.where(correct, 0.3, 1.8).astype(np.float32)
+            predictions[row.trial] = Predictions(correct, nll, np.arange(images) % len(CLASSES), CLASSES)
+            trials.append(replace(row, balanced_accuracy=float(np.mean(list(predictions[row.trial].recalls.values())))))
     frame = to_frame(trials, TrialRow)
     return RunTables(
         run=_run(name, factors, seeds, frame, control),
@@ -310,6 +316,7 @@ def _run(name: str, factors: dict[str, list[str]], seeds: int, trials: pd.DataFr
         notes="A made-up run.\n\nIts effects are known.",
         seeds=list(range(seeds)),
         smallest_effect=1.0,
+        smallest_effects={"accuracy": 1.0},
         minutes_per_iteration=2.0,
         factors=factors,
         recipe={"backbone": "resnet18", "resize": "128x5", "normalize": "dataset", "batch_size": 64, "lr": 0.01},

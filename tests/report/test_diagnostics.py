@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic import FACTORS, synthetic
 
-from sota_bench.report.output import analysis_of
+from sota_bench.report.answers import answers_of
 from sota_bench.report.page import render
 from sota_bench.report.parts import Chart
 from sota_bench.report.sections import diagnostics
@@ -23,13 +23,13 @@ def single() -> RunTables:
 
 
 def half_normal(tables: RunTables) -> Chart:
-    section = diagnostics.section(View(tables, analysis_of(tables)))
+    section = diagnostics.section(View(tables, answers_of(tables)))
     (chart,) = [block for block in section.blocks if isinstance(block, Chart) and block.key == "screening"]
     return chart
 
 
 def test_the_half_normal_plot_has_a_mark_for_every_effect_at_its_place(single: RunTables) -> None:
-    screening = analysis_of(single).screening
+    screening = answers_of(single).first.screening
     assert screening is not None
     with drawing():
         figure = half_normal(single).draw(800)
@@ -54,7 +54,7 @@ def test_the_half_normal_plot_has_a_mark_for_every_effect_at_its_place(single: R
 
 def test_the_half_normal_plot_says_its_finding_and_has_its_numbers(single: RunTables) -> None:
     chart = half_normal(single)
-    screening = analysis_of(single).screening
+    screening = answers_of(single).first.screening
     assert screening is not None and chart.table is not None
     for stratum in screening.strata:
         assert f"({stratum.margin:.2f} pp, {stratum.stratum})" in chart.finding
@@ -62,7 +62,7 @@ def test_the_half_normal_plot_says_its_finding_and_has_its_numbers(single: RunTa
     assert len(rows) == len(screening.effects)
     sizes = [abs(float(row[2].text.replace("\u2212", "-"))) for row in rows]
     assert sizes == sorted(sizes, reverse=True)
-    page = render(single, analysis_of(single))
+    page = render(single, answers_of(single))
     section = re.search(r'<section id="diagnostics".*?</section>', page, flags=re.DOTALL)
     assert section is not None and chart.title in section[0]
     assert section[0].count("<svg") == 2, "one drawing for wide and one for narrow screens"

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import binomtest
 from synthetic import FACTORS, synthetic
 
+from sota_bench.report.answers import answers_of
 from sota_bench.report.effects import (
     LOOKS,
     changed_images,
@@ -19,7 +20,6 @@ from sota_bench.report.effects import (
     over_images,
     typeset,
 )
-from sota_bench.report.output import analysis_of
 from sota_bench.report.tables import RunTables
 from sota_bench.report.view import View
 from sota_bench.stats.verdicts import INTERACTION_VERDICTS, VERDICTS
@@ -63,7 +63,7 @@ def test_simple_effects_stand_under_their_average() -> None:
     tables = synthetic(seeds=3, factors={name: FACTORS[name] for name in ("normalize", "mixup")})
     both = (tables.trials["normalize"] == "dataset") & (tables.trials["mixup"] == "0.2")
     tables.trials["accuracy"] += 3.0 * both
-    view = View(tables, analysis_of(tables))
+    view = View(tables, answers_of(tables))
     below = level_by_level(view, next(effect for effect in effects(view) if effect.row.factor == "mixup"))
     assert {(simple.row.factor, simple.row.at_factor, simple.row.at_level) for simple in below} == {
         ("mixup", "normalize", "none"),
@@ -78,7 +78,7 @@ def test_interval_over_images_is_that_of_the_paired_difference(view: View) -> No
     others = ["seed", "normalize", "resize", "mitigation", "tta"]
     wide = view.done.pivot(index=others, columns="mixup", values="trial").dropna()
     pairs = list(zip(wide["0.0"], wide["0.2"], strict=True))
-    change = np.mean([images[b].astype(float) - images[a] for a, b in pairs], axis=0)
+    change = np.mean([images[b].correct.astype(float) - images[a].correct for a, b in pairs], axis=0)
     margin = 1.96 * change.std(ddof=1) / np.sqrt(len(change))
     limits = over_images(view, effect)
     assert limits == pytest.approx((100 * (change.mean() - margin), 100 * (change.mean() + margin)), abs=0.5)
@@ -94,7 +94,7 @@ def test_mcnemar_is_of_two_predictions_by_one_training(view: View) -> None:
         at_baseline = [view.done[name] == level for name, level in base.items() if name != "tta"]
         rows = view.done[np.logical_and.reduce([view.done["seed"].astype(str) == seed, *at_baseline])]
         trials = rows.set_index("tta")["trial"]
-        a, b = (view.tables.predictions[trials[level]] for level in (tta.row.baseline, tta.row.level))
+        a, b = (view.tables.predictions[trials[level]].correct for level in (tta.row.baseline, tta.row.level))
         lost, gained = int((a & ~b).sum()), int((~a & b).sum())
         assert (changed.lost, changed.gained) == (lost, gained)
         assert changed.p == pytest.approx(binomtest(min(lost, gained), lost + gained).pvalue)

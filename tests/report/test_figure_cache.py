@@ -14,8 +14,9 @@ import pytest
 from synthetic import FACTORS, synthetic
 
 from sota_bench.report import figure_cache
+from sota_bench.report.answers import answers_of
 from sota_bench.report.figure_cache import chart_key, figures_file
-from sota_bench.report.output import analysis_of, write
+from sota_bench.report.output import write
 from sota_bench.report.page import render
 from sota_bench.report.parts import Chart
 from sota_bench.report.tables import RunTables
@@ -34,7 +35,7 @@ def test_a_page_from_kept_figures_is_the_page(
     small: RunTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "figures.json"
-    fresh = render(small, analysis_of(small))
+    fresh = render(small, answers_of(small))
     write(tmp_path / "first", small, file)
     monkeypatch.setattr(figure_cache, "draw", refuse)
     write(tmp_path / "second", small, file)
@@ -77,7 +78,7 @@ def test_other_numbers_are_drawn_anew(small: RunTables, tmp_path: Path) -> None:
     moved = small.trials.assign(accuracy=small.trials["accuracy"] + 1.0 * (small.trials["normalize"] == "dataset"))
     other = RunTables(**{**vars(small), "trials": moved})
     write(tmp_path / "out", other, file)
-    assert (tmp_path / "out" / "report.html").read_text("utf-8") == render(other, analysis_of(other))
+    assert (tmp_path / "out" / "report.html").read_text("utf-8") == render(other, answers_of(other))
 
 
 @pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"a": 1}', "no json"])
@@ -88,7 +89,7 @@ def test_a_damaged_file_is_drawn_over(small: RunTables, tmp_path: Path, damage: 
     file.write_text(damage or kept.replace("<svg", "<b", 1), encoding="utf-8")
     write(tmp_path / "out", small, file)
     assert file.read_text("utf-8") == kept
-    assert (tmp_path / "out" / "report.html").read_text("utf-8") == render(small, analysis_of(small))
+    assert (tmp_path / "out" / "report.html").read_text("utf-8") == render(small, answers_of(small))
 
 
 def draw(data: Any, width: int) -> Any:

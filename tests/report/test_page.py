@@ -16,9 +16,9 @@ import pytest
 from synthetic import FACTORS, HOSTILE, synthetic
 
 from sota_bench.errors import UserError
+from sota_bench.report.answers import Answers, answers_of
 from sota_bench.report.effects import effects
 from sota_bench.report.files import write_files
-from sota_bench.report.output import analysis_of
 from sota_bench.report.page import render
 from sota_bench.report.parts import Cell, Table
 from sota_bench.report.run_record import TrialCounts
@@ -80,7 +80,7 @@ def test_a_grid_leaves_out_what_it_does_not_ask() -> None:
     small = RunTables(
         **{**vars(tables), "trials": none, "evaluations": one_size, "samples": [], "curves": tables.curves.iloc[:0]}
     )
-    shown = sections(Outline(render(small, analysis_of(small))))
+    shown = sections(Outline(render(small, answers_of(small))))
     assert shown == [key for key in ORDER if key in shown]
     assert not {"interactions", "resolution", "forgetting", "calibration", "seen", "learning"} & set(shown)
 
@@ -99,8 +99,8 @@ def test_a_run_without_any_result_is_still_a_page() -> None:
     )
 
     nothing = Analysis(Overview("accuracy", {}), warnings=("4 rows with status failed.",))
-    assert {row["verdict"] for row in analysis_of(empty).headlines()} == {"not estimable"}
-    outline = Outline(render(empty, nothing))
+    assert {row["verdict"] for row in answers_of(empty).first.headlines()} == {"not estimable"}
+    outline = Outline(render(empty, Answers((nothing,))))
     assert sections(outline) == ["verdicts", "diagnostics", "provenance"]
     assert "out of memory" in outline.text
 
@@ -110,12 +110,12 @@ def test_one_cell_is_a_page_that_compares_nothing(factor: str) -> None:
     """A factor with one level is a setting, of the training or of its evaluations."""
     tables = synthetic(seeds=2, factors={factor: ["off"]})
     assert factor == "lr" or factor in tables.run.within
-    analysis = analysis_of(tables)
-    assert (analysis.contrasts, analysis.overview.seeds) == ((), (0, 1))
+    analysis = answers_of(tables)
+    assert (analysis.first.contrasts, analysis.first.overview.seeds) == ((), (0, 1))
     shown = sections(Outline(render(tables, analysis)))
     assert "effects" not in shown and "tradeoff" not in shown and "cells" in shown
     beside = synthetic(seeds=3, factors={factor: ["off"], "mixup": ["0.0", "0.2"]})
-    assert {row["factor"] for row in analysis_of(beside).contrasts} == {"mixup"}
+    assert {row["factor"] for row in answers_of(beside).first.contrasts} == {"mixup"}
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path: Path) -> None:
@@ -124,17 +124,17 @@ def test_the_same_tables_give_the_same_bytes(tmp_path: Path) -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from synthetic import synthetic\n"
-        "from sota_bench.report.output import analysis_of\n"
+        "from sota_bench.report.answers import Answers, answers_of\n"
         "from sota_bench.report.page import render\n"
         f"tables = synthetic(seeds=2, factors={factors})\n"
-        "open(sys.argv[2], 'w', encoding='utf-8').write(render(tables, analysis_of(tables)))\n"
+        "open(sys.argv[2], 'w', encoding='utf-8').write(render(tables, answers_of(tables)))\n"
     )
     out = tmp_path / "other.html"
     command = [sys.executable, "-c", program, str(Path(__file__).parent), str(out)]
     environment = {**os.environ, "PYTHONHASHSEED": "7", "MPLCONFIGDIR": str(tmp_path)}
     subprocess.run(command, check=True, env=environment)
     tables = synthetic(seeds=2, factors=factors)
-    assert out.read_text("utf-8") == render(tables, analysis_of(tables))
+    assert out.read_text("utf-8") == render(tables, answers_of(tables))
 
 
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_no_part(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_the_question_and_the_remarks_of_the_grid_stand_at_the_top(page: str, ta
     assert all(remark in top for remark in tables.run.grid.notes.split("\n\n"))
     assert page.count('<p class="remark">') == 2
     silent = replace(tables, run=replace(tables.run, question="", grid=replace(tables.run.grid, notes=" \n")))
-    page = render(silent, analysis_of(silent))
+    page = render(silent, answers_of(silent))
     assert '<p class="question">' not in page and '<p class="remark">' not in page
 
 
@@ -265,15 +265,15 @@ def test_trials_that_were_not_asked_for_are_neither_failed_nor_blocked(tables: R
     counts = TrialCounts(48, len(trials), **trials["status"].value_counts().to_dict())
     partial = replace(tables, trials=trials, run=replace(tables.run, counts=counts))
     assert counts.asked == int((~left_out & (tables.trials["status"] != "not_applicable")).sum())
-    assert summary_lines(partial, analysis_of(partial))[-1].startswith(f"{counts.done} trials done, 1 failed, ")
-    text = Outline(render(partial, analysis_of(partial))).text
+    assert summary_lines(partial, answers_of(partial))[-1].startswith(f"{counts.done} trials done, 1 failed, ")
+    text = Outline(render(partial, answers_of(partial))).text
     assert f"{counts.done} of {counts.asked}" in text and "blocked" not in text
 
 
 def test_one_seed_gives_a_screening_and_no_verdict() -> None:
     factors = {name: FACTORS[name] for name in ("normalize", "mixup")}
     tables = synthetic(seeds=1, factors=factors)
-    analysis = analysis_of(tables)
+    analysis = answers_of(tables)
     outline = Outline(render(tables, analysis))
     verdicts = [str(tag["class"]) for tag in outline.all("li") if tag.get("class")]
     assert verdicts == ["none"] * 2
@@ -283,7 +283,11 @@ def test_one_seed_gives_a_screening_and_no_verdict() -> None:
 def test_the_terminal_summary_has_the_question_each_verdict_and_the_totals(tables: RunTables, analysis: Any) -> None:
     question, *verdicts, last = summary_lines(tables, analysis)
     assert question == f"Question: {tables.run.question}"
-    assert [line[0] for line in verdicts] == [effect.mark for effect in effects(View(tables, analysis))]
+    view = View(tables, analysis)
+    expected = [effect.mark for effect in effects(view)]
+    for claim in analysis.claims:  # a heading, then the verdicts of those that claim it
+        expected += ["C", *(effect.mark for effect in effects(view, analysis=claim))]
+    assert [line[0] for line in verdicts] == expected and len(analysis.claims) == 3
     assert last == totals(tables.run)
 
 
@@ -291,7 +295,8 @@ def test_the_terminal_reads_other_factors_where_something_varies() -> None:
     tables = synthetic(factors={name: FACTORS[name] for name in ("normalize", "mixup")})
     flat = tables.trials["normalize"] == "none"
     tables.trials.loc[flat & (tables.trials["status"] == "done"), "accuracy"] = 10.0
-    lines = summary_lines(tables, analysis_of(tables))[1:]
+    answers = replace(answers_of(tables), claims=())
+    lines = summary_lines(tables, answers)[1:]
     assert lines[0].startswith("\u25b2 normalize dataset vs none: ")
     others = [line.partition(":")[0].split(" ", 1)[1] for line in lines[1:-2]]
     assert others == ["mixup 0.2 vs 0.0 at normalize dataset"]
@@ -305,7 +310,7 @@ def test_thousands_of_trials_render_in_seconds() -> None:
 
     factors = {"lr": ["0.01", "0.02", "0.04", "0.08"], "epochs": ["5", "10", "20"], **FACTORS}
     tables = synthetic(factors=factors)
-    analysis = analysis_of(tables)
+    analysis = answers_of(tables)
     start = time.process_time()
     page = render(tables, analysis)
     assert time.process_time() - start < 20
@@ -319,7 +324,7 @@ def test_a_clear_interaction_gets_its_lines_and_simple_effects() -> None:
     both = (tables.trials["normalize"] == "dataset") & (tables.trials["mixup"] == "0.2")
     trials = tables.trials.assign(accuracy=tables.trials["accuracy"] + 3.0 * both)
     changed = RunTables(**{**vars(tables), "trials": trials})
-    text = Outline(render(changed, analysis_of(changed))).text
+    text = Outline(render(changed, answers_of(changed))).text
     assert re.search(r"Clear: [^.]*normalize with mixup", text) and "Clear interactions" in text
     assert "Helps on average" in text
     assert "mixup 0.2 vs 0.0 at normalize dataset" in text
@@ -330,5 +335,5 @@ def test_cells_without_a_number_are_sorted_by_their_text() -> None:
     cells = [cell for row in Table("", ["a"], [[Cell("–", float("nan"))], [Cell("1", 1.0)]]).cells for cell in row]
     assert [cell.sort_value for cell in cells] == [None, 1.0]
     tables = synthetic(seeds=2, factors={"tta": ["false", "true"]})
-    page = render(tables, analysis_of(tables))
+    page = render(tables, answers_of(tables))
     assert 'data-v="' in page and 'data-v="nan"' not in page

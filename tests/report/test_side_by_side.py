@@ -7,7 +7,7 @@ from typing import Any
 
 from synthetic import FACTORS, synthetic
 
-from sota_bench.report.output import analysis_of
+from sota_bench.report.answers import answers_of
 from sota_bench.report.sections.order import CONTROL
 from sota_bench.report.side_by_side import distinct, flatten, render_side_by_side
 from sota_bench.report.tables import RunTables
@@ -15,7 +15,7 @@ from sota_bench.report.tables import RunTables
 
 def test_two_runs(tables: RunTables, analysis: Any, hostile: RunTables) -> None:
     small = synthetic(seeds=3, factors={name: FACTORS[name] for name in ("normalize", "mixup")})
-    runs = [("A", tables, analysis), ("A", small, analysis_of(small)), ("<b>", hostile, analysis_of(hostile))]
+    runs = [("A", tables, analysis), ("A", small, answers_of(small)), ("<b>", hostile, answers_of(hostile))]
     page = render_side_by_side(runs)
     assert re.findall(r'<section id="(\w+)"', page) == ["differences", "verdicts", "totals", "provenance"]
     assert "A, A (2) and &lt;b&gt;" in page and "<b>" not in page

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from synthetic import FACTORS, synthetic
 
-from sota_bench.report.output import analysis_of
+from sota_bench.report.answers import answers_of
 from sota_bench.report.rows import TrialRow, to_frame
 from sota_bench.report.sections import resolution
 from sota_bench.report.tables import RunTables
@@ -36,7 +36,7 @@ def view_of(cells: list[tuple[str, str, float]], seeds: int = 2) -> View:
     tables = synthetic(seeds=2, factors={"mixup": ["0.0", "0.2"]})
     run = replace(tables.run, grid=replace(tables.run.grid, factors=NESTED), within=[])
     tables = replace(tables, run=run, trials=to_frame(rows, TrialRow))
-    return View(tables, analysis_of(tables))
+    return View(tables, answers_of(tables))
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_minutes_are_a_range_over_seeds_and_never_below_zero(tables: RunTables) 
     cell = trials["cell"] == "c00"
     trials.loc[cell, "minutes"] = np.linspace(0.1, 9.0, int(cell.sum()))
     changed = replace(tables, trials=trials)
-    row = View(changed, analysis_of(changed)).cells.loc["c00"]
+    row = View(changed, answers_of(changed)).cells.loc["c00"]
     assert (row["minutes_low"], row["minutes_high"]) == (0.1, 9.0)
-    assert (View(changed, analysis_of(changed)).cells["minutes_low"] > 0).all()
+    assert (View(changed, answers_of(changed)).cells["minutes_low"] > 0).all()
 
 
 def test_the_front_is_beaten_by_no_cell(tables: RunTables, analysis: Any) -> None:
@@ -85,17 +85,17 @@ def test_the_front_is_beaten_by_no_cell(tables: RunTables, analysis: Any) -> Non
 
 def test_accuracies_on_other_images_are_not_ranked(tables: RunTables) -> None:
     trials = tables.trials.copy()
-    best = View(tables, analysis_of(tables)).cells.index[0]
+    best = View(tables, answers_of(tables)).cells.index[0]
     trials.loc[trials["cell"] == best, "judged_on"] = "fedcba987654"
     changed = replace(tables, trials=trials)
-    view = View(changed, analysis_of(changed))
+    view = View(changed, answers_of(changed))
     assert best in view.cells.index
     assert best not in view.comparable_cells.index and best not in view.front and best not in view.best
 
 
 def test_evaluations_with_and_without_augmentation_are_told_apart() -> None:
     tables = synthetic(seeds=2, factors={"resize": FACTORS["resize"], "tta": ["false", "true"]})
-    view = View(tables, analysis_of(tables))
+    view = View(tables, answers_of(tables))
     section = resolution.section(view)
     assert section is not None
     table: Any = section.blocks[0]
@@ -111,7 +111,7 @@ def test_evaluations_with_and_without_augmentation_are_told_apart() -> None:
 def test_two_seeds_get_no_interval_of_one_degree_of_freedom() -> None:
     """With one training cell and two seeds t is 12.7: such an interval would be wider than all accuracies."""
     tables = synthetic(seeds=2, factors={"tta": ["false", "true"]})
-    cells = View(tables, analysis_of(tables)).cells
-    assert cells[["accuracy_low", "accuracy_high"]].isna().all(axis=None)
-    frame = pd.DataFrame(View(tables, analysis_of(tables)).done)
+    cells = View(tables, answers_of(tables)).cells
+    assert cells[["value_low", "value_high"]].isna().all(axis=None)
+    frame = pd.DataFrame(View(tables, answers_of(tables)).done)
     assert frame["seed"].nunique() == 2

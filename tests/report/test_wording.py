@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from synthetic import FACTORS, synthetic
 
-from sota_bench.report.output import analysis_of
+from sota_bench.report.answers import answers_of
 from sota_bench.report.run_notes import busy_notes, memory_notes, memory_warnings, stored_size_notes
 from sota_bench.report.run_record import MeasuredMinutes, PredictedMinutes, RunRecord, Sharing
 from sota_bench.report.sections import forgetting, iteration, learning, sensitivity, verdict
@@ -132,11 +132,11 @@ def test_the_lead_names_the_best_cells(view: View) -> None:
 
 def test_a_run_without_a_verdict_says_what_to_do() -> None:
     single = synthetic(seeds=1, factors={"mixup": FACTORS["mixup"]})
-    analysis = analysis_of(single)
+    analysis = answers_of(single)
     first: Any = verdict.section(View(single, analysis)).blocks[0]
-    assert analysis.warnings and first.items == list(analysis.warnings)
+    assert analysis.first.warnings and first.items == list(analysis.first.warnings)
     fixed = synthetic(seeds=2, factors={"mixup": ["0.0"]})
-    section = verdict.section(View(fixed, analysis_of(fixed)))
+    section = verdict.section(View(fixed, answers_of(fixed)))
     note: Any = section.blocks[0]
     assert note.paragraphs == ["No factor has two levels with finished trials, so there is nothing to compare."]
     assert section.lead.startswith("The only cell: the baseline at ")

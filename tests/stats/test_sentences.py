@@ -127,8 +127,11 @@ def test_a_confirmation_says_which_error_it_uses_and_what_survived() -> None:
     assert "1 other choice of this grid" in say.confirmation(
         chosen, confirmed, OVERVIEW, **texts, earlier_looks=1
     )[-1]  # fmt: skip
-    assert say.survival(chosen, ROW) == "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
-    assert say.survival(chosen, replace(ROW, high=-0.1)) == "The gain was not reproduced."
+    assert (
+        say.survival(chosen, ROW, OVERVIEW)
+        == "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
+    )
+    assert say.survival(chosen, replace(ROW, high=-0.1), OVERVIEW) == "The gain was not reproduced."
 
 
 def test_analyze_and_its_rows_use_these_sentences() -> None:

@@ -139,8 +139,9 @@ def _measures(view: View, balanced: BalancedRows, factor: str, levels: list[str]
 def _contrasts(view: View, claims: list[str]) -> Table | None:
     """Paired differences in NLL and ECE: the tests of the techniques' own claims."""
     rows: list[list[Cell | str]] = []
+    judged = {analysis.overview.response for analysis in (*view.answers.asked, *view.answers.claims)}
     for response, unit in (("nll", "nats"), ("ece", "")):
-        for effect in effects_on(view, response, unit):
+        for effect in effects_on(view, response, unit) if response not in judged else ():
             row = effect.row
             if row.factor in claims:
                 places = sentences.decimals(row, unit)
@@ -156,8 +157,8 @@ def _contrasts(view: View, claims: list[str]) -> Table | None:
     if not rows:
         return None
     return Table(
-        "Differences within seeds; lower is better for both. The grid sets no smallest effect of interest for them, so "
-        "only the direction is given where it is significant after Holm's correction",
+        "Differences within seeds in measures that no verdict above is about; lower is better. No smallest effect of "
+        "interest is set for them, so only the direction is given where it is significant after Holm's correction",
         ["Contrast", "Measure", "Difference#", "95% interval#", "Direction"],
         rows,
     )

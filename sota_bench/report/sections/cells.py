@@ -7,6 +7,7 @@ import pandas as pd
 from sota_bench.report.parts import Block, Cell, Prose, Section, Table
 from sota_bench.report.text import compact, duration, interval, join, level_text, number
 from sota_bench.report.view import View
+from sota_bench.responses import RESPONSES
 from sota_bench.units import counted
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
@@ -22,27 +23,27 @@ def section(view: View) -> Section | None:
     best = set(view.best)
     uneven = cells["n"].nunique() > 1
     costs = {name: title for name, title in COSTS.items() if cells[name].nunique() > 1}
+    also = [name for name in ("accuracy", "nll", "ece") if name != view.response.name]
     head = [
         "Cell",
         *view.varied,
-        "Accuracy, %#",
+        f"{view.response.heading}#",
         "95% interval#",
         "Best",
         "Time#",
-        "NLL#",
-        "ECE#",
+        *(f"{RESPONSES[name].heading}#" for name in also),
         *(f"{title[0].upper()}{title[1:]}#" for title in costs.values()),
         *(["Seeds#"] if uneven else []),
     ]
     rows = [
-        _row(str(cell), row, view.varied, list(costs), best=str(cell) in best, uneven=uneven)
+        _row(str(cell), row, view, also, list(costs), best=str(cell) in best, uneven=uneven)
         for cell, row in cells.head(MOST_ROWS).iterrows()
     ]
     cut = ""
     if len(cells) > MOST_ROWS:
-        cut = f" The {MOST_ROWS} most accurate of {len(cells):,} cells are shown; trials.csv has all."
+        cut = f" The best {MOST_ROWS} of {len(cells):,} cells are shown; trials.csv has all."
     seeds = "" if uneven else f"; {counted(int(cells['n'].iloc[0]), 'seed')} per cell"
-    caption = f"Cells, the most accurate first; time is the mean per iteration{seeds}"
+    caption = f"Cells, the best in {view.response.noun} first; time is the mean per iteration{seeds}"
     blocks: list[Block] = [Table(caption, head, rows, interactive=True)]
     missing = _missing(view)
     if missing is not None:
@@ -67,17 +68,17 @@ def _lead(view: View, best: int) -> str:
 
 
 def _row(
-    cell: str, row: pd.Series, varied: list[str], costs: list[str], *, best: bool, uneven: bool
+    cell: str, row: pd.Series, view: View, also: list[str], costs: list[str], *, best: bool, uneven: bool
 ) -> list[Cell | str]:
+    digits = view.response.digits
     return [
         cell,
-        *(level_text(row[name]) for name in varied),
-        Cell(number(row["accuracy"], 2), row["accuracy"]),
-        Cell(interval(row["accuracy_low"], row["accuracy_high"]), row["accuracy_high"] - row["accuracy_low"]),
+        *(level_text(row[name]) for name in view.varied),
+        Cell(number(row["value"], digits + 1), row["value"]),
+        Cell(interval(row["value_low"], row["value_high"], digits), row["value_high"] - row["value_low"]),
         Cell("\u2713" if best else "", tone="good" if best else ""),
         Cell(duration(row["minutes"]), row["minutes"]),
-        Cell(number(row["nll"], 3), row["nll"]),
-        Cell(number(row["ece"], 3), row["ece"]),
+        *(Cell(number(row[name], RESPONSES[name].digits), row[name]) for name in also),
         *(Cell(compact(row[name]), row[name]) for name in costs),
         *([Cell(str(int(row["n"])), float(row["n"]))] if uneven else []),
     ]

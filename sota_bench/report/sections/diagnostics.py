@@ -15,6 +15,7 @@ from sota_bench.report.sections.screening import screening_chart
 from sota_bench.report.text import duration, number, p_value
 from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.report.view import View
+from sota_bench.responses import Response
 from sota_bench.stats.residuals import NormalPlot, cell_seed_residuals, normal_plot
 from sota_bench.units import counted
 
@@ -33,9 +34,9 @@ SHOWN_NAMES = {"input": "network input"}
 def section(view: View) -> Section:
     """Always there: failures and stages are shown even where no residual exists."""
     blocks: list[Block] = []
-    residuals = cell_seed_residuals(view.done)
+    residuals = cell_seed_residuals(view.done, view.response.name)
     if len(residuals) > 3:
-        blocks.append(_residual_chart(residuals))
+        blocks.append(_residual_chart(residuals, view.response))
     if view.analysis.screening:
         blocks.append(screening_chart(view.analysis.screening))
     if view.analysis.anova:
@@ -77,38 +78,43 @@ def _lead(view: View, residuals: pd.DataFrame) -> str:
     return f"{text} Unusual: {names}. Look at the learning curves of these trials before you trust their cells."
 
 
-def _residual_chart(residuals: pd.DataFrame) -> Chart:
+def _residual_chart(residuals: pd.DataFrame, response: Response) -> Chart:
     spread = float(residuals["residual"].std(ddof=0))
+    unit = f" {response.unit}" if response.unit else ""
     plot = normal_plot(residuals["residual"].to_numpy(float))
     shape = "close to normal" if plot.correlation > NORMAL else "not normal, so the intervals are less exact"
     top = residuals.reindex(residuals["scaled"].abs().sort_values(ascending=False, kind="stable").index).head(20)
     table = Table(
         "The twenty largest residuals",
-        ["Trial", "Fitted, %#", "Residual, pp#", "In standard deviations#"],
+        ["Trial", f"Fitted {response.noun}#", "Residual#", "In standard deviations#"],
         [
-            [str(row["trial"]), *(number(row[name], 2) for name in ("fitted", "residual", "scaled"))]
+            [
+                str(row["trial"]),
+                *(number(row[name], response.digits + 1) for name in ("fitted", "residual")),
+                number(row["scaled"], 2),
+            ]
             for row in top.to_dict("records")
         ],
     )
     return Chart(
         "residuals",
         "Residuals: what cell and seed do not explain",
-        f"Residuals have a standard deviation of {number(spread, 2)} pp and are {shape} (correlation with normal "
-        f"quantiles: {number(plot.correlation, 3)}).",
-        partial(_draw_residuals, residuals.iloc[:: max(1, len(residuals) // MOST_DOTS)], plot),
+        f"Residuals have a standard deviation of {number(spread, response.digits + 1)}{unit} and are {shape} "
+        f"(correlation with normal quantiles: {number(plot.correlation, 3)}).",
+        partial(_draw_residuals, residuals.iloc[:: max(1, len(residuals) // MOST_DOTS)], plot, response),
         table,
         "Left: the spread should be the same everywhere. Right: normal residuals lie on the line.",
     )
 
 
-def _draw_residuals(residuals: pd.DataFrame, plot: NormalPlot, width: int) -> Figure:
+def _draw_residuals(residuals: pd.DataFrame, plot: NormalPlot, response: Response, width: int) -> Figure:
     narrow = width < 500
     figure, axes = sheet(width, 480 if narrow else 280, 2 if narrow else 1, 1 if narrow else 2)
     dots = {"linestyle": "", "marker": "o", "markersize": 4.5, "color": str(Ink.C1), "alpha": 0.6, "markeredgewidth": 0}
     axes[0].axhline(0, color=str(Ink.SOFT), linewidth=1.2)
     axes[0].plot(residuals["fitted"], residuals["residual"], **dots)
-    axes[0].set_xlabel("Fitted accuracy, %")
-    name_y(axes[0], "Residual, pp")
+    axes[0].set_xlabel(f"Fitted {response.with_unit}")
+    name_y(axes[0], f"Residual, {response.unit}" if response.unit else "Residual")
     ends = np.array([plot.quantiles[0], plot.quantiles[-1]])
     step = max(1, len(plot.values) // MOST_DOTS)
     axes[1].plot(ends, ends, color=str(Ink.SOFT), linewidth=1.2)

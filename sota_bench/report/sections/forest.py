@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,39 +11,52 @@ from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import finite, interval, number, p_value, signed
 from sota_bench.report.theme import TONES, Ink, sheet, short
 from sota_bench.report.view import View
+from sota_bench.stats import Analysis, sentences
 from sota_bench.stats.result import LINEAR, PAIRED, QUADRATIC, SIMPLE
 from sota_bench.units import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HEAD = ["Contrast", "Effect, pp#", "Low#", "High#", "Standard error#", "df#", "p (Holm)#", "Detectable, pp#", "Verdict"]
-
 
 def section(view: View) -> Section | None:
     """None where nothing could be estimated with an interval."""
-    shown = [effect for effect in effects(view) if finite(effect.row.low)]
-    if not shown:
+    blocks = [block for analysis in view.answers.asked for block in _of_response(view, analysis)]
+    if not blocks:
         return None
-    paired = [effect for effect in effects(view, error=PAIRED) if finite(effect.row.low)]
-    images = {effect.name: limits for effect in shown if (limits := over_images(view, effect))}
+    lead = "Differences are taken within a seed, so whatever a seed does to all cells cancels out."
+    return Section("effects", "Effects", lead, blocks)
+
+
+def _of_response(view: View, analysis: Analysis) -> list[Chart | Table]:
+    """The plot of the effects on one response with its tables; empty where none has an interval."""
+    shown = [effect for effect in effects(view, analysis=analysis) if finite(effect.row.low)]
+    if not shown:
+        return []
+    response, delta = shown[0].response, analysis.overview.delta
+    paired = [effect for effect in effects(view, error=PAIRED, analysis=analysis) if finite(effect.row.low)]
+    images: dict[str, tuple[float, float]] = {}
+    if response.name == "accuracy":
+        images = {effect.name: limits for effect in shown if (limits := over_images(view, effect))}
     band = ""
-    if view.delta is not None:
-        band = f" Grey band: smaller than the smallest effect of interest, \u00b1{number(view.delta)} pp."
+    if delta is not None:
+        size = sentences.amount(delta, analysis.overview.unit)
+        band = f" Grey band: smaller than the smallest effect of interest, \u00b1{size}."
     over = " Thin bracket: the 95% interval over images, for the same trainings." if images else ""
+    side = "right" if response.higher_is_better else "left"
     chart = Chart(
-        "forest",
-        "Effect of each level on accuracy, in percentage points",
+        "forest" if analysis is view.analysis else f"forest-{re.sub(r'[^a-z0-9]+', '-', response.name.lower())}",
+        f"Effect of each level on {response.noun}{response.unit_in_words}",
         _finding(shown),
-        partial(_draw, shown, view.delta, images),
+        partial(_draw, shown, delta, images),
         table(shown, "Contrasts, each with the error that its verdict is read from"),
         f"Square: mean difference within seeds, with its 95% interval. Small dots: the difference of each seed.{over}"
-        f"{band} To the right of zero, the level is better than its baseline.",
+        f"{band} To the {side} of zero, the level is better than its baseline.",
     )
     tables = [_image_table(shown, images)] if images else []
     changed = [
         [effect.name, seed, str(change.gained), str(change.lost), p_value(change.p)]
-        for effect in shown
+        for effect in (shown if response.name == "accuracy" else ())
         for seed, change in changed_images(view, effect)
     ]
     if changed:
@@ -56,7 +70,7 @@ def section(view: View) -> Section | None:
             )
         )
     tables += [table(paired, "The same contrasts, each with its own paired error", "Contrasts with paired errors")]
-    extra = [effect for kind in (SIMPLE, LINEAR, QUADRATIC) for effect in effects(view, kind=kind)]
+    extra = [effect for kind in (SIMPLE, LINEAR, QUADRATIC) for effect in effects(view, kind=kind, analysis=analysis)]
     if extra:
         tables.append(
             table(
@@ -66,31 +80,29 @@ def section(view: View) -> Section | None:
                 "Effects at single levels, and trends",
             )
         )
-    return Section(
-        "effects",
-        "Effects",
-        "Differences are taken within a seed, so whatever a seed does to all cells cancels out.",
-        [chart, *tables],
-    )
+    return [chart, *tables]
 
 
 def table(shown: list[Effect], caption: str, folded: str = "") -> Table:
     """Contrasts as rows: the numbers of the forest plot."""
+    digits = shown[0].response.digits + 1 if shown else 2
     rows: list[list[Cell | str]] = [
         [
             effect.name,
-            Cell(signed(effect.row.estimate, 2), effect.row.estimate),
-            number(effect.row.low, 2),
-            number(effect.row.high, 2),
-            number(effect.row.se, 2),
+            Cell(signed(effect.row.estimate, digits), effect.row.estimate),
+            number(effect.row.low, digits),
+            number(effect.row.high, digits),
+            number(effect.row.se, digits),
             number(effect.row.df, 0),
             p_value(effect.row.p_holm),
-            number(effect.row.mde_family, 2),
+            number(effect.row.mde_family, digits),
             Cell(effect.head, tone=effect.tone),
         ]
         for effect in shown
     ]
-    return Table(caption, HEAD, rows, folded=folded)
+    unit = shown[0].unit if shown else ""
+    columns = [f"Effect{unit}#", "Low#", "High#", "Standard error#", "df#", "p (Holm)#", f"Detectable{unit}#"]
+    return Table(caption, ["Contrast", *columns, "Verdict"], rows, folded=folded)
 
 
 def _image_table(shown: list[Effect], images: dict[str, tuple[float, float]]) -> Table:
@@ -169,11 +181,12 @@ def _draw(shown: list[Effect], delta: float | None, images: dict[str, tuple[floa
     names = [short(effect.name, width) for effect in shown]
     axes.set_yticks([] if narrow else range(len(shown)), [] if narrow else names, color=str(Ink.INK))
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("Difference in accuracy, percentage points")
+    response = shown[0].response
+    axes.set_xlabel(f"Difference in {response.noun}{response.unit_in_words}")
     if not narrow:
         for y, effect in enumerate(shown):
             axes.annotate(
-                effect.size.removesuffix(" pp"),
+                effect.size.removesuffix(f" {response.unit}"),
                 (1.01, y),
                 xycoords=("axes fraction", "data"),
                 va="center",

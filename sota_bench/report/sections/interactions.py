@@ -13,7 +13,9 @@ from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
 from sota_bench.report.text import interval, join, level_text, lower_first, number, p_value, signed
 from sota_bench.report.theme import Ink, diverging, name_y, sheet, styles
 from sota_bench.report.view import View
-from sota_bench.stats.means import PERCENT, block_means
+from sota_bench.responses import Response
+from sota_bench.stats import sentences
+from sota_bench.stats.means import block_means
 from sota_bench.stats.verdicts import EQUIVALENT, NEGLIGIBLE
 
 if TYPE_CHECKING:
@@ -28,20 +30,22 @@ def section(view: View) -> Section | None:
     if not shown:
         return None
     clear = list(dict.fromkeys(_pair(effect) for effect in shown if effect.row.flagged))
+    response, unit = view.response, shown[0].unit
+    digits = response.digits + 1
     rows: list[list[Cell | str]] = [
         [
             effect.name,
-            Cell(signed(effect.row.estimate, 2), effect.row.estimate),
-            interval(effect.row.low, effect.row.high, 2),
+            Cell(signed(effect.row.estimate, digits), effect.row.estimate),
+            interval(effect.row.low, effect.row.high, digits),
             p_value(effect.row.p_holm),
-            number(effect.row.mde_family, 2),
+            number(effect.row.mde_family, digits),
             Cell("clear" if effect.row.flagged else "not clear", tone="bad" if effect.row.flagged else ""),
         ]
         for effect in shown
     ]
     table = Table(
         "Differences of differences, each with the error that it is judged by",
-        ["Interaction", "Size, pp#", "95% interval#", "p (Holm)#", "Detectable, pp#", "Result"],
+        ["Interaction", f"Size{unit}#", "95% interval#", "p (Holm)#", f"Detectable{unit}#", "Result"],
         rows,
     )
     blocks: list[Block] = []
@@ -50,9 +54,9 @@ def section(view: View) -> Section | None:
         blocks.append(
             Chart(
                 "interactions",
-                "Clearest interaction of each pair of factors, in percentage points",
+                f"Clearest interaction of each pair of factors on {response.noun}{response.unit_in_words}",
                 _finding(shown),
-                partial(_matrix, _clearest(shown, names)),
+                partial(_matrix, _clearest(shown, names), response.digits),
                 table,
                 "How much the effect of one factor changes with the other. Framed: clear after Holm's correction. n/a: "
                 "the grid has no cells to test it.",
@@ -78,17 +82,18 @@ def _lead(view: View, clear: list[tuple[str, str]], shown: list[Effect]) -> str:
         pairs = join([f"{a} with {b}" for a, b in clear])
         return f"Clear: {pairs}. Their main effects average unlike effects, so read the lines below instead."
     small = [effect for effect in shown if effect.row.verdict in (NEGLIGIBLE, EQUIVALENT)]
+    response, delta = view.response, sentences.amount(view.delta, view.response.unit)
     if len(small) == len(shown):
-        return f"No interaction is larger than {number(view.delta)} pp: for practical purposes the effects add up."
+        return f"No interaction is larger than {delta}: for practical purposes the effects add up."
     text = "The only interaction is not clear" if len(shown) == 1 else f"None of {len(shown)} interactions is clear"
     if small:
         verb = "is" if len(small) == 1 else "are"
-        text += f", and {len(small)} of them {verb} smaller than {number(view.delta)} pp"
+        text += f", and {len(small)} of them {verb} smaller than {delta}"
     reach = [e.row.mde_family for e in shown if e not in small and e.row.mde_family is not None]
     if not reach:
         return f"{text}."
-    low, high = number(min(reach)), number(max(reach))
-    size = f"{low} pp" if low == high else f"{low} to {high} pp"
+    low, high = number(min(reach), response.digits), number(max(reach), response.digits)
+    size = f"{low if low == high else f'{low} to {high}'} {response.unit}".strip()
     return (
         f"{text}. {'For the others, this' if small else 'This'} run could detect interactions of {size}; smaller ones "
         "may exist, so read each main effect as an average over the other factors."
@@ -98,7 +103,7 @@ def _lead(view: View, clear: list[tuple[str, str]], shown: list[Effect]) -> str:
 def _finding(shown: list[Effect]) -> str:
     top = max(shown, key=_clarity)
     return (
-        f"The clearest is {top.name}: {signed(top.row.estimate)} pp ({interval(top.row.low, top.row.high)}; "
+        f"The clearest is {top.name}: {top.size} ({interval(top.row.low, top.row.high, top.response.digits)}; "
         f"p {_equals(p_value(top.row.p_holm))} after Holm's correction)."
     )
 
@@ -123,13 +128,13 @@ def _clearest(shown: list[Effect], names: list[str]) -> tuple[pd.DataFrame, pd.D
     return size, flag
 
 
-def _matrix(clearest: tuple[pd.DataFrame, pd.DataFrame], width: int) -> Figure:
+def _matrix(clearest: tuple[pd.DataFrame, pd.DataFrame], digits: int, width: int) -> Figure:
     import seaborn
 
     size, flag = clearest
     figure, axes = sheet(width, 50 * len(size) + 60)
     bound = max(float(np.nanmax(np.abs(size.to_numpy()))), 1e-9)
-    words = size.map(lambda value: signed(value, 1 if bound >= 1 else 2))
+    words = size.map(lambda value: signed(value, digits if bound >= 1 else digits + 1))
     seaborn.heatmap(
         size,
         ax=axes,
@@ -159,39 +164,40 @@ def _matrix(clearest: tuple[pd.DataFrame, pd.DataFrame], width: int) -> Figure:
 
 
 def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
-    panels, rows, over = [], [], []
+    panels, rows, over, response = [], [], [], view.response
+    digits = response.digits
     for first, second in pairs:
         balanced = view.balanced(view.done, [first, second], [first, second])
         over.append(view.averaged_over(balanced))
-        means = block_means(balanced.rows, [first, second], "accuracy", limits=PERCENT)
+        means = block_means(balanced.rows, [first, second], response.name, limits=response.bounded)
         panels.append((first, second, means))
         rows += [
             [
                 f"{first} {level_text(row[first])}",
                 f"{second} {level_text(row[second])}",
-                number(row["mean"], 2),
-                interval(row["low"], row["high"], 2),
+                number(row["mean"], digits + 1),
+                interval(row["low"], row["high"], digits + 1),
             ]
             for row in means.reset_index().to_dict("records")
         ]
-    parts = []
+    parts, unit = [], f" {response.unit}" if response.unit else ""
     for first, second, means in panels:
         levels, lines = view.factors[first], view.factors[second]
         gaps = [
             (b, means["mean"].get((levels[-1], b), np.nan) - means["mean"].get((levels[0], b), np.nan)) for b in lines
         ]
-        shown = [f"{signed(gap)} pp at {second} {level_text(b)}" for b, gap in gaps if np.isfinite(gap)]
+        shown = [f"{signed(gap, digits)}{unit} at {second} {level_text(b)}" for b, gap in gaps if np.isfinite(gap)]
         parts.append(f"{first} {level_text(levels[-1])} vs {level_text(levels[0])}: {join(shown)}")
     table = Table(
-        "Mean accuracy of each pair of levels, with 95% intervals over seeds",
-        ["Level", "At", "Accuracy, %#", "95% interval#"],
+        f"Mean {response.noun} of each pair of levels, with 95% intervals over seeds",
+        ["Level", "At", f"{response.heading}#", "95% interval#"],
         rows,
     )
     return Chart(
         "interaction-lines",
         "Clear interactions",
         "; ".join(parts) + ".",
-        partial(_draw, view.factors, panels),
+        partial(_draw, view.factors, panels, response),
         table,
         f"{_over(pairs, over)} Bars: 95% intervals over seeds. Parallel lines would mean no interaction.",
         width=WIDE if len(panels) > 1 else 460,
@@ -205,7 +211,9 @@ def _over(pairs: list[tuple[str, str]], sentences: list[str]) -> str:
     return " ".join(f"{a} with {b}: {lower_first(sentence)}" for (a, b), sentence in zip(pairs, sentences, strict=True))
 
 
-def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFrame]], width: int) -> Figure:
+def _draw(
+    factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFrame]], response: Response, width: int
+) -> Figure:
     columns = 1 if width < 500 else min(2, len(panels))
     lines = -(-len(panels) // columns)
     figure, axes = sheet(width, 270 * lines, lines, columns, squeeze=False)
@@ -233,7 +241,7 @@ def _draw(factors: dict[str, list[str]], panels: list[tuple[str, str, pd.DataFra
         ax.set_xlim(-0.35, len(positions) - 0.65)
         ax.set_xlabel(first)
         ax.grid(axis="y")
-        name_y(ax, "Accuracy, %")
+        name_y(ax, response.heading)
         low, high = ax.get_ylim()
         ax.set_ylim(low, high + (0.08 + 0.09 * len(drawn)) * (high - low))  # room for the legend over the intervals
         ax.legend(loc="upper left", handlelength=2.6)

@@ -10,6 +10,8 @@ from sota_bench.report.parts import Chart, Section, Table
 from sota_bench.report.text import finite, join, number
 from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
 from sota_bench.report.view import View
+from sota_bench.responses import Response
+from sota_bench.stats import sentences
 from sota_bench.stats.power import detectable_by_seeds
 from sota_bench.units import counted
 
@@ -29,7 +31,7 @@ class Precision(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One line: its title, the seeds of this run, and the detectable effect at 2, 3, ... seeds in pp."""
+    """One line: its title, the seeds of this run, and the detectable effect at 2, 3, ... seeds."""
 
     title: str
     seeds: int
@@ -37,7 +39,7 @@ class Curve(NamedTuple):
 
     @property
     def now(self) -> float:
-        """What this run can detect, in pp."""
+        """What this run can detect."""
         return self.values[self.seeds - 2]
 
 
@@ -67,9 +69,11 @@ def section(view: View) -> Section | None:
         for _, members in drawn
         if len(members) > 1
     ]
-    rows = [[str(n), *(number(curve.values[index], 2) for curve in curves)] for index, n in enumerate(seeds)]
+    digits = view.response.digits + 1
+    rows = [[str(n), *(number(curve.values[index], digits) for curve in curves)] for index, n in enumerate(seeds)]
     table = Table(
-        "Minimum detectable effect in percentage points (80% power, two-sided 5% over each family of contrasts)",
+        f"Minimum detectable effect{view.response.unit_in_words} (80% power, two-sided 5% over each family of "
+        "contrasts)",
         ["Seeds", *(f"{curve.title}#" for curve in curves)],
         rows,
     )
@@ -77,7 +81,7 @@ def section(view: View) -> Section | None:
         "sensitivity",
         "Minimum detectable effect by number of seeds",
         _finding(view, curves),
-        partial(_draw, curves, seeds, view.delta),
+        partial(_draw, curves, seeds, view.delta, view.response),
         table,
         "Computed from the standard error and degrees of freedom of each contrast, after Holm's correction, as in the "
         "verdicts. Filled mark: the seeds of this run." + (f" {'; '.join(shared)}." if shared else ""),
@@ -100,14 +104,15 @@ def _title(view: View, members: list[Effect]) -> str:
 
 
 def _finding(view: View, curves: list[Curve]) -> str:
-    now = [curve.now for curve in curves]
-    low, high = number(min(now)), number(max(now))
-    reach = low if low == high else f"{low} to {high}"
-    text = f"This run could detect effects of {reach} pp"
+    now, response = [curve.now for curve in curves], view.response
+    low, high = number(min(now), response.digits), number(max(now), response.digits)
+    reach = f"{low if low == high else f'{low} to {high}'} {response.unit}".strip()
+    text = f"This run could detect effects of {reach}"
+    text += "" if response.name == "accuracy" else f" on {response.noun}"
     if view.delta is None:
         return text + "."
     short = [curve for curve in curves if curve.now > view.delta]
-    delta = f"the smallest effect of interest ({number(view.delta)} pp)"
+    delta = f"the smallest effect of interest ({sentences.amount(view.delta, response.unit)})"
     if not short:
         return f"{text}: every contrast could detect {delta}."
     if len(short) == len(curves):
@@ -115,7 +120,7 @@ def _finding(view: View, curves: list[Curve]) -> str:
     return f"{text}: {counted(len(short), 'line')} of {len(curves)} could not detect {delta}. Add seeds."
 
 
-def _draw(curves: list[Curve], seeds: list[int], delta: float | None, width: int) -> Figure:
+def _draw(curves: list[Curve], seeds: list[int], delta: float | None, response: Response, width: int) -> Figure:
     figure, axes = sheet(width, 330)
     for curve, (colour, marker, dash) in zip(curves, styles(len(curves)), strict=True):
         axes.plot(seeds, curve.values, color=str(colour), linestyle=dash, linewidth=1.8, label=curve.title)
@@ -138,6 +143,6 @@ def _draw(curves: list[Curve], seeds: list[int], delta: float | None, width: int
     axes.set_xticks(seeds if len(seeds) < 16 else seeds[:: len(seeds) // 10])
     axes.grid()
     axes.set_xlabel("Seeds")
-    name_y(axes, "Detectable effect, pp")
+    name_y(axes, f"Detectable effect, {response.unit}" if response.unit else "Detectable effect")
     legend_above(figure, axes, width)
     return figure

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.report.parts import Cell, Chart, Section, Table
-from sota_bench.report.text import duration, duration_range, interval, number, time_unit
+from sota_bench.report.text import duration, duration_range, interval, measured, number, time_unit
 from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.report.view import View
+from sota_bench.responses import Response
 from sota_bench.units import counted
 
 if TYPE_CHECKING:
@@ -25,24 +26,24 @@ MOST_DOTS = 400
 
 def section(view: View) -> Section | None:
     """None with fewer than two cells."""
-    cells = view.comparable_cells.dropna(subset=["accuracy", "minutes"])
+    cells, quality = view.comparable_cells.dropna(subset=["quality", "minutes"]), view.quality
     if len(cells) < 2:
         return None
-    front = cells.loc[view.front]
+    front, digits = cells.loc[view.front], quality.digits + 1
     rows = [
         [
             str(index),
             row["label"],
             Cell(duration(row["minutes"]), row["minutes"]),
             duration_range(row["minutes_low"], row["minutes_high"]),
-            number(row["accuracy"], 2),
-            interval(row["accuracy_low"], row["accuracy_high"]),
+            number(row["quality"], digits),
+            interval(row["quality_low"], row["quality_high"], digits - 1),
         ]
         for index, (_, row) in enumerate(front.iterrows(), 1)
     ]
     table = Table(
         "Cells on the front, numbered as in the figure",
-        ["No.", "Cell", "Time#", "Fastest to slowest seed#", "Accuracy, %#", "95% interval#"],
+        ["No.", "Cell", "Time#", "Fastest to slowest seed#", f"{quality.heading}#", "95% interval#"],
         rows,
     )
     notes = ""
@@ -55,38 +56,39 @@ def section(view: View) -> Section | None:
         notes += f" Of the cells that are not on the front, about {MOST_DOTS} are drawn."
     chart = Chart(
         "tradeoff",
-        "Accuracy against time per iteration",
-        _finding(front, len(cells)) + _unsure(front),
-        partial(_draw, cells, front),
+        f"{quality.title} against time per iteration",
+        _finding(front, len(cells), quality) + _unsure(front, quality),
+        partial(_draw, cells, front, quality),
         table,
         "One mark per cell: the mean over seeds. Vertical bars: 95% intervals, with the standard deviation pooled over "
         f"cells; horizontal bars: fastest to slowest seed. The numbered cells are listed below.{notes}",
     )
-    return Section("tradeoff", "Accuracy against time", "Up and to the left is better.", [chart])
+    better = "Up" if quality.higher_is_better else "Down"
+    return Section("tradeoff", f"{quality.title} against time", f"{better} and to the left is better.", [chart])
 
 
-def _finding(front: pd.DataFrame, cells: int) -> str:
+def _finding(front: pd.DataFrame, cells: int, quality: Response) -> str:
+    ends = front.iloc[[0, -1]]
+    points = [f"{measured(row['quality'], quality)} in {duration(row['minutes'])}" for _, row in ends.iterrows()]
+    accurate = quality.name == "accuracy"
     if len(front) == 1:
-        best = front.iloc[0]
-        return (
-            f"One of {cells} cells is both the fastest and the most accurate: {best['label']}, "
-            f"{number(best['accuracy'])}% in {duration(best['minutes'])}."
-        )
-    first, last = front.iloc[0], front.iloc[-1]
+        best = "the most accurate" if accurate else f"the best in {quality.noun}"
+        return f"One of {cells} cells is both the fastest and {best}: {front['label'].iloc[0]}, {points[0]}."
+    better = "more accurate" if accurate else f"better in {quality.noun}"
     return (
-        f"{len(front)} of {cells} cells are on the front, where no other cell is both faster and more accurate: from "
-        f"{number(first['accuracy'])}% in {duration(first['minutes'])} ({first['label']}) to "
-        f"{number(last['accuracy'])}% in {duration(last['minutes'])} ({last['label']})."
+        f"{len(front)} of {cells} cells are on the front, where no other cell is both faster and {better}: from "
+        f"{points[0]} ({front['label'].iloc[0]}) to {points[1]} ({front['label'].iloc[-1]})."
     )
 
 
-def _unsure(front: pd.DataFrame) -> str:
+def _unsure(front: pd.DataFrame, quality: Response) -> str:
     """Which neighbours on the front overlap, so that their order may be noise."""
     parts = []
-    for name, words in (("minutes", "in time"), ("accuracy", "in accuracy")):
+    for name, words in (("minutes", "in time"), ("quality", f"in {quality.noun}")):
         low, high = front[f"{name}_low"].to_numpy(float), front[f"{name}_high"].to_numpy(float)
         if np.isfinite(low).all():
-            pairs = [f"{k + 1}\u2013{k + 2}" for k in range(len(front) - 1) if low[k + 1] <= high[k]]
+            overlap = (low[1:] <= high[:-1]) & (low[:-1] <= high[1:])
+            pairs = [f"{k + 1}\u2013{k + 2}" for k in np.flatnonzero(overlap)]
             if pairs:
                 parts.append(f"{words} {', '.join(pairs)}")
     if not parts:
@@ -96,7 +98,7 @@ def _unsure(front: pd.DataFrame) -> str:
 
 def _label_offsets(axes: Axes, front: pd.DataFrame) -> list[float]:
     """Vertical offsets in pixels that keep the numbers of neighbouring marks at least a line apart."""
-    points = axes.transData.transform(front[["minutes", "accuracy"]].to_numpy(float))
+    points = axes.transData.transform(front[["minutes", "quality"]].to_numpy(float))
     labels: list[tuple[float, float]] = []
     for x, y in points:
         height = y + 6
@@ -107,7 +109,7 @@ def _label_offsets(axes: Axes, front: pd.DataFrame) -> list[float]:
     return [height - float(y) for (_, height), (_, y) in zip(labels, points, strict=True)]
 
 
-def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
+def _draw(cells: pd.DataFrame, front: pd.DataFrame, quality: Response, width: int) -> Figure:
     scale, unit = time_unit(float(cells["minutes"].max()))
     spans = ("minutes", "minutes_low", "minutes_high")
     cells, front = (part.assign(**{name: part[name] * scale for name in spans}) for part in (cells, front))
@@ -115,14 +117,14 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
     beaten = cells.drop(front.index)
     beaten = beaten.iloc[:: max(1, math.ceil(len(beaten) / MOST_DOTS))]
     for part, colour, shown in ((beaten, Ink.SOFT, len(cells) <= MOST_BARS), (front, Ink.C1, True)):
-        if shown and part["accuracy_low"].notna().any():
+        if shown and part["quality_low"].notna().any():
             errors = [
                 np.abs(part[[f"{name}_low", f"{name}_high"]].sub(part[name], axis=0).to_numpy().T)
-                for name in ("minutes", "accuracy")
+                for name in ("minutes", "quality")
             ]
             axes.errorbar(
                 part["minutes"],
-                part["accuracy"],
+                part["quality"],
                 xerr=errors[0],
                 yerr=errors[1],
                 fmt="none",
@@ -132,7 +134,7 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
             )
     axes.plot(
         beaten["minutes"],
-        beaten["accuracy"],
+        beaten["quality"],
         linestyle="",
         marker="o",
         markersize=5.5,
@@ -140,12 +142,10 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
         markeredgecolor=str(Ink.PAPER),
         label="cell",
     )
-    axes.step(
-        front["minutes"], front["accuracy"], where="post", color=str(Ink.C1), linewidth=1.6, linestyle=(0, (5, 2))
-    )
+    axes.step(front["minutes"], front["quality"], where="post", color=str(Ink.C1), linewidth=1.6, linestyle=(0, (5, 2)))
     axes.plot(
         front["minutes"],
-        front["accuracy"],
+        front["quality"],
         linestyle="",
         marker="D",
         markersize=8,
@@ -158,7 +158,7 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
     for index, (row, shift) in enumerate(zip(front.itertuples(), _label_offsets(axes, front), strict=True), 1):
         axes.annotate(
             str(index),
-            (row.minutes, row.accuracy),
+            (row.minutes, row.quality),
             xytext=(-9, shift),
             textcoords="offset points",
             ha="right",
@@ -168,6 +168,6 @@ def _draw(cells: pd.DataFrame, front: pd.DataFrame, width: int) -> Figure:
         )
     axes.grid()
     axes.set_xlabel(f"{unit.capitalize()} per iteration")
-    name_y(axes, "Accuracy on the select split, %")
-    axes.legend(loc="lower right", handlelength=1.2)
+    name_y(axes, quality.heading)
+    axes.legend(loc="lower right" if quality.higher_is_better else "upper right", handlelength=1.2)
     return figure

@@ -1,4 +1,5 @@
-"""``verify GRID.toml``: are the stored results those that were computed, and would they be computed again?"""
+"""``verify GRID.toml``: are the stored results those that were computed, would they be computed again, and do they
+agree with reference runs?"""
 
 from __future__ import annotations
 
@@ -46,17 +47,34 @@ may differ by."""
     help="Trials, drawn at random, that are trained again and compared.",
 )
 @click.option("--draw", type=int, default=0, show_default=True, help="Seed of that draw.")
+@click.option(
+    "--reference",
+    "reference_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also compare the accuracy of each cell with reference runs; exit code 3 if one is too low or too good.",
+)
+@click.option(
+    "--write-reference",
+    "new_reference",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the accuracies as reference runs, if nothing is wrong with them; 5 seeds or more.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
-    only: str | None, retrain: int, draw: int, as_json: bool,
+    only: str | None, retrain: int, draw: int, reference_file: Path | None, new_reference: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Check a finished run: digests, metrics from stored predictions, and a sample of trials trained again."""
+    """Check a finished run: digests, metrics from stored predictions, trials trained again, reference runs."""
     from sota_bench.forecast.match import settle_schedules
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
+    from sota_bench.runs.provenance import command_line
+    from sota_bench.runs.reference import check, read_reference, reference_from, write_reference
     from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
+    reference = read_reference(reference_file) if reference_file is not None else None
     resolved = load_grid(grid, overrides, seeds, out, writes=False)
     selected = {trial.id for trial in resolved.only(only)} if only else None
     machine = machine_of(store, device, workers, writes=False, grid=resolved)
@@ -78,28 +96,44 @@ def command(
     if missing:
         some = f"{len(missing)} of {counted(len(stages), 'stage')}"
         problems.append(f"{some} have no result, such as {missing[0].title}; run the grid to compute them")
-    problems += _table_problems(resolved.out / "trials.csv", Collector(plan, results).trial_table())
+    trials = Collector(plan, results).trial_table()
+    problems += _table_problems(resolved.out / "trials.csv", trials)
+    if selected is not None:
+        trials = trials[trials["trial"].isin(selected)]
+    checked_against = None
+    if reference is not None and reference_file is not None:
+        checked_against = check(plan, trials, reference, reference_file)
     finished = [trial for trial in plan.trials if trial.inapplicable is None and trial.final.key in checked]
     drawn = _draw(finished, retrain, draw)
     compared, differing = _retrained(plan, results, drawn, n_workers) if drawn else (0, [])
     problems += differing
+    failures = checked_against.failures if checked_against else []
+    if new_reference is not None and not problems:
+        write_reference(new_reference, reference_from(plan, trials, command_line()))
     outcome: dict[str, Any] = {
         "stages_checked": len(checked),
         "stages_missing": len(missing),
         "retrained": [trial.trial.id for trial in drawn],
         "files_compared": compared,
         "problems": problems,
+        "reference": checked_against.to_json() if checked_against else None,
     }
+    exit_code = 1 if problems else 3 if failures else 0
     if as_json:
         click.echo(json.dumps(outcome))
-        return 1 if problems else 0
+        return exit_code
     click.echo(f"Checked {counted(len(checked), 'stage')}: digests of all files, metrics from the stored predictions.")
     if drawn:
         click.echo(f"Trained {', '.join(outcome['retrained'])} again and compared {counted(compared, 'file')}.")
-    for problem in problems:
+    if checked_against:
+        click.echo(checked_against.summary())
+    for problem in [*problems, *failures]:
         click.echo(f"PROBLEM {problem}")
-    click.echo(f"{counted(len(problems), 'problem')} found." if problems else "All checks passed.")
-    return 1 if problems else 0
+    if new_reference is not None:
+        click.echo(f"No reference was written: {new_reference}." if problems else f"Reference runs: {new_reference}")
+    count = len(problems) + len(failures)
+    click.echo(f"{counted(count, 'problem')} found." if count else "All checks passed.")
+    return exit_code
 
 
 def _stored_problems(store: Store, stage: Stage, record: ArtifactRecord) -> list[str]:

@@ -17,6 +17,8 @@ from sota_bench.grid import Grid, load
 from sota_bench.plan.machine import Machine
 from sota_bench.units import counted, parse_bytes
 
+DEFAULT_STORE = Path(".sota_bench")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -26,7 +28,7 @@ def grid_options(command: Command) -> Command:
         click.argument("grid", type=click.Path(path_type=Path)),
         click.option("--out", type=click.Path(path_type=Path), help="The report's folder (default reports/<name>)."),
         click.option(
-            "--store", type=click.Path(path_type=Path), default=Path(".sota_bench"), show_default=True,
+            "--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True,
             help="Folder for finished stages, which grids share.",
         ),
         click.option(
@@ -45,6 +47,19 @@ def grid_options(command: Command) -> Command:
     ]):  # fmt: skip
         command = decorate(command)
     return command
+
+
+def kept_options(store: Path, overrides: tuple[str, ...], seeds: str | None) -> list[str]:
+    """The options that say which run this is, where they were given, for a further command on it.
+
+    Device and workers are not among them: later commands use those of the last run.
+    """
+    given = [
+        ("--store", str(store) if store != DEFAULT_STORE else None),
+        *(("--set", override) for override in overrides),
+        ("--seeds", seeds),
+    ]
+    return [part for option, value in given if value is not None for part in (option, value)]
 
 
 def load_grid(grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Path | None, writes: bool = True) -> Grid:

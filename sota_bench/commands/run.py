@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sota_bench.commands.options import engine_options, grid_options, load_grid, machine_of
+from sota_bench.commands.options import engine_options, grid_options, kept_options, load_grid, machine_of
 from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.errors import UserError
@@ -56,7 +56,7 @@ def command(
     from sota_bench.report.collect import Collector
     from sota_bench.report.figure_cache import figures_file
     from sota_bench.report.output import write
-    from sota_bench.report.summary import summary_lines
+    from sota_bench.report.summary import next_steps, summary_lines
     from sota_bench.runs.execute import execute, must_plan_again
     from sota_bench.runs.history import confirmation_of
     from sota_bench.runs.provenance import command_line
@@ -108,7 +108,9 @@ def command(
         outcome = {"out": str(resolved.out), "summary": lines, "run": tables.run.to_json()}
         click.echo(json.dumps(outcome, allow_nan=False))
     else:
-        click.echo("\n".join([*lines, f"report: {resolved.out / 'report.html'}"]))
+        kept = kept_options(store, overrides, seeds)
+        steps = next_steps(tables.run, str(grid), kept, [] if out is None else ["--out", str(out)])
+        click.echo("\n".join([*lines, f"report: {resolved.out / 'report.html'}", *steps]))
     failed = trials["status"].isin(["failed", "blocked"]).any() or run.failed > 0
     return 1 if failed else 3 if missed else 0
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+
 from sota_bench.report.answers import Answers, claimants
 from sota_bench.report.effects import effects, level_by_level, typeset
 from sota_bench.report.run_record import RunRecord
@@ -52,6 +55,31 @@ def _verdicts(view: View, analysis: Analysis) -> list[str]:
             f"With {join(list(flat))} nothing varies, as at chance, so the other factors are shown at the other levels."
         )
     return lines
+
+
+def next_steps(run: RunRecord, grid: str, options: Sequence[str], out: Sequence[str] = ()) -> list[str]:
+    """What to do with a finished run: commands as they can be given, each with what it is for.
+
+    Args:
+        run: what is known of the run.
+        grid: the grid's file as the user named it.
+        options: that led to this run and that further commands on it need.
+        out: the option that names the folder of the report, where it was given.
+    """
+    again = [grid, *options, *out]
+    steps = []
+    if run.counts.done < run.counts.asked:
+        steps.append((["run", *again, "--retry", "failed"], "tries what failed once more"))
+    if run.confirmation is None and run.counts.cells > 1:
+        what = "trains the best cell and the baseline with new seeds, and judges them on images that chose nothing"
+        steps.append((["confirm", *again], what))
+    if run.control:
+        steps.append((["init", "my-grid.toml", "--data", "folder:PATH"], "writes a grid for your own images"))
+    else:
+        what = "writes the best trial as a folder that timm opens"
+        steps.append((["export", grid, *options, "--out", "model"], what))
+    lines = [(shlex.join(["python", "-m", "sota_bench", *words]), what) for words, what in steps]
+    return ["Next:", *(line for command, what in lines for line in (f"  {command}", f"      {what}"))]
 
 
 def totals(run: RunRecord) -> str:

@@ -91,6 +91,33 @@ def test_a_sound_run_is_repeated_and_changes_are_found(
     assert any("result.json cannot be read" in line for line in problems())
 
 
+@pytest.mark.slow
+def test_a_run_is_compared_with_the_reference_that_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("grid.toml").write_text(GRID)
+    file, options = Path("reference.json"), ["grid.toml", "--device", "cpu", "--workers", "1", "--only", "lr=0.001"]
+    seeds = ["--seeds", "0,1,2,3,4"]
+    assert cli.main(["run", *options, *seeds, "--no-calibrate"]) == 0
+    verify = ["verify", *options, "--retrain", "0"]
+    assert cli.main([*verify, "--write-reference", str(file)]) == 2 and not file.exists()  # the grid has one seed
+    assert cli.main([*verify, *seeds, "--write-reference", str(file)]) == 0
+    assert cli.main([*verify, "--reference", str(file)]) == 0
+    capsys.readouterr()
+
+    content = json.loads(file.read_text())
+    (cell,) = content["cells"]
+    cell["accuracy"] = {seed: accuracy + 60 for seed, accuracy in cell["accuracy"].items()}
+    file.write_text(json.dumps(content))
+    assert cli.main([*verify, "--reference", str(file)]) == 3
+    assert "PROBLEM lr 0.001 is too low" in capsys.readouterr().out
+    assert cli.main([*verify, "--reference", str(file), "--json"]) == 3
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["problems"] == [] and outcome["reference"]["comparisons"][0]["outcome"] == "too low"
+    assert cli.main([*verify, "--reference", "absent.json"]) == 2
+
+
 def test_only_large_files_of_a_training_may_be_absent(tmp_path: Path) -> None:
     store, stage = Store(tmp_path / "store"), Stage("a" * 64, "prepare", PrepareParams("", 64), {}, "decode")
     with store.hold("test"):

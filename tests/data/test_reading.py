@@ -7,7 +7,10 @@ import tarfile
 import zipfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 from PIL import Image
 
 from sota_bench.data.account import JUNK, account_of
@@ -424,7 +427,6 @@ def test_the_archive_is_known_by_its_content_and_alone_in_its_folder(tmp_path):
 
 
 def test_zstandard(tmp_path):
-    zstandard = pytest.importorskip("zstandard")
     root = fill(tmp_path / "d", {"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2})
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w") as archive:
@@ -470,8 +472,6 @@ def test_a_range_of_shards(tmp_path):
 
 
 def test_parquet(tmp_path):
-    pa = pytest.importorskip("pyarrow")
-    pq = pytest.importorskip("pyarrow.parquet")
     labels = {"names": ["cat", "dog"], "_type": "ClassLabel"}
     about = {"info": {"features": {"img": {"_type": "Image"}, "fine": labels}}}
     for split, count in (("train", 8), ("test", 4)):

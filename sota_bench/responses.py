@@ -99,7 +99,7 @@ _ALL = (
     ),
     _percent("forgetting", "forgetting", "accuracy lost on what was learned before", "Least forgetting", False),
     Response(
-        "minutes", "minutes per iteration", "min", " min", 2, False,
+        "minutes", "time per iteration", "min", " min", 2, False,
         "measured time of a trial's training, shared stages in full, and of its evaluation", "Fastest",
     ),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sota_bench.data.names import natural_order
-from sota_bench.data.split import SPLITS, shared_contents
+from sota_bench.data.split import SPLITS, redraw, shared_contents
 from sota_bench.errors import UserError
 from sota_bench.files import write_text
 from sota_bench.grid.nearest import did_you_mean
@@ -128,6 +128,20 @@ class Manifest:
         train = self.items["split"] == "train"
         labels = self.items[LABELS + column].where(train, self.items["label"])
         return replace(self, items=self.items.assign(label=labels))
+
+    def redrawn(self, seed: int, kept: Collection[str] | None = None) -> Manifest:
+        """A manifest in which the images that train or choose are divided anew; those that confirm stay.
+
+        Args:
+            seed: of the draw.
+            kept: contents to which training images are limited; the others are not drawn.
+        """
+        items = self.items
+        drawn = items["split"] == "select"
+        drawn |= (items["split"] == "train") & (True if kept is None else items["sha256"].isin(set(kept)))
+        split = items["split"].to_numpy(dtype=object).copy()
+        split[drawn.to_numpy()] = redraw(items[drawn], seed)
+        return replace(self, items=items.assign(split=split))
 
     @cached_property
     def classes(self) -> list[str]:

@@ -84,6 +84,24 @@ def divide(items: pd.DataFrame) -> np.ndarray:
     return _assign(items, THREE_PARTS, "divide", priority=("train", "select", "test"), least=1)
 
 
+def redraw(items: pd.DataFrame, seed: int) -> np.ndarray:
+    """Divide the images that train or choose anew between ``train`` and ``select``, in about the same shares.
+
+    Images that confirm are none of ``items``, so they stay what they are whatever is drawn.
+
+    Args:
+        items: as for :func:`halve`, with the column ``split`` ("train" or "select").
+        seed: of the draw; each one gives an unrelated division.
+
+    Returns:
+        An array of split names, one per row. Every class trains on at least one image, and from two images on one
+        chooses.
+    """
+    share = float((items["split"] == "select").mean())
+    shares = {"select": share, "train": 1 - share}
+    return _assign(items, shares, f"redraw/{seed}", priority=("train", "select"), least=1)
+
+
 def shared_contents(items: pd.DataFrame) -> list[str]:
     """The digests of contents that occur in more than one split: empty where the splits are disjoint."""
     counts = items.groupby("sha256")["split"].nunique()

@@ -80,6 +80,7 @@ def choose(
     eval_images: int | None = None,
     keep: Collection[str] | str | None = None,
     train_labels: str = "",
+    split_seed: int | None = None,
 ) -> Subset:
     """Choose a stratified subset; a smaller request is contained in a larger one.
 
@@ -93,6 +94,8 @@ def choose(
             lists them, such as a curated one.
         train_labels: column of other labels that the training images get; the same images are chosen as without it, but
             for those whose other label is not among the classes.
+        split_seed: draws anew which images train and which choose; by default they are as the manifest has them. The
+            images that confirm are the same for all seeds.
 
     Returns:
         The subset. Select and test are whole unless ``classes`` or ``eval_images`` limits them.
@@ -105,6 +108,10 @@ def choose(
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
     each = None if eval_images is None else math.ceil(eval_images / len(chosen))
     kept = _contents_of(keep) if isinstance(keep, str) else None if keep is None else frozenset(keep)
+    if split_seed is not None:
+        choosing = manifest.items.loc[manifest.items["split"] == "select", "sha256"]
+        manifest = manifest.redrawn(split_seed, kept)
+        kept = None if kept is None else kept | frozenset(choosing)
     for (split, _), ranked in _ranked_rows(manifest, chosen).items():
         if split == "train":
             if kept is not None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 
 from sota_bench import registry
 from sota_bench.errors import UserError
+from sota_bench.grid.draws import Draws, Source
 from sota_bench.grid.expand import Cell, Trial, combinations, identifier
 from sota_bench.grid.explain import explain
 from sota_bench.grid.levels import level_text
@@ -31,6 +32,7 @@ class Grid(BaseModel):
         notes: free text for the report.
         seeds: every seed that runs, those added later last.
         added_seeds: those of ``seeds`` that were added after a look at the first ones.
+        vary: what differs from seed to seed.
         design: which combinations of levels are cells.
         minutes_per_iteration: the goal in minutes, or None.
         response: what levels are compared by; the first one ranks the cells.
@@ -58,6 +60,7 @@ class Grid(BaseModel):
     notes: str
     seeds: tuple[int, ...]
     added_seeds: tuple[int, ...]
+    vary: tuple[Source, ...]
     design: Design
     minutes_per_iteration: float | None
     response: tuple[str, ...]
@@ -172,6 +175,10 @@ class Grid(BaseModel):
         schedules = {cell: matching.schedule for cell, matching in matched.items()}
         return self.varied(schedules=schedules, matched=matched) if matched else self
 
+    def draws(self, seed: int) -> Draws:
+        """The seed of each source of chance in the trials of one seed."""
+        return Draws.of(seed, self.vary)
+
     def trials(self) -> tuple[Trial, ...]:
         """Every cell with every seed: the cells in order, the seeds of a cell together."""
         return tuple(Trial(f"{cell.id}-s{seed}", cell, seed) for cell in self.cells() for seed in self.seeds)
@@ -229,6 +236,7 @@ class Grid(BaseModel):
             "notes": self.notes,
             "seeds": list(self.seeds),
             "added_seeds": list(self.added_seeds),
+            "vary": list(self.vary),
             "design": self.design,
             "minutes_per_iteration": self.minutes_per_iteration,
             "response": list(self.response),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from sota_bench.grid.draws import MEANING, SOURCES, Source
 from sota_bench.grid.durations import minutes
 from sota_bench.grid.names import safe_name
 from sota_bench.grid.nearest import did_you_mean
@@ -44,6 +45,13 @@ class GridTable(Table):
     )
     added_seeds: tuple[int, ...] = Field(
         (), description="seeds that you added after looking at the results; the report marks them"
+    )
+    vary: tuple[Source, ...] = Field(
+        ("init", "order", "augment"),
+        min_length=1,
+        description="what differs from seed to seed. "
+        + "; ".join(f"{source}: {meaning}" for source, meaning in MEANING.items())
+        + ". What is not named is the same for all seeds; the test split never varies",
     )
     design: Design = Field(
         "full",
@@ -126,6 +134,13 @@ class GridTable(Table):
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         return distinct_seeds(seeds)
+
+    @field_validator("vary")
+    @classmethod
+    def _each_once(cls, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        if len(set(sources)) < len(sources):
+            raise ValueError("a source is named twice; name each one once")
+        return tuple(source for source in SOURCES if source in sources)
 
     @field_validator("techniques")
     @classmethod

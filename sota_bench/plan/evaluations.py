@@ -61,7 +61,7 @@ class EvaluationStages:
     ) -> str:
         """The key of one evaluation, with the techniques that ``levels`` names."""
         builder, recipe = self.builder, trial.recipe
-        choice = builder.images.choice(recipe, task)
+        choice = builder.choice(recipe, task, trial.trial.seed)
         deciding = (deciding_fields(recipe, "evaluate", levels) | FOR_EVALUATION) - {"eval_size"}
         params = EvaluateParams(
             builder.settings(recipe, deciding),
@@ -70,7 +70,7 @@ class EvaluationStages:
             self.split,
             task,
             builder.selection(choice, self.split),
-            trial.trial.seed,
+            builder.grid.draws(trial.trial.seed).augment,
         )
         title = f"evaluate {'' if task == 'main' else f'{task} '}at {size} px"
         for technique, level in levels.items():
@@ -90,7 +90,7 @@ class EvaluationStages:
         if not base or phase.index < base[-1].index:
             return []
         builder, recipe, task, size = self.builder, trial.recipe, base[-1].task, base[-1].size
-        choice = builder.images.choice(recipe, task)
+        choice = builder.choice(recipe, task, trial.trial.seed)
         names = {name for technique in judging for name in technique.settings_type.model_fields}
         params = ProbeParams(
             builder.settings(recipe, FOR_EVALUATION | {"eval_crop", "eval_batch_size"} | names),
@@ -100,7 +100,7 @@ class EvaluationStages:
             task,
             builder.selection(choice, self.split),
             builder.selection(choice, "train"),
-            trial.trial.seed,
+            builder.grid.draws(trial.trial.seed).augment,
         )
         parents = {"data": builder.prepare, "checkpoint": checkpoint}
         title = f"linear probe of {task} at {size} px" + _when(trial, phase)

@@ -92,9 +92,9 @@ def _add_prepare(builder: StageBuilder, trials: Sequence[PhasedTrial], processes
     """
     images = builder.images
     choices: dict[ImageChoice, None] = {}
-    for trial in {trial.cell.id: trial for trial in trials}.values():
+    for trial in {(trial.cell.id, builder.grid.draws(trial.trial.seed).split): trial for trial in trials}.values():
         for task in dict.fromkeys(phase.task for phase in trial.phases):
-            choices[images.choice(trial.recipe, task)] = None
+            choices[builder.choice(trial.recipe, task, trial.trial.seed)] = None
     _check_counts(builder.grid, images, choices, split)
     contents, count = images.contents_digest(tuple(choices))
     context = PrepareContext(builder.manifest_file, images.source.spec, tuple(choices), processes)

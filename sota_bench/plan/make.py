@@ -26,6 +26,7 @@ from sota_bench.plan.machine import Machine
 from sota_bench.plan.manifest_queries import manifest_of, stored_manifest
 from sota_bench.plan.networks import check_networks
 from sota_bench.plan.plan import Plan
+from sota_bench.plan.recalls import check_recalls
 from sota_bench.plan.recorded import environment_of, with_recorded_keys
 from sota_bench.technique import TrainsBaseModel
 
@@ -48,7 +49,7 @@ def make_plan(
 
     Raises:
         UserError: a network cannot be made as its cell asks, the data cannot be found or used, a phase is above the
-            stored resolution, or levels of a factor choose the same images.
+            stored resolution, levels of a factor choose the same images, or there is no class of a recall.
     """
     environment, workers = machine.resolve()
     check_networks(grid)
@@ -59,6 +60,7 @@ def make_plan(
         file = manifest_file(machine.store, manifest.digest)
         plan = build(grid, environment, images, file, cores(), trials, split)
     check_data_factors(plan)
+    check_recalls(plan)
     return plan, workers
 
 

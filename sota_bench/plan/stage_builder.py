@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -98,6 +99,15 @@ class StageBuilder:
     def precision(self, recipe: CoreRecipe) -> str:
         """The precision of a recipe, with what ``auto`` means here."""
         return self.environment.precision if recipe.precision == "auto" else recipe.precision
+
+    def choice(self, recipe: CoreRecipe, task: str, seed: int) -> ImageChoice:
+        """The settings that select the images of a recipe for a task, under one seed of the grid."""
+        return self.redrawn(self.images.choice(recipe, task), seed)
+
+    def redrawn(self, choice: ImageChoice, seed: int) -> ImageChoice:
+        """A choice with the split that a seed draws, where the grid varies it."""
+        drawn = self.grid.draws(seed).split
+        return choice if drawn is None else replace(choice, split_seed=drawn)
 
     def selection(self, choice: ImageChoice, split: str) -> ImageSelection:
         """One split of a choice, by content."""

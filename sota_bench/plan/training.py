@@ -69,7 +69,8 @@ class TrainingStages:
         """
         builder, recipe = self.builder, trial.recipe
         acting = [technique for technique in trial.active if _acts(technique, phase)]
-        choice = self._choice(recipe, phase.task)
+        choice = self._choice(recipe, phase.task, trial.trial.seed)
+        draws = builder.grid.draws(trial.trial.seed)
         parents = {"data": builder.prepare}
         if training.phases:
             parents["checkpoint"] = training.phases[-1]
@@ -103,10 +104,12 @@ class TrainingStages:
             _phase_params(phase, trial.phases, acting),
             phase.task,
             builder.selection(choice, "train"),
-            trial.trial.seed,
+            draws.augment,
             digest,
             rate_span,
             trackers or None,
+            draws.init if draws.init != draws.augment else None,
+            draws.order if draws.order != draws.augment else None,
         )
         code_from = [*map(type, acting), *(self._techniques[tracker.technique] for tracker in trackers)]
         made_with, context = builder.made_with("train", code_from), builder.context(choice, weights)
@@ -126,15 +129,16 @@ class TrainingStages:
         if name not in self._teachers:
             recipe = teacher_recipe(self.builder.grid, trial.cell.recipe, teacher)
             self._teachers[name] = replace(trial.cell, id=name, recipe=recipe)
-            self._teacher_choices[id(recipe)] = self._choice(trial.cell.recipe, "main")
+            self._teacher_choices[id(recipe)] = self.builder.images.choice(trial.cell.recipe, "main")
         own = replace(trial, cell=self._teachers[name])
         active = registry.active(own.cell.recipe, self.builder.grid.techniques)
         training = self.all_phases(PhasedTrial(own, active, teacher_phases(own.cell.recipe, teacher)))
         return [*training.beside(), *training.phases]
 
-    def _choice(self, recipe: CoreRecipe, task: str) -> ImageChoice:
-        """The images of a recipe for a task; a teacher's are those of its student."""
-        return self._teacher_choices.get(id(recipe)) or self.builder.images.choice(recipe, task)
+    def _choice(self, recipe: CoreRecipe, task: str, seed: int) -> ImageChoice:
+        """The images of a recipe for a task under a seed; a teacher's are those of its student."""
+        choice = self._teacher_choices.get(id(recipe)) or self.builder.images.choice(recipe, task)
+        return self.builder.redrawn(choice, seed)
 
     def _compute(
         self,
@@ -155,7 +159,7 @@ class TrainingStages:
         kind, name = precompute.kind, technique.name
         if precompute.source == "data":
             travels = overrides(type(technique), "state")
-            choice = self._choice(recipe, trial.phases[0].task if travels else phase.task)
+            choice = self._choice(recipe, trial.phases[0].task if travels else phase.task, trial.trial.seed)
             params = PrecomputeParams(builder.texts.shared(settings), name, builder.selection(choice, "train"), 0)
             made_with = builder.made_with(kind, [type(technique)], computes_on_device=False)
             context = builder.context(choice)
@@ -163,7 +167,7 @@ class TrainingStages:
         if phase.index == 0:
             return None
         last = trial.phases[phase.index - 1]
-        choice = self._choice(recipe, last.task)
+        choice = self._choice(recipe, last.task, trial.trial.seed)
         settings |= {"precision": builder.precision(recipe), "in_chans": recipe.in_chans}
         needed = {"data": builder.prepare, "checkpoint": parents["checkpoint"]}
         earlier_task = None
@@ -171,9 +175,9 @@ class TrainingStages:
             earlier = builder.stages[key].params
             assert isinstance(earlier, PrecomputeParams)
             needed["earlier"], earlier_task = key, earlier.task
-        selection = builder.selection(choice, "train")
+        selection, seed = builder.selection(choice, "train"), builder.grid.draws(trial.trial.seed).augment
         params = PrecomputeParams(
-            builder.texts.shared(settings), name, selection, trial.trial.seed, last.size, last.task, earlier_task
+            builder.texts.shared(settings), name, selection, seed, last.size, last.task, earlier_task
         )
         title, made_with = f"{kind} at {last.size} px", builder.made_with(kind, [type(technique)])
         return builder.add(kind, params, needed, title, [trial.trial.id], made_with, builder.context(choice))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from sota_bench.grid.draws import MEANING, SOURCES, Source
 from sota_bench.grid.pretrained import sentences
 from sota_bench.plan.plan import Plan
 from sota_bench.report.text import first_of, join
@@ -32,6 +33,7 @@ def run_notes(plan: Plan, results: Collection[StageResult], trials: pd.DataFrame
         from sota_bench.forecast.match import sentence
 
         notes.append(sentence(plan.grid.match, plan.grid.matched))
+    notes += varied_notes(plan.grid.vary)
     sizes = sorted({phase.size for trial in plan.trials for phase in trial.phases})
     notes += stored_size_notes(plan.images.size, sizes, plan.images.upsampled)
     notes += sentences((cell.recipe for cell in plan.grid.cells()), plan.grid.file)
@@ -47,6 +49,21 @@ def run_notes(plan: Plan, results: Collection[StageResult], trials: pd.DataFrame
             "phase; set recipe.eval_size to evaluate at another size."
         )
     return notes
+
+
+def varied_notes(vary: Sequence[Source]) -> list[str]:
+    """What seeds vary, where that is not what they usually do."""
+    if set(vary) == {"init", "order", "augment"}:
+        return []
+    fixed = [MEANING[source] for source in SOURCES if source not in vary and source != "split"]
+    text = f"Between seeds, {join([MEANING[source] for source in vary])} {'vary' if len(vary) > 1 else 'varies'}"
+    text += f"; {join(fixed)} {'are' if len(fixed) > 1 else 'is'} the same for all" if fixed else ""
+    if "split" in vary:
+        return [
+            f"{text}. Each seed draws which images train and which choose, for all cells alike, so intervals cover "
+            "other images too; the test split is always the same."
+        ]
+    return [f"{text}. Intervals cover only what varies, so they are narrower than those of independent trainings."]
 
 
 def memory_notes(trials: pd.DataFrame) -> list[str]:

@@ -20,6 +20,7 @@ class GridRecord:
     name: str
     seeds: Sequence[int]
     factors: Mapping[str, Sequence[str]]
+    vary: Sequence[str] = ("init", "order", "augment")
     design: str = "full"
     match: str = "epochs"
     question: str = ""

@@ -101,8 +101,9 @@ class View:
         """The finished trials that are judged on the same images as the baseline, or as the first one without it."""
         if self.done.empty:
             return self.done
-        first = self.done if self.baseline is None else self.done[self.done["cell"] == self.baseline]
-        return pd.DataFrame(self.done[self.done["judged_on"] == first["judged_on"].iloc[0]])
+        cell = self.done["cell"].iloc[0] if self.baseline is None else self.baseline
+        own = self.done[self.done["cell"] == cell]  # on other images for each seed, where the grid varies the split
+        return pd.DataFrame(self.done[self.done["judged_on"].isin(own["judged_on"])])
 
     @cached_property
     def seeds(self) -> int:

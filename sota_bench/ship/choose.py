@@ -40,7 +40,7 @@ def choose(trials: pd.DataFrame, trial_or_cell: str, response: str = "accuracy")
     if done.empty:
         raise UserError("--trial", "", "no trial of the grid has finished", "start with run")
     if trial_or_cell == BEST:
-        comparable = done[done["judged_on"] == done["judged_on"].iloc[0]]
+        comparable = done[done["judged_on"].isin(done.loc[done["cell"] == done["cell"].iloc[0], "judged_on"])]
         means = comparable.groupby("cell", sort=False)[response].mean()
         trial_or_cell = str(means.idxmax() if about.higher_is_better else means.idxmin())
     chosen = done[(done["trial"] == trial_or_cell) | (done["cell"] == trial_or_cell)]

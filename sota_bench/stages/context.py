@@ -26,6 +26,7 @@ class ImageChoice:
         eval_images: images of each evaluation split at most, or None.
         keep: file of a manifest that lists the training images, or None.
         train_labels: column of other labels that the training images get, or None.
+        split_seed: draws which images train and which choose, or None for those that the manifest names.
     """
 
     fraction: float | None = None
@@ -34,6 +35,7 @@ class ImageChoice:
     eval_images: int | None = None
     keep: str | None = None
     train_labels: str | None = None
+    split_seed: int | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The settings that limit something, as arguments of ``data.subset.choose``."""

@@ -106,10 +106,11 @@ class TrainParams(StageParams):
         phase: what is trained for how long.
         task: whose classes: ``main`` or ``base``.
         data: the training images.
-        seed: of the trial.
+        seed: of all that the training draws: crops, mirror images, dropout, and what techniques draw.
         weights: digest of the pretrained weights that a first phase starts from; None for none.
         rate_span: the phases of its learning-rate schedule; None where the schedule is this phase's own.
         trackers: the further weights that some cell of the grid judges; None where there are none.
+        init_seed, order_seed: of the initial weights, and of the order of the images; None where they are ``seed``.
     """
 
     recipe: RecipeSettings
@@ -121,6 +122,18 @@ class TrainParams(StageParams):
     weights: str | None = None
     rate_span: RateSpan | None = None
     trackers: tuple[TrackerParams, ...] | None = None
+    init_seed: int | None = None
+    order_seed: int | None = None
+
+    @property
+    def draws_init(self) -> int:
+        """The seed of the initial weights."""
+        return self.seed if self.init_seed is None else self.init_seed
+
+    @property
+    def draws_order(self) -> int:
+        """The seed of the order of the images."""
+        return self.seed if self.order_seed is None else self.order_seed
 
 
 @dataclass(frozen=True)
@@ -134,7 +147,7 @@ class EvaluateParams(StageParams):
         split: the images that judge.
         task: whose classes.
         data: those images.
-        seed: of the trial.
+        seed: of random views.
     """
 
     recipe: RecipeSettings

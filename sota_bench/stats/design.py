@@ -225,23 +225,36 @@ def _lay_out(
     if after:
         notes.append(sentences.added_after_look(str(block), after))
     plots = _plots(rows, shares, block, [cell_index[cell] for cell in cell_of], notes) if shares and block else None
-    sets = _judged(rows[judged], [cell_index[cell] for cell in cell_of], notes) if judged else None
+    seeds = blocks or [0] * len(rows)
+    sets = _judged(rows[judged], [cell_index[cell] for cell in cell_of], seeds, notes) if judged else None
     return Design(
         response, factors, block, cells, settings, labels, y, finished.counts, after, tuple(notes), lost,
         finished.percent, plots, sets,
     )  # fmt: skip
 
 
-def _judged(images: pd.Series, cell_of: Sequence[int], notes: list[str]) -> NDArray[np.int_] | None:
-    """The set of images that each cell is judged on, told in a note where there are several."""
-    names = distinct(list(images))
-    if len(names) < 2:
-        return None
-    number = {key(name): position for position, name in enumerate(names)}
+def _judged(
+    images: pd.Series, cell_of: Sequence[int], seeds: Sequence[int], notes: list[str]
+) -> NDArray[np.int_] | None:
+    """The set of images that each cell is judged on, told in a note where there are several.
+
+    Each seed may have images of its own: cells share a set where no seed judges them on different ones.
+    """
+    by_cell: dict[int, dict[int, object]] = {}
+    for cell, seed, name in zip(cell_of, seeds, images, strict=True):
+        by_cell.setdefault(cell, {})[seed] = key(name)
+    sets: list[dict[int, object]] = []
     image_set = np.zeros(max(cell_of) + 1, dtype=int)
-    for cell, name in zip(cell_of, images, strict=True):
-        image_set[cell] = number[key(name)]
-    notes.append(sentences.different_images(len(names), str(images.name)))
+    for cell in sorted(by_cell):
+        own = by_cell[cell]
+        agrees = [all(other.get(seed, name) == name for seed, name in own.items()) for other in sets]
+        if True not in agrees:
+            sets.append({})
+        image_set[cell] = agrees.index(True) if True in agrees else len(sets) - 1
+        sets[image_set[cell]].update(own)
+    if len(sets) < 2:
+        return None
+    notes.append(sentences.different_images(len(sets), str(images.name)))
     return image_set
 
 

@@ -121,11 +121,13 @@ def start(
     device = torch.device(run.device)
     earlier = read(run.inputs["checkpoint"]) if "checkpoint" in run.inputs else None
     if earlier is None:
-        model, built = backbone.create(recipe, techniques, classes, params.phase.size, params.seed, context.weights)
+        model, built = backbone.create(
+            recipe, techniques, classes, params.phase.size, params.draws_init, context.weights
+        )
         tracked: dict[str, Mapping[str, Tensor]] = {}
         heads: dict[str, Mapping[str, Tensor]] = {}
         if not params.phase.epochs:
-            drawn, _ = backbone.create(recipe, techniques, classes, params.phase.size, params.seed)
+            drawn, _ = backbone.create(recipe, techniques, classes, params.phase.size, params.draws_init)
             _check_head(model, drawn, context.weights)
     else:
         built = _rebuilt(earlier, techniques)
@@ -212,7 +214,7 @@ def _continued(
         label: {name: weights.model[name] for name in head} for label, weights in every.items()
     }
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(params.seed, "init", 1))
+        torch.manual_seed(derive(params.draws_init, "init", 1))
         model.reset_classifier(classes)  # type: ignore[operator]
     return model, heads
 

@@ -163,7 +163,7 @@ def train(params: TrainParams, context: StageContext, run: RunContext) -> StageO
     log.begin(len(images))
 
     for epoch in range(log.state.epoch, phase.epochs):
-        order = generator(seed, "order", params.phase.first_epoch + epoch).permutation(len(images))
+        order = generator(params.draws_order, "order", params.phase.first_epoch + epoch).permutation(len(images))
         batches = batches_of(order, recipe.batch_at(phase.size))
         phase.training_mode()
         for index in range(log.state.step if epoch == log.state.epoch else 0, len(batches)):

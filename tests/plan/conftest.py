@@ -72,12 +72,13 @@ def painted() -> Source:
 def plan_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
     """Makes the plan of a grid given as text, for the fixed environment unless another is given."""
 
-    def make(text: str, environment: Environment = ENVIRONMENT, fixed_code: bool = True) -> Plan:
+    def make(text: str, environment: Environment = ENVIRONMENT, fixed_code: bool = True, split: str = "select") -> Plan:
         if fixed_code:
             monkeypatch.setattr(stage_builder, "code_of", lambda kind, modules: {"code": kind})
         file = tmp_path / "grid.toml"
         file.write_text(text)
         grid = load(file)
-        return graph.build(grid, environment, grid_images(grid, Painted(), Painted().scan()), tmp_path / "m.csv", 2)
+        images = grid_images(grid, Painted(), Painted().scan())
+        return graph.build(grid, environment, images, tmp_path / "m.csv", 2, split=split)
 
     return make

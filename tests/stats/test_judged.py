@@ -44,3 +44,17 @@ def test_what_is_compared_inside_each_set_stays() -> None:
     for one, other in zip(apart.interactions, alike.interactions, strict=True):
         assert one["estimate"] == pytest.approx(other["estimate"])
     assert headline(alike, "classes")["verdict"] == "helps"
+
+
+def test_images_of_a_seed_of_their_own_are_compared_within_the_seed() -> None:
+    """A seed may draw the images for all cells alike, also where a cell lacks a seed."""
+    rows = table()
+    rows["judged_on"] = "seed " + rows["seed"].astype(str)
+    short = rows[~((rows["seed"] == 3) & (rows["mixup"] == "0.2"))]
+    for given in (rows, short):
+        analysis = analyze(given, response="accuracy", factors=FACTORS, judged="judged_on")
+        assert headline(analysis, "mixup")["verdict"] == "helps"
+        assert not any("sets of images" in warning for warning in analysis.warnings)
+    other = rows.assign(judged_on=rows["judged_on"] + " " + rows["classes"])
+    apart = analyze(other, response="accuracy", factors=FACTORS, judged="judged_on")
+    assert headline(apart, "classes")["verdict"] == "not estimable"

@@ -36,7 +36,7 @@ def _of_response(view: View, analysis: Analysis) -> list[Chart | Table]:
     response, delta = shown[0].response, analysis.overview.delta
     paired = [effect for effect in effects(view, error=PAIRED, analysis=analysis) if finite(effect.row.low)]
     images: dict[str, tuple[float, float]] = {}
-    if response.name == "accuracy":
+    if response.name == "accuracy" and "split" not in view.run.grid.vary:  # else each seed has images of its own
         images = {effect.name: limits for effect in shown if (limits := over_images(view, effect))}
     band = ""
     if delta is not None:

@@ -129,6 +129,7 @@ def _completeness(view: View) -> list[tuple[str, str, str]]:
     delta = (", ".join(deltas), "") if deltas else ("none set", "set grid.smallest_effect")
     added = [str(seed) for seed in run.added_seeds]
     seeds = f"{join(added)} added after a look at the results" if added else "all chosen before the run"
+    seeds += f"; they vary {join(list(run.grid.vary))}"
     whole = run.measured.run_minutes
     saved = f"shared stages saved {duration(run.sharing.saved_minutes)} of compute" if shares else ""
     return [

@@ -37,6 +37,11 @@ def _names(text: str) -> list[str]:
     help="The direction of the response (default: lower for losses, errors and times, by the column's name).",
 )
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Significance level of each family.")
+@click.option(
+    "--fractional",
+    is_flag=True,
+    help="The rows are a fractional factorial design (also known by a column fraction_runs).",
+)
 @click.option("--added-seeds", default="", help="Blocks that were added after looking at the results, such as 3,4.")
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as JSON and nothing else.")
 def command(
@@ -51,6 +56,7 @@ def command(
     images: int | None,
     lower_is_better: bool | None,
     alpha: float,
+    fractional: bool,
     added_seeds: str,
     as_json: bool,
 ) -> None:
@@ -76,6 +82,7 @@ def command(
         shares=shares,
         unit=unit,
         images=images,
+        fractional=fractional,
         place="standard input" if str(table) == STANDARD_INPUT else str(table),
     )
     if as_json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from sota_bench.commands.fraction import FractionPlan, fraction_plan
 from sota_bench.commands.options import grid_options, load_grid, machine_of
 
 if TYPE_CHECKING:
@@ -120,11 +121,17 @@ class DryRun:
 
         return sentences((cell.recipe for cell in self.plan.grid.cells()), self.plan.grid.file)
 
+    def fraction(self) -> FractionPlan | None:
+        """The fractional design of the grid with its aliases; None for another design."""
+        grid = self.plan.grid
+        return fraction_plan(grid, self.plan.trials) if grid.design == "fractional" else None
+
     def to_json(self) -> dict[str, Any]:
         """The answer for programs."""
-        plan, grid = self.plan, self.plan.grid
+        plan, grid, fraction = self.plan, self.plan.grid, self.fraction()
         return {
             "grid": grid.name,
+            "fraction": fraction.to_json() if fraction else None,
             "cells": [
                 {"cell": cell.id, **cell.text, "not_applicable": grid.inapplicable(cell)} for cell in grid.cells()
             ],
@@ -175,6 +182,11 @@ class DryRun:
         for line in [*data_lines(plan.images.account.summary()), *self.weights()]:
             console.print(line, markup=False, **PLAIN)
         self._show_cells(console, everything)
+        if fraction := self.fraction():
+            for line in fraction.lines():
+                console.print(line, markup=False, **PLAIN)
+            header = ("effect", "aliased with")
+            _table(console, "Aliases", header, fraction.effects(everything), tuple, everything)
         self._show_stages(console, everything)
         self._show_totals(console)
         return console

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,21 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 from sota_bench import registry
 from sota_bench.errors import UserError
 from sota_bench.grid.draws import Draws, Source
-from sota_bench.grid.expand import Cell, Trial, combinations, identifier
+from sota_bench.grid.expand import Cell, Layout, Trial, identifier
 from sota_bench.grid.explain import explain
 from sota_bench.grid.levels import level_text
 from sota_bench.grid.matched import MatchedSchedule
 from sota_bench.grid.only import parse_only
-from sota_bench.grid.recipe import CoreRecipe
+from sota_bench.grid.recipe import CoreRecipe, scope_of
 from sota_bench.grid.resize_schedule import rises
 from sota_bench.grid.tables import DataTable, Design, Match
 from sota_bench.technique import Technique, TrainsBaseModel, conflict
+
+
+def layout_of(design: Design, resolution: int, factors: Iterable[str], recipe: type[CoreRecipe]) -> Layout:
+    """The layout of a grid; factors that only change the evaluation are run in full in any design."""
+    crossed = frozenset(name for name in factors if scope_of(recipe, name) == "evaluate")
+    return Layout(design, resolution, crossed)
 
 
 class Grid(BaseModel):
@@ -34,6 +40,8 @@ class Grid(BaseModel):
         added_seeds: those of ``seeds`` that were added after a look at the first ones.
         vary: what differs from seed to seed.
         design: which combinations of levels are cells.
+        resolution: of a fractional design.
+        refine: whether the full factorial of its clear factors follows.
         minutes_per_iteration: the goal in minutes, or None.
         response: what levels are compared by; the first one ranks the cells.
         smallest_effects: response -> the smallest difference that matters, in its unit, where one is set.
@@ -62,6 +70,8 @@ class Grid(BaseModel):
     added_seeds: tuple[int, ...]
     vary: tuple[Source, ...]
     design: Design
+    resolution: int
+    refine: bool
     minutes_per_iteration: float | None
     response: tuple[str, ...]
     smallest_effects: dict[str, float]
@@ -85,10 +95,15 @@ class Grid(BaseModel):
         return self.smallest_effects.get(self.response[0])
 
     @cached_property
+    def layout(self) -> Layout:
+        """Which combinations of levels are cells."""
+        return layout_of(self.design, self.resolution, self.factors, type(self.recipe))
+
+    @cached_property
     def _cells(self) -> tuple[Cell, ...]:
         model = type(self.recipe)
         baseline = {field: getattr(self.recipe, field) for field in model.model_fields}
-        designed = list(combinations(self.design, self.factors))
+        designed = list(self.layout.combinations(self.factors))
         cells = []
         for number, levels in enumerate(designed):
             name = identifier("c", number, len(designed))
@@ -238,6 +253,8 @@ class Grid(BaseModel):
             "added_seeds": list(self.added_seeds),
             "vary": list(self.vary),
             "design": self.design,
+            "resolution": self.resolution if self.design == "fractional" else None,
+            "refine": self.refine,
             "minutes_per_iteration": self.minutes_per_iteration,
             "response": list(self.response),
             "smallest_effect": self.smallest_effect,

@@ -12,9 +12,10 @@ from pydantic import BaseModel, ValidationError
 from sota_bench import registry
 from sota_bench.errors import UserError
 from sota_bench.grid.backbones import backbone_problem
-from sota_bench.grid.expand import MAX_TRIALS, count
+from sota_bench.grid.expand import MAX_TRIALS, Layout
 from sota_bench.grid.explain import explain, kind_problem, shown
-from sota_bench.grid.grid import Grid
+from sota_bench.grid.fractions import LARGEST
+from sota_bench.grid.grid import Grid, layout_of
 from sota_bench.grid.levels import level_text
 from sota_bench.grid.nearest import did_you_mean
 from sota_bench.grid.pretrained import made_for
@@ -74,7 +75,7 @@ class _Reading:
         factors = self.tables.get("factors", {})
         self.check_factors(model, factors)
         recipe, levels = self.levels(model, written, factors, files)
-        self.check_size(head, levels, len(first) + len(added))
+        self.check_size(head, layout_of(head.design, head.resolution, levels, model), levels, len(first) + len(added))
         grid = Grid(
             **head.model_dump(exclude={"seeds", "added_seeds", "techniques", "smallest_effect"}),
             smallest_effects=head.smallest_effects,
@@ -245,8 +246,23 @@ class _Reading:
             defaults["resize"] = " ".join(f"{made.size}x{phase.epochs}" for phase in stated.phases)
         return defaults
 
-    def check_size(self, head: GridTable, levels: dict[str, tuple[Any, ...]], seeds: int) -> None:
-        trials = count(head.design, levels) * seeds
+    def check_size(self, head: GridTable, layout: Layout, levels: dict[str, tuple[Any, ...]], seeds: int) -> None:
+        if head.design != "fractional":
+            for key in ("resolution", "refine"):
+                if key in self.tables.get("grid", {}):
+                    what = f'grid.design is "{head.design}", and this key is for fractional designs'
+                    raise self.error("grid", key, what, f'write design = "fractional", or leave {key} out')
+        cells = layout.count(levels)
+        if not cells:
+            sizes = [len(levels[name]) for name in layout.divided(levels)]
+            each = " x ".join(str(size) for size in sizes) or "no factor with two"
+            what = (
+                f"{len(sizes)} factors that change the training ({each} levels) have no fraction of resolution "
+                f"{head.resolution} that is smaller than the full design and has at most {2**LARGEST:,} cells"
+            )
+            lower = "grid.resolution = 4, or " if head.resolution == 5 else ""
+            raise self.error("grid", "design", what, f'write {lower}grid.design = "full" or "one-at-a-time"')
+        trials = cells * seeds
         if trials > MAX_TRIALS:
             shown_count = f"{trials:,}" if trials < 10**15 else "far too many"
             what = f"the grid has {shown_count} trials, and {MAX_TRIALS:,} is the limit"

@@ -15,7 +15,7 @@ from sota_bench.grid.nearest import did_you_mean
 from sota_bench.responses import PP, response_named
 from sota_bench.responses import names as response_names
 
-Design = Literal["full", "one-at-a-time", "leave-one-out"]
+Design = Literal["full", "one-at-a-time", "leave-one-out", "fractional"]
 Match = Literal["epochs", "minutes", "flops"]
 
 FolderRole = Literal["train", "val", "test", "class", "skip"]
@@ -56,7 +56,19 @@ class GridTable(Table):
     design: Design = Field(
         "full",
         description="full: every combination of levels; one-at-a-time: the baseline, and each other level alone; "
-        "leave-one-out: the last level of every factor, and each factor in turn back at its first level",
+        "leave-one-out: the last level of every factor, and each factor in turn back at its first level; fractional: a "
+        "balanced part of all combinations, the smallest of its `resolution`. Factors that only change the evaluation "
+        "are crossed with it in full, since they train nothing",
+    )
+    resolution: Literal[4, 5] = Field(
+        4,
+        description="of a fractional design. 4: main effects are aliased with interactions of three factors or more, "
+        "and interactions of two factors with each other; 5: interactions of two factors are apart as well",
+    )
+    refine: bool = Field(
+        False,
+        description="after a fractional design, also run the full factorial of the factors whose effects came out "
+        "clear, the others at their baseline; its grid and report are in the folder `refined` of the report",
     )
     minutes_per_iteration: float | None = Field(
         None,

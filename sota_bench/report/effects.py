@@ -97,6 +97,11 @@ class Effect:
         return {*self.row.demoted_by, *(level.partition(" = ")[0] for level in self.row.diluted_by)}
 
     @property
+    def aliases(self) -> str:
+        """The other effects that it carries in a fractional design."""
+        return typeset(sentences.alias_list(self.row.aliases))
+
+    @property
     def by_seed(self) -> list[float]:
         """Each seed's own difference."""
         return [float(value) for value in self.row.seeds.values() if value is not None]

@@ -59,6 +59,7 @@ class TrialRow(Row):
         shared_with: the first cell, in order, whose trial of the same seed starts with the same training stage.
         epochs: epochs that it asks for.
         micro_batch: images of a part, where memory ran out and batches were computed in parts.
+        fraction_runs: runs of a fractional design that its cell stands for; NaN in other designs.
         judged_on: digest of the images that judge it; accuracies on different ones do not compare.
         error: why there is no result.
     """
@@ -100,6 +101,7 @@ class TrialRow(Row):
     shared_with: str = ""
     epochs: int = 0
     micro_batch: float = NAN
+    fraction_runs: float = NAN
     judged_on: str = ""
     error: str = ""
 

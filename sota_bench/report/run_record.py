@@ -22,6 +22,8 @@ class GridRecord:
     factors: Mapping[str, Sequence[str]]
     vary: Sequence[str] = ("init", "order", "augment")
     design: str = "full"
+    resolution: int | None = None
+    refine: bool = False
     match: str = "epochs"
     question: str = ""
     notes: str = ""

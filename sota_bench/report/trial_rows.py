@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sota_bench.grid import Cell, Grid
 from sota_bench.plan.plan import Plan, TrialPlan, TrialStatus
 from sota_bench.report.predictions import Predictions
 from sota_bench.report.rows import NAN, SCORES, TrialRow
@@ -84,6 +85,7 @@ def trial_rows(
                 shared_with=shared.get(name, ""),
                 epochs=trial.epochs,
                 micro_batch=micro_batch(trained),
+                fraction_runs=fraction_runs(plan.grid, trial.trial.cell),
                 judged_on=_judged_on(plan, trial),
                 recalls={f"{RECALL}{of_class}": recalls.get(of_class, NAN) for of_class in classes},
                 **(_final_scores(results[trial.final.key]) | balanced if done else {}),
@@ -92,6 +94,11 @@ def trial_rows(
             )
         )
     return rows
+
+
+def fraction_runs(grid: Grid, cell: Cell) -> float:
+    """How many runs of a fractional design a cell stands for, NaN in other designs."""
+    return float(grid.layout.runs(grid.factors, cell.levels)) if grid.design == "fractional" else NAN
 
 
 def _final_scores(result: StageResult) -> dict[str, float]:

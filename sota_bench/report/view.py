@@ -173,7 +173,10 @@ class View:
         return [str(cell) for cell in front.sort_values("minutes", kind="stable").index]
 
     def balanced(self, frame: pd.DataFrame, by: Sequence[str], moving: Sequence[str]) -> BalancedRows:
-        """The rows of ``frame`` that may be averaged by ``by``; see ``stats.balance``."""
+        """The rows of ``frame`` that may be averaged by ``by``; see ``stats.balance``. A fractional design is balanced
+        as a whole."""
+        if self.analysis.overview.fractional:
+            return BalancedRows(frame, tuple(name for name in self.varied if name not in moving), {})
         return balanced_rows(frame, by, self.factors, moving)
 
     def averaged_over(self, balanced: BalancedRows) -> str:

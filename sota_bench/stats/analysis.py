@@ -43,6 +43,7 @@ def analyze(
     shares: str | None = None,
     judged: str | None = None,
     images: int | None = None,
+    fractional: bool = False,
     place: str = "table",
 ) -> Analysis:
     """Contrasts, interactions and verdicts of a factorial experiment with repeated seeds.
@@ -77,6 +78,9 @@ def analyze(
         judged: column that names the images a trial is judged on: only accuracies on the same ones are compared.
         images: how many images each accuracy was measured on: where one of them counts too much for ``delta``, more
             images are advised instead of more seeds.
+        fractional: whether the rows are a fractional factorial design, in which no two cells need to differ in one
+            factor alone: effects are estimated by regression on the levels, and each row names its aliases. A column
+            ``fraction_runs`` (how many runs of the design a cell stands for) says the same.
         place: what an error calls the table, such as its file name.
 
     Raises:
@@ -95,7 +99,7 @@ def analyze(
         raise UserError(place, "images", f"{images} is not a number of images", "give how many judge each trial")
     design = read_design(
         table, response=response, factors=factors, block=block, within=within, added_seeds=added_seeds,
-        allow_missing=allow_missing, shares=shares, judged=judged, place=place,
+        allow_missing=allow_missing, shares=shares, judged=judged, fractional=fractional, place=place,
     )  # fmt: skip
     scale_warnings = _check_scale(design, unit, delta, place)
     names = [factor.name for factor in design.factors]
@@ -119,6 +123,7 @@ def analyze(
         cells=len(design.cells),
         rows=design.counts,
         images=images,
+        fractional=design.fraction is not None,
     )
     declared = Declared(
         family_of={member: family for family, members in (families or {}).items() for member in members}, simple=simple

@@ -6,11 +6,13 @@ nested factors and one-at-a-time grids leave cells empty by design.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
 from sota_bench.stats.design import Design
+from sota_bench.stats.fractions import aliased_pairs
 from sota_bench.stats.kernels import ROUNDING, Array
 from sota_bench.stats.result import AnovaRow
 
@@ -25,11 +27,15 @@ def anova_rows(design: Design) -> tuple[AnovaRow, ...]:
     """One row per term; none for an unbalanced table of too many cells.
 
     Terms of between-run factors are tested on run means against the residual of cells and seeds; terms with a
-    within-run factor are tested on deviations from their run's mean against the residual of cell by setting.
+    within-run factor are tested on deviations from their run's mean against the residual of cell by setting. A
+    fractional design has main effects and interactions of two factors; aliased ones are one term, ``a:b = c:d``.
     """
     order = len(design.factors) if len(design.factors) <= LISTED_IN_FULL else 3
+    order = order if design.fraction is None else 2
     names = [factor.name for factor in design.factors]
-    terms = [term for size in range(1, order + 1) for term in combinations(names, size)]
+    aliased = {} if design.fraction is None else aliased_pairs(design.between, design.cells, design.fraction)
+    same = {pair for pairs in aliased.values() for pair in pairs}
+    terms = [term for size in range(1, order + 1) for term in combinations(names, size) if term not in same]
     inside = {factor.name for factor in design.inside}
     common = design.occurs.all(axis=0) if len(design.cells) else np.zeros(len(design.settings), dtype=bool)
     rows: list[AnovaRow] = []
@@ -38,7 +44,9 @@ def anova_rows(design: Design) -> tuple[AnovaRow, ...]:
         rows += _stratum(design, means[:, :, None], [term for term in terms if not inside & set(term)], False)
     rows += _stratum(design, design.y, [term for term in terms if inside & set(term)], True) if inside else []
     position = {":".join(term): number for number, term in enumerate(terms)}  # terms with fewer factors come first
-    return tuple(sorted(rows, key=lambda row: position[row.term]))
+    shown = {":".join(pair): " = ".join(":".join(each) for each in (pair, *others)) for pair, others in aliased.items()}
+    rows.sort(key=lambda row: position[row.term])
+    return tuple(replace(row, term=shown.get(row.term, row.term)) for row in rows)
 
 
 def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: bool) -> list[AnovaRow]:
@@ -92,7 +100,7 @@ def _stratum(design: Design, y: Array, terms: list[tuple[str, ...]], within: boo
     listed = {
         term: columns_of(term)
         for term in every
-        if (term in terms or len(term) <= 3) and (not within or inside & set(term))
+        if (term in terms or (len(term) <= 3 and design.fraction is None)) and (not within or inside & set(term))
     }
     base, listed, response = _triangular(base, listed, response)
     rows = []

@@ -2,12 +2,13 @@
 
 Every contrast is a product of one vector per factor (over its levels), averaged over the contexts, the settings of
 the other factors, in which all the levels it needs exist. That is how nested factors and one-at-a-time grids are
-compared only where a comparison exists.
+compared only where a comparison exists. A fractional design has no such contexts: its effects are estimated from all
+cells at once, by `sota_bench.stats.fractions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sota_bench.stats.design import Design
+from sota_bench.stats.fractions import Regression
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.levels import Factor
-from sota_bench.stats.result import INTERACTION, LINEAR, MAIN, QUADRATIC, SIMPLE
+from sota_bench.stats.result import INTERACTION, LINEAR, MAIN, QUADRATIC, SIMPLE, Alias
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -40,6 +42,7 @@ class Contrast:
         contexts: weights of the runs, one row per context [O, C], sparse; no row where nothing can be compared.
         own: cells whose residual is the pooled error [C], shared likewise.
         part: "" or which cells took part, where that is not all of them.
+        aliases: in a fractional design, the other effects that it carries.
         apart: whether nothing is left to compare because the levels are judged on different images.
     """
 
@@ -53,6 +56,7 @@ class Contrast:
     other: tuple[str, str, str] | None = None
     at: tuple[str, str] | None = None
     part: str = ""
+    aliases: tuple[Alias, ...] = ()
     apart: bool = False
 
     @property
@@ -105,7 +109,20 @@ def interaction_contrasts(design: Design) -> list[Contrast]:
             other = (second.name, second.levels[j], second.levels[0])
             named = replace(crossed, factor=first.name, level=first.levels[i], baseline=first.levels[0])
             interactions.append(replace(named, kind=INTERACTION, other=other))
-    return interactions
+    return interactions if design.fraction is None else _distinct(interactions)
+
+
+def _distinct(contrasts: Sequence[Contrast]) -> list[Contrast]:
+    """The contrasts without those that estimate the same as an earlier one, which has them among its aliases."""
+    kept: dict[tuple[bytes, ...], Contrast] = {}
+    for number, contrast in enumerate(contrasts):
+        name: tuple[bytes, ...] = (str(number).encode(),)
+        if contrast.possible:
+            weights = contrast.weights
+            direction = weights / weights[np.flatnonzero(weights)[0]]
+            name = (np.round(direction, 6).tobytes(), contrast.inner.tobytes())
+        kept.setdefault(name, contrast)
+    return list(kept.values())
 
 
 def simple_contrasts(design: Design, first: str, second: str) -> list[Contrast]:
@@ -161,6 +178,8 @@ class _Builder:
         self._contexts: dict[tuple[int, ...], NDArray[np.intp]] = {}
         sets = design.judged
         self.image_sets = None if sets is None else np.eye(int(sets.max()) + 1)[sets]
+        runs = design.fraction
+        self.regression = None if runs is None else Regression(design.between, self.codes, runs)
 
     def pair(self, factor: Factor, level: int, held: Mapping[str, int] | None = None) -> Contrast:
         """A level against the first one, with some factors held at a level."""
@@ -171,6 +190,8 @@ class _Builder:
         """The contrast that multiplies one vector per named factor, with some factors held at a level."""
         from scipy.sparse import csr_array
 
+        if self.regression is not None and any(factor.name in vectors for factor in self.design.between):
+            return self._regressed(self.regression, vectors, held)
         inside = self._evaluations(vectors, held)
         moving = [position for position, factor in enumerate(self.design.between) if factor.name in vectors]
         weight = inside.own.astype(float)
@@ -188,6 +209,25 @@ class _Builder:
             contexts = csr_array(contexts[np.flatnonzero(fair)])
         part = self._part(np.unique(contexts.indices), inside, vectors)
         return Contrast(MAIN, "", "", "", inside.inner, contexts, inside.own, part=part,
+                        apart=bool(len(fair)) and not fair.any())  # fmt: skip
+
+    def _regressed(self, regression: Regression, vectors: Vectors, held: Mapping[str, int]) -> Contrast:
+        """The contrast in a fractional design, from all its cells."""
+        from scipy.sparse import csr_array
+
+        between = {factor.name: position for position, factor in enumerate(self.design.between)}
+        inside = self._evaluations(vectors, {name: level for name, level in held.items() if name not in between})
+        over_levels = {between[name]: vector for name, vector in vectors.items() if name in between}
+        for name, level in held.items():
+            if name in between:
+                over_levels[between[name]] = np.eye(len(self.design.between[between[name]].levels))[level]
+        weights = regression.weights(over_levels) if inside.own.all() else None
+        contexts = csr_array((0, len(self.codes)) if weights is None else weights[None])
+        aliases = () if weights is None else regression.aliases(weights, frozenset(over_levels))
+        fair = self._on_same_images(contexts)
+        if not fair.all():
+            contexts = csr_array((0, len(self.codes)))
+        return Contrast(MAIN, "", "", "", inside.inner, contexts, inside.own, aliases=aliases,
                         apart=bool(len(fair)) and not fair.any())  # fmt: skip
 
     def _evaluations(self, vectors: Vectors, held: Mapping[str, int]) -> _Inside:

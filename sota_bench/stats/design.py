@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+FRACTION_RUNS = "fraction_runs"
+"""Column of a fractional design: how many of its runs a cell stands for, 1 but for factors of more than two levels."""
+
 FLAT = 0.1
 """A level is flat where the standard deviation of its results is at most this share of the noise at the other levels. A
 single prediction that leaves chance, of one image in one run, does not change that."""
@@ -48,6 +51,7 @@ class Design:
         percent: whether the response was written with percent signs.
         plots: plot of each cell [C], where trainings of one seed share a part; see `sota_bench.stats.split_plot`.
         judged: number of the set of images that each cell is judged on [C], where there are several.
+        fraction: of a fractional factorial design, how many of its runs each cell stands for [C].
     """
 
     response: str
@@ -64,6 +68,7 @@ class Design:
     percent: bool = False
     plots: Plots | None = None
     judged: NDArray[np.int_] | None = None
+    fraction: Array | None = None
 
     @property
     def between(self) -> tuple[Factor, ...]:
@@ -118,9 +123,12 @@ def read_design(
     allow_missing: bool = False,
     shares: str | None = None,
     judged: str | None = None,
+    fractional: bool = False,
     place: str = "table",
 ) -> Design:
     """Check the table and lay it out.
+
+    A column ``fraction_runs`` with numbers says that the table is a fractional design, as ``fractional`` does.
 
     Raises:
         UserError: for a table that cannot be analysed: a column that is not there, a response that is not a finite
@@ -159,7 +167,10 @@ def read_design(
         rows = rows[applies]
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
-    return _lay_out(table, rows, response, laid_out, block, finished, added_seeds, shares, judged, notes, place)
+    fractional = fractional or (FRACTION_RUNS in table and not missing_in_any(rows, [FRACTION_RUNS]).any())
+    return _lay_out(
+        table, rows, response, laid_out, block, finished, added_seeds, shares, judged, fractional, notes, place
+    )
 
 
 def _factor(
@@ -181,7 +192,7 @@ def _factor(
 
 def _lay_out(
     table: pd.DataFrame, rows: pd.DataFrame, response: str, factors: tuple[Factor, ...], block: str | None,
-    finished: Finished, added_seeds: Sequence[object], shares: str | None, judged: str | None,
+    finished: Finished, added_seeds: Sequence[object], shares: str | None, judged: str | None, fractional: bool,
     notes: list[str], place: str,
 ) -> Design:  # fmt: skip
     codes = {}
@@ -216,7 +227,7 @@ def _lay_out(
     if repeated:
         notes.append(sentences.averaged_rows(repeated, str(block)))
     lost = lost_levels(table, rows, factors)
-    notes += empty_cell_notes(table, factors, codes)
+    notes += empty_cell_notes(table, factors, codes, fractional)
     if block:
         notes += block_notes(y, labels, block, factors, cells)
     else:
@@ -224,13 +235,32 @@ def _lay_out(
     after = _after_look(table, block, added_seeds, labels, place)
     if after:
         notes.append(sentences.added_after_look(str(block), after))
-    plots = _plots(rows, shares, block, [cell_index[cell] for cell in cell_of], notes) if shares and block else None
-    seeds = blocks or [0] * len(rows)
-    sets = _judged(rows[judged], [cell_index[cell] for cell in cell_of], seeds, notes) if judged else None
+    cell_of_row = [cell_index[cell] for cell in cell_of]
+    plots = _plots(rows, shares, block, cell_of_row, notes) if shares and block else None
+    sets = _judged(rows[judged], cell_of_row, blocks or [0] * len(rows), notes) if judged else None
     return Design(
         response, factors, block, cells, settings, labels, y, finished.counts, after, tuple(notes), lost,
-        finished.percent, plots, sets,
+        finished.percent, plots, sets, _fraction(rows, len(cells), cell_of_row, place) if fractional else None,
     )  # fmt: skip
+
+
+def _fraction(rows: pd.DataFrame, cells: int, cell_of: Sequence[int], place: str) -> Array:
+    """How many runs of a fractional design each cell stands for [C]; one where the table does not say."""
+    runs = np.ones(cells)
+    if FRACTION_RUNS in rows:
+        for cell, value in zip(cell_of, rows[FRACTION_RUNS], strict=True):
+            if not is_missing(value):
+                runs[cell] = _runs(value, place)
+    return runs
+
+
+def _runs(value: object, place: str) -> float:
+    number = key(value)
+    if not isinstance(number, float) or not 1 <= number < 1e6:
+        raise UserError(
+            place, FRACTION_RUNS, f"{label(value)!r} is no number of runs", "write how many runs the cell stands for"
+        )
+    return number
 
 
 def _judged(

@@ -48,15 +48,17 @@ def empty_cell_notes(
     table: pd.DataFrame,
     factors: tuple[Factor, ...],
     codes: Mapping[str, Sequence[int]],
+    fractional: bool = False,
 ) -> list[str]:
     """A sentence about combinations of levels without any result: nothing can stand in for them.
 
-    A column ``status`` says which ones were asked for; without it every combination that the levels allow is meant.
+    A column ``status`` says which ones were asked for; without it every combination that the levels allow is meant, but
+    for a fractional design, which leaves most of them out.
     """
     with_result = set(zip(*(codes[factor.name] for factor in factors), strict=True))
     if "status" not in table.columns:
         possible = math.prod(len(factor.levels) for factor in factors)
-        some = 0 < len(with_result) < possible
+        some = 0 < len(with_result) < possible and not fractional
         return [sentences.missing_combinations(len(with_result), possible)] if some else []
     names = [factor.name for factor in factors]
     asked = table[table["status"].astype(str).str.strip().isin(ASKED).to_numpy()]

@@ -22,6 +22,34 @@ POOLED, PAIRED, MODERATED = "pooled", "paired", "moderated"
 
 
 @dataclass(frozen=True)
+class Alias:
+    """Another effect that an estimate carries, in a fractional design.
+
+    Attributes:
+        factors: one for a main effect, two or three for an interaction.
+        share: how much of the estimate's direction it has, above 0 to 1: at 1 the two cannot be told apart.
+    """
+
+    factors: tuple[str, ...]
+    share: float
+
+    @property
+    def name(self) -> str:
+        """``mixup x flip``."""
+        return " x ".join(self.factors)
+
+    @property
+    def strong(self) -> bool:
+        """Whether the two effects cannot be told apart: an effect of the other one would show here as large, or half
+        as large."""
+        return self.share >= 0.5
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"factors": list(self.factors), "share": self.share}
+
+
+@dataclass(frozen=True)
 class ContrastRow:
     """One contrast under one error term.
 
@@ -47,6 +75,7 @@ class ContrastRow:
         demoted_by: factors that a main effect or trend clearly interacts with.
         diluted_by: levels averaged over at which nothing varies, such as "lr = 10".
         after_look: whether seeds were added after a look at the results.
+        aliases: in a fractional design, the effects of up to three factors that the estimate carries beside its own.
         at_factor, at_level: for a simple effect, the factor that is held and its level.
         factor_b, level_b, baseline_b: for an interaction, the second factor.
         words: the sentence of the row.
@@ -81,6 +110,7 @@ class ContrastRow:
     demoted_by: tuple[str, ...] = ()
     diluted_by: tuple[str, ...] = ()
     after_look: bool = False
+    aliases: tuple[Alias, ...] = ()
     at_factor: str | None = None
     at_level: str | None = None
     factor_b: str | None = None
@@ -92,6 +122,11 @@ class ContrastRow:
     def flagged(self) -> bool:
         """Whether an interaction is clear."""
         return self.kind == INTERACTION and self.verdict in (HELPS, HURTS)
+
+    @property
+    def withheld(self) -> bool:
+        """Whether there is an estimate with an interval, and no verdict on it, because of its aliases."""
+        return self.verdict == NOT_ESTIMABLE and self.low is not None
 
     @property
     def demoted(self) -> bool:
@@ -125,6 +160,7 @@ class ContrastRow:
             "demoted": self.demoted,
             "demoted_by": list(self.demoted_by),
             "diluted_by": list(self.diluted_by),
+            "aliases": [alias.to_dict() for alias in self.aliases],
             "verdict": self.shown_verdict,
         }
         if self.kind == INTERACTION:
@@ -137,6 +173,7 @@ class ContrastRow:
         names = {field.name for field in dataclasses.fields(cls)}
         own = {name: value for name, value in values.items() if name in names}
         own |= {"demoted_by": tuple(values["demoted_by"]), "diluted_by": tuple(values["diluted_by"])}
+        own["aliases"] = tuple(Alias(tuple(alias["factors"]), alias["share"]) for alias in values["aliases"])
         if values["verdict"] in (CLEAR, UNCLEAR):
             together = HELPS if values["estimate"] > 0 else HURTS
             own["verdict"] = together if values["flagged"] else UNDETECTED
@@ -225,6 +262,7 @@ class Overview:
         cells: number of cells with a result.
         rows: rows of the table by status.
         images: how many images each accuracy was measured on, or None where nobody said.
+        fractional: whether the cells are a fractional factorial design.
     """
 
     response: str
@@ -240,6 +278,7 @@ class Overview:
     cells: int = 1
     rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
     images: int | None = None
+    fractional: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -320,6 +359,7 @@ class Analysis:
                 "seeds": json.dumps(dict(row.seeds)),
                 "demoted_by": ", ".join(row.demoted_by),
                 "diluted_by": "; ".join(row.diluted_by),
+                "aliases": "; ".join(alias.name for alias in row.aliases),
             }
             for row in [*self.contrasts, *self.interactions]
         ]

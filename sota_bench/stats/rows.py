@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sota_bench.stats import power, sentences, split_plot, verdicts
+from sota_bench.stats import aliases, power, sentences, split_plot, verdicts
 from sota_bench.stats.contrasts import (
     Contrast,
     interaction_contrasts,
@@ -61,6 +61,8 @@ def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     possible = [contrast for contrast in every if contrast.possible]
     impossible = [contrast for contrast in every if not (contrast.possible or contrast.apart)]
     interactions = _judged(design, overview, declared, possible)
+    clear = aliases.clear_effects(interactions)
+    interactions, contrasts = (aliases.without_aliased_claims(rows, clear) for rows in (interactions, contrasts))
     flagged = [row for row in interactions if row.headline and row.flagged]
     contrasts = _demoted(contrasts, flagged)
     names = [factor.name for factor in design.factors]
@@ -70,14 +72,14 @@ def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     held = [contrast for a, b in pairs for contrast in simple_contrasts(design, a, b) if contrast.possible]
     if declared.simple != "none":
         held += _beside_flat(design, {(contrast.factor, contrast.at) for contrast in held})
-    contrasts += _judged(design, overview, declared, held)
+    contrasts += aliases.without_aliased_claims(_judged(design, overview, declared, held), clear)
     contrasts, interactions = (
         [replace(row, words=sentences.sentence(row, overview)) for row in rows] for rows in (contrasts, interactions)
     )
     return Rows(
         tuple(contrasts),
         tuple(interactions),
-        tuple(_warnings(impossible, flagged)),
+        (*_warnings(impossible, flagged), *aliases.alias_warnings(interactions, contrasts)),
         tuple(_disagreements([*contrasts, *interactions])),
     )
 
@@ -206,6 +208,7 @@ def _row(
         family_size=family_size,
         diluted_by=_diluted(design, contrast),
         after_look=bool(design.after_look),
+        aliases=contrast.aliases,
         at_factor=at_factor,
         at_level=at_level,
         factor_b=factor_b,
@@ -242,6 +245,8 @@ def _reason(design: Design, contrast: Contrast, estimates: Estimates, number: in
     differences, part = estimates.differences[:, number], estimates.by_error[error]
     if contrast.apart:
         return "its levels are judged on different images"
+    if not contrast.possible and design.fraction is not None:
+        return "the cells of the fraction do not determine it"
     if not contrast.possible:
         for factor, level in ((contrast.factor, contrast.level), (contrast.factor, contrast.baseline)):
             if (factor, level) in design.lost:

@@ -15,6 +15,7 @@ import numpy as np
 from sota_bench.stats import split_plot
 from sota_bench.stats.contrasts import polynomials
 from sota_bench.stats.design import Design
+from sota_bench.stats.fractions import Regression, aliased_pairs
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.result import ScreenedEffect, ScreenedStratum, Screening
 
@@ -51,21 +52,27 @@ def screen(design: Design, alpha: float = 0.05) -> Screening | None:
 
     Effects are scaled as differences of two half-table means (level minus baseline for two-level factors), so that
     those of one stratum have the same variance. ``quantile`` is each effect's place on its stratum's half-normal plot.
-    Where cells are missing, the largest full factorial with some factors held at their baseline is screened.
+    Where cells are missing, the largest full factorial with some factors held at their baseline is screened. Of a
+    fractional design, main effects and interactions of two factors are screened, aliased ones as one.
 
     Returns:
         Strata and effects; None where no such table has three effects of one stratum.
     """
     from scipy.stats import norm
 
-    values, cells = _table(design)
-    held = _held(np.isfinite(values))
-    if held is None:
-        return None
-    at = tuple(slice(0, 1) if axis in held else slice(None) for axis in range(values.ndim))
     by_stratum: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    for stratum, term, value in _effects(design, values[at], cells[at]):
-        by_stratum[stratum].append((term, value))
+    held: tuple[int, ...] = ()
+    if design.fraction is not None:
+        by_stratum[BETWEEN] = _fractional_effects(design, design.fraction)
+    else:
+        values, cells = _table(design)
+        largest = _held(np.isfinite(values))
+        if largest is None:
+            return None
+        held = largest
+        at = tuple(slice(0, 1) if axis in held else slice(None) for axis in range(values.ndim))
+        for stratum, term, value in _effects(design, values[at], cells[at]):
+            by_stratum[stratum].append((term, value))
     strata, effects = [], []
     for stratum in sorted(by_stratum, key=(BETWEEN, WITHIN, INSIDE).index):
         terms = by_stratum[stratum]
@@ -135,6 +142,32 @@ def _effects(design: Design, values: Array, cells: Array) -> list[tuple[str, str
             stratum = INSIDE if inside else _between(design, weights, cells)
             effect = 2.0 / np.sqrt(values.size) * float((weights * values).sum())
             effects.append((stratum, ":".join(parts), effect))
+    return effects
+
+
+def _fractional_effects(design: Design, runs: Array) -> list[tuple[str, float]]:
+    """Main effects and interactions of two factors between runs as (term, effect), orthogonal to those before."""
+    codes = np.array(design.cells, dtype=np.intp)
+    values = np.nanmean(design.y, axis=(0, 2))
+    regression = Regression(design.between, codes, runs)
+    names = [factor.name for factor in design.between]
+    same = aliased_pairs(design.between, design.cells, runs)
+    columns = {(position,): regression.terms[(position,)] for position in range(len(names))} | {
+        pair: basis for pair, basis in regression.pairs.items() if (names[pair[0]], names[pair[1]]) in same
+    }
+    found, effects = np.full((len(values), 1), len(values) ** -0.5), []
+    for term, basis in columns.items():
+        new = basis - found @ (found.T @ basis)
+        directions, size, _ = np.linalg.svd(new, full_matrices=False)
+        directions = directions[:, size > 1e-6]
+        label = ":".join(names[position] for position in term)
+        others = same.get((names[term[0]], names[term[1]]), []) if len(term) == 2 else []
+        label = " = ".join([label, *(":".join(other) for other in others)])
+        for number, direction in enumerate(directions.T, 1):
+            towards = direction * np.sign(direction @ codes[:, list(term)].prod(axis=1) or 1.0)
+            which = f"[{number}]" if directions.shape[1] > 1 else ""
+            effects.append((label + which, 2.0 * len(values) ** -0.5 * float(towards @ values)))
+        found = np.hstack([found, directions])
     return effects
 
 

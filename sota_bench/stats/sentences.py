@@ -11,7 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sota_bench.stats import verdicts
-from sota_bench.stats.result import INTERACTION, LINEAR, MODERATED, PAIRED, POOLED, QUADRATIC, ContrastRow, Overview
+from sota_bench.stats.result import (
+    INTERACTION,
+    LINEAR,
+    MODERATED,
+    PAIRED,
+    POOLED,
+    QUADRATIC,
+    Alias,
+    ContrastRow,
+    Overview,
+)
 
 PERCENTAGE_POINTS = ("pp", "points")
 ERRORS = {
@@ -134,7 +144,7 @@ def sentence(row: ContrastRow, overview: Overview) -> str:
 def details(row: ContrastRow, overview: Overview) -> str:
     """What follows the head in a row's sentence: ``(+4.0 pp, 95% CI 3.6 to 4.4).`` with a space before it, and more."""
     if row.verdict == verdicts.NOT_ESTIMABLE:
-        return f", because {row.reason}."
+        return f", because {row.reason}{f': {effect(row, overview)}' if row.withheld else ''}."
     text = f" ({effect(row, overview)})"
     if row.verdict == verdicts.NEGLIGIBLE and row.kind != INTERACTION:
         text += f", smaller than {amount(overview.delta, overview.unit)}"
@@ -226,9 +236,65 @@ def caveats(row: ContrastRow, overview: Overview) -> list[str]:
         sentences.append(
             f"This average includes {join(row.diluted_by)}, where nothing varies; read the effect at the other levels."
         )
+    if row.aliases and not row.withheld:
+        sentences.append(f"Aliased with {alias_list(row.aliases)}.")
     if row.after_look:
         sentences.append("Seeds were added after looking at the results.")
     return sentences
+
+
+# Fractional designs
+
+
+def alias_list(aliases: Sequence[Alias], everything: bool = False) -> str:
+    """Other effects that an estimate carries: ``mixup x flip x lr and 3 other interactions of three factors``.
+
+    Args:
+        aliases: the effects, those of the fewest factors first.
+        everything: whether all are named; otherwise the few that matter most, and how many others there are.
+    """
+    if everything:
+        return join([_in_part(alias) for alias in aliases])
+    near = [alias for alias in aliases if len(alias.factors) < 3]
+    far = [alias for alias in aliases if len(alias.factors) == 3]
+    shown = [alias for alias in near if alias.strong][:3]
+    if not near:
+        shown = [alias for alias in far if alias.strong][:2]
+    shown = shown or list(aliases[:1])
+    words = [_in_part(alias) for alias in shown]
+    for group, noun, factors in ((near, "effect", "up to two factors"), (far, "interaction", "three factors")):
+        if more := sum(alias not in shown for alias in group):
+            words.append(f"{plural(more, f'other {noun}')} of {factors}")
+    return join(words)
+
+
+def _in_part(alias: Alias) -> str:
+    return alias.name if alias.share > 0.999 else f"{alias.name} ({100 * alias.share:.0f}%)"
+
+
+def aliased(aliases: Sequence[Alias], in_part: bool) -> str:
+    """Why an effect of a fractional design gets no verdict: a clause that follows "because"."""
+    names = alias_list(aliases)
+    if in_part:
+        return f"it is aliased in part with {names}, which {'is' if len(aliases) == 1 else 'are'} clear or may be"
+    return f"it is aliased with {names}, and the fraction measures only what they come to together"
+
+
+def aliased_interactions(row: ContrastRow, aliases: Sequence[Alias]) -> str:
+    """Some of several aliased interactions exist."""
+    names = join([f"{row.factor} x {row.factor_b}", *(alias.name for alias in aliases)])
+    return (
+        f"{names} are aliased, and at least one of them is clear; run the full factorial of these factors to tell "
+        "which (in a grid: refine = true)."
+    )
+
+
+def unbalanced_fraction() -> str:
+    """Cells that are missing from a fraction."""
+    return (
+        "Cells of the fractional design have no result, so it is not balanced: effects are estimated by least squares, "
+        "and some are aliased in part with interactions of two factors. Each verdict names them."
+    )
 
 
 # Warnings about the whole analysis

@@ -111,7 +111,7 @@ MISTAKES = {
     # the rest of [grid] and [data]
     "design": (
         "[grid]\ndesign = 'ful'\n" + OK,
-        "grid.design: 'ful' is not one of full, one-at-a-time, leave-one-out; did you mean full?",
+        "grid.design: 'ful' is not one of full, one-at-a-time, leave-one-out, fractional; did you mean full?",
     ),
     "match": (
         "[grid]\nmatch = 'minute'\n" + OK,

@@ -102,7 +102,11 @@ def table(shown: list[Effect], caption: str, folded: str = "") -> Table:
     ]
     unit = shown[0].unit if shown else ""
     columns = [f"Effect{unit}#", "Low#", "High#", "Standard error#", "df#", "p (Holm)#", f"Detectable{unit}#"]
-    return Table(caption, ["Contrast", *columns, "Verdict"], rows, folded=folded)
+    head = ["Contrast", *columns, "Verdict"]
+    if not any(effect.overview.fractional for effect in shown):
+        return Table(caption, head, rows, folded=folded)
+    listed = [[*row, effect.aliases] for row, effect in zip(rows, shown, strict=True)]
+    return Table(caption, [*head, "Aliased with"], listed, folded=folded)
 
 
 def _image_table(shown: list[Effect], images: dict[str, tuple[float, float]]) -> Table:

@@ -39,15 +39,14 @@ def section(view: View) -> Section | None:
             interval(effect.row.low, effect.row.high, digits),
             p_value(effect.row.p_holm),
             number(effect.row.mde_family, digits),
-            Cell("clear" if effect.row.flagged else "not clear", tone="bad" if effect.row.flagged else ""),
+            _result(effect),
+            *([effect.aliases] if effect.overview.fractional else []),
         ]
         for effect in shown
     ]
-    table = Table(
-        "Differences of differences, each with the error that it is judged by",
-        ["Interaction", f"Size{unit}#", "95% interval#", "p (Holm)#", f"Detectable{unit}#", "Result"],
-        rows,
-    )
+    head = ["Interaction", f"Size{unit}#", "95% interval#", "p (Holm)#", f"Detectable{unit}#", "Result"]
+    head += ["Aliased with"] if view.analysis.overview.fractional else []
+    table = Table("Differences of differences, each with the error that it is judged by", head, rows)
     blocks: list[Block] = []
     names = [name for name in view.factors if any(name in _pair(effect) for effect in shown)]
     if len(names) > 2:
@@ -59,7 +58,11 @@ def section(view: View) -> Section | None:
                 partial(_matrix, _clearest(shown, names), response.digits),
                 table,
                 "How much the effect of one factor changes with the other. Framed: clear after Holm's correction. n/a: "
-                "the grid has no cells to test it.",
+                + (
+                    "aliased with a pair that is shown, or not tested by any cells."
+                    if view.analysis.overview.fractional
+                    else "the grid has no cells to test it."
+                ),
                 width=min(WIDE, 200 + 105 * len(names)),
                 narrow=len(names) > 3,
             )
@@ -71,6 +74,12 @@ def section(view: View) -> Section | None:
     return Section("interactions", "Interactions", _lead(view, clear, shown), blocks)
 
 
+def _result(effect: Effect) -> Cell:
+    if effect.row.withheld:
+        return Cell("aliased")
+    return Cell("clear" if effect.row.flagged else "not clear", tone="bad" if effect.row.flagged else "")
+
+
 def _pair(effect: Effect) -> tuple[str, str]:
     """The two factors of an interaction."""
     return effect.row.factor, str(effect.row.factor_b)
@@ -78,6 +87,10 @@ def _pair(effect: Effect) -> tuple[str, str]:
 
 def _lead(view: View, clear: list[tuple[str, str]], shown: list[Effect]) -> str:
     """What is clear; of what is not, what this run could have seen: not clear is not absent."""
+    withheld = [effect for effect in shown if effect.row.withheld]
+    if withheld:
+        sums = "; ".join(f"{effect.name} with {effect.aliases}" for effect in withheld)
+        return f"Some interactions exist, but the fraction cannot tell which of those that are aliased: {sums}."
     if clear:
         pairs = join([f"{a} with {b}" for a, b in clear])
         return f"Clear: {pairs}. Their main effects average unlike effects, so read the lines below instead."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sota_bench.report.parts import Block, Facts, Fold, Links, Prose, Section
-from sota_bench.report.run_record import ImageCounts, RunRecord
+from sota_bench.report.run_record import GridRecord, ImageCounts, RunRecord
 from sota_bench.report.text import MISSING, number
 from sota_bench.report.view import View
 from sota_bench.units import counted
@@ -32,6 +32,9 @@ METHOD = {
     "Error": "The tables give the error of each contrast in more than one way, from all cells together and from the "
     "contrast's own differences, and say which one its verdict is read from. Intervals are 95% t intervals. Test-time "
     "augmentation and evaluation size are compared inside one training.",
+    "Fractional designs": "Effects are estimated by regression from all cells of a fractional design. Each is named "
+    "with its aliases, the other effects that the same estimate carries. Interactions of three factors are taken as "
+    "absent. An effect that is aliased with another one of up to two factors gets no verdict where something is there.",
     "Verdict": "A level helps or hurts if its difference is significant after Holm's correction for all contrasts of "
     "its family. It has no effect larger than the smallest effect of interest if two one-sided tests at 5% (TOST), "
     "corrected in the same way, say so. If neither holds, no effect was detected: the verdict then names the effect "
@@ -53,7 +56,7 @@ def section(view: View) -> Section:
         Fold("Baseline recipe, with defaults", pairs=recipe),
         Prose(["The same numbers as files in this folder:"]),
         Links(FILES),
-        Fold("How verdicts are made", pairs=list(METHOD.items())),
+        Fold("How verdicts are made", pairs=_method(run)),
     ]
     for technique in view.tables.techniques:
         card = technique.card.model_dump()
@@ -67,6 +70,12 @@ def section(view: View) -> Section:
     )
 
 
+def _method(run: RunRecord) -> list[tuple[str, str]]:
+    """How verdicts are made, without what is about other designs."""
+    left_out = () if run.grid.design == "fractional" else ("Fractional designs",)
+    return [(name, text) for name, text in METHOD.items() if name not in left_out]
+
+
 def _data_set(images: ImageCounts) -> list[Block]:
     """What the source holds: what to look at, how it was read, what is left out, and the images of each class."""
     blocks: list[Block] = [Prose(list(images.alarms))] if images.alarms else []
@@ -75,6 +84,10 @@ def _data_set(images: ImageCounts) -> list[Block]:
     pairs += [(name, ", ".join(f"{count:,} {split}" for split, count in counts.items()))
               for name, counts in images.classes.items()]  # fmt: skip
     return [*blocks, Fold(f"Data set: {counted(images.files, 'file')}", pairs=pairs)] if pairs else blocks
+
+
+def _design(grid: GridRecord) -> str:
+    return f"{grid.design} of resolution {grid.resolution}" if grid.resolution else grid.design
 
 
 def _text(value: object) -> str:
@@ -98,6 +111,6 @@ def _pairs(run: RunRecord) -> list[tuple[str, str, str]]:
         ("Data digest", run.data_digest, ""),
         ("Device", f"{run.device_name}{f', {number(float(memory) / 1024)} GiB' if memory else ''}", ""),
         ("Code", f"commit {run.git_commit}" if run.git_commit else "not a git checkout", ""),
-        ("Design", f"{grid.design}, {counted(run.counts.cells, 'cell')}, matched for {grid.match}", ""),
+        ("Design", f"{_design(grid)}, {counted(run.counts.cells, 'cell')}, matched for {grid.match}", ""),
         ("Seeds", _text(list(grid.seeds)), ""),
     ]

@@ -112,7 +112,7 @@ def fraction_plan(grid: Grid, trials: Sequence[TrialPlan]) -> FractionPlan:
     crossed = tuple(name for name, levels in grid.factors.items() if name not in names and len(levels) > 1)
     possible = math.prod(len(grid.factors[name]) for name in names)
     return FractionPlan(
-        grid.resolution,
+        grid.layout.resolution,
         len(everything),
         possible,
         crossed,

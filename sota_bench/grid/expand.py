@@ -15,6 +15,7 @@ from sota_bench.grid.recipe import CoreRecipe
 from sota_bench.grid.tables import Design
 
 MAX_TRIALS = 100_000
+DEFAULT_RESOLUTION = 4
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Layout:
     """
 
     design: Design
-    resolution: int = 4
+    resolution: int = DEFAULT_RESOLUTION
     crossed: frozenset[str] = frozenset()
 
     def count(self, factors: Mapping[str, Sequence[Any]]) -> int:

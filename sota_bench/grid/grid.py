@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 from sota_bench import registry
 from sota_bench.errors import UserError
 from sota_bench.grid.draws import Draws, Source
-from sota_bench.grid.expand import Cell, Layout, Trial, identifier
+from sota_bench.grid.expand import DEFAULT_RESOLUTION, Cell, Layout, Trial, identifier
 from sota_bench.grid.explain import explain
 from sota_bench.grid.levels import level_text
 from sota_bench.grid.matched import MatchedSchedule
@@ -23,10 +23,10 @@ from sota_bench.grid.tables import DataTable, Design, Match
 from sota_bench.technique import Technique, TrainsBaseModel, conflict
 
 
-def layout_of(design: Design, resolution: int, factors: Iterable[str], recipe: type[CoreRecipe]) -> Layout:
+def layout_of(design: Design, resolution: int | None, factors: Iterable[str], recipe: type[CoreRecipe]) -> Layout:
     """The layout of a grid; factors that only change the evaluation are run in full in any design."""
     crossed = frozenset(name for name in factors if scope_of(recipe, name) == "evaluate")
-    return Layout(design, resolution, crossed)
+    return Layout(design, resolution or DEFAULT_RESOLUTION, crossed)
 
 
 class Grid(BaseModel):
@@ -40,7 +40,7 @@ class Grid(BaseModel):
         added_seeds: those of ``seeds`` that were added after a look at the first ones.
         vary: what differs from seed to seed.
         design: which combinations of levels are cells.
-        resolution: of a fractional design.
+        resolution: of a fractional design, else None.
         refine: whether the full factorial of its clear factors follows.
         minutes_per_iteration: the goal in minutes, or None.
         response: what levels are compared by; the first one ranks the cells.
@@ -70,7 +70,7 @@ class Grid(BaseModel):
     added_seeds: tuple[int, ...]
     vary: tuple[Source, ...]
     design: Design
-    resolution: int
+    resolution: int | None
     refine: bool
     minutes_per_iteration: float | None
     response: tuple[str, ...]
@@ -253,7 +253,7 @@ class Grid(BaseModel):
             "added_seeds": list(self.added_seeds),
             "vary": list(self.vary),
             "design": self.design,
-            "resolution": self.resolution if self.design == "fractional" else None,
+            "resolution": self.resolution,
             "refine": self.refine,
             "minutes_per_iteration": self.minutes_per_iteration,
             "response": list(self.response),

@@ -75,10 +75,12 @@ class _Reading:
         factors = self.tables.get("factors", {})
         self.check_factors(model, factors)
         recipe, levels = self.levels(model, written, factors, files)
-        self.check_size(head, layout_of(head.design, head.resolution, levels, model), levels, len(first) + len(added))
+        layout = layout_of(head.design, head.resolution, levels, model)
+        self.check_size(head, layout, levels, len(first) + len(added))
         grid = Grid(
-            **head.model_dump(exclude={"seeds", "added_seeds", "techniques", "smallest_effect"}),
+            **head.model_dump(exclude={"seeds", "added_seeds", "techniques", "smallest_effect", "resolution"}),
             smallest_effects=head.smallest_effects,
+            resolution=layout.resolution if head.design == "fractional" else None,
             seeds=first + added,
             added_seeds=added,
             techniques=files,
@@ -249,7 +251,7 @@ class _Reading:
     def check_size(self, head: GridTable, layout: Layout, levels: dict[str, tuple[Any, ...]], seeds: int) -> None:
         if head.design != "fractional":
             for key in ("resolution", "refine"):
-                if key in self.tables.get("grid", {}):
+                if getattr(head, key):
                     what = f'grid.design is "{head.design}", and this key is for fractional designs'
                     raise self.error("grid", key, what, f'write design = "fractional", or leave {key} out')
         cells = layout.count(levels)
@@ -258,9 +260,9 @@ class _Reading:
             each = " x ".join(str(size) for size in sizes) or "no factor with two"
             what = (
                 f"{len(sizes)} factors that change the training ({each} levels) have no fraction of resolution "
-                f"{head.resolution} that is smaller than the full design and has at most {2**LARGEST:,} cells"
+                f"{layout.resolution} that is smaller than the full design and has at most {2**LARGEST:,} cells"
             )
-            lower = "grid.resolution = 4, or " if head.resolution == 5 else ""
+            lower = "grid.resolution = 4, or " if layout.resolution == 5 else ""
             raise self.error("grid", "design", what, f'write {lower}grid.design = "full" or "one-at-a-time"')
         trials = cells * seeds
         if trials > MAX_TRIALS:

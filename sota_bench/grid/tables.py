@@ -60,9 +60,10 @@ class GridTable(Table):
         "balanced part of all combinations, the smallest of its `resolution`. Factors that only change the evaluation "
         "are crossed with it in full, since they train nothing",
     )
-    resolution: Literal[4, 5] = Field(
-        4,
-        description="of a fractional design. 4: main effects are aliased with interactions of three factors or more, "
+    resolution: Literal[4, 5] | None = Field(
+        None,
+        examples=[4],
+        description="of a fractional design, 4 by default. 4: main effects are aliased with interactions of three factors or more, "
         "and interactions of two factors with each other; 5: interactions of two factors are apart as well",
     )
     refine: bool = Field(

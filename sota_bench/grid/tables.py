@@ -63,8 +63,9 @@ class GridTable(Table):
     resolution: Literal[4, 5] | None = Field(
         None,
         examples=[4],
-        description="of a fractional design, 4 by default. 4: main effects are aliased with interactions of three factors or more, "
-        "and interactions of two factors with each other; 5: interactions of two factors are apart as well",
+        description="of a fractional design, 4 by default. 4: main effects are aliased with interactions of three "
+        "factors or more, and interactions of two factors with each other; 5: interactions of two factors are "
+        "apart as well",
     )
     refine: bool = Field(
         False,

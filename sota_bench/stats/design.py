@@ -167,9 +167,9 @@ def read_design(
         rows = rows[applies]
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
-    fractional = fractional or (FRACTION_RUNS in table and not missing_in_any(rows, [FRACTION_RUNS]).any())
+    named = FRACTION_RUNS in rows and len(rows) > 0 and not missing_in_any(rows, [FRACTION_RUNS]).any()
     return _lay_out(
-        table, rows, response, laid_out, block, finished, added_seeds, shares, judged, fractional, notes, place
+        table, rows, response, laid_out, block, finished, added_seeds, shares, judged, fractional or named, notes, place
     )
 
 

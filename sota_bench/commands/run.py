@@ -36,7 +36,7 @@ REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
 @click.option("--no-calibrate", is_flag=True, help="Skip the short measurement that predicts the run time.")
 @click.option("--exclusive-timing", is_flag=True, help="Also time each combination again with nothing else running.")
 @click.option("--enforce-goal", is_flag=True, help="Exit with code 3 if the slowest cell misses the goal.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, a line for each grid.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, options: RunOptions, no_calibrate: bool, exclusive_timing: bool, enforce_goal: bool,
@@ -49,6 +49,7 @@ def command(
     if not store.exists():  # then something has to be trained: a worker imports while this process plans
         environment, _ = machine.resolve()
         pool.prestart(WorkerSettings(environment.device, environment.threads))
+    from sota_bench.commands.refine import second_step
     from sota_bench.forecast.describe import exclusive_timing_lines, slowest_measured_minutes
     from sota_bench.forecast.match import settle_schedules
     from sota_bench.forecast.predictor import Predictor
@@ -101,6 +102,10 @@ def command(
     missed = enforce_goal and goal is not None and slowest is not None and slowest > goal
     if missed:
         lines.append(_missed_line(goal or 0.0, slowest or 0.0))
+    refined = None
+    if loaded.refine:
+        refined, sentence = second_step(plan, tables, answers)
+        lines.append(sentence)
     rendered = time.monotonic()
     spans = {"calibrating": calibrated - planned, "running stages": ran - calibrated, "the report": rendered - ran}
     lines.append(_time_line(rendered - started, spans))
@@ -112,7 +117,13 @@ def command(
         steps = next_steps(tables.run, str(grid), kept, [] if out is None else ["--out", str(out)])
         click.echo("\n".join([*lines, f"report: {resolved.out / 'report.html'}", *steps]))
     failed = trials["status"].isin(["failed", "blocked"]).any() or run.failed > 0
-    return 1 if failed else 3 if missed else 0
+    code = 1 if failed else 3 if missed else 0
+    if refined is None:
+        return code
+    context = click.get_current_context()
+    as_before = {"device": plan.environment.device, "workers": n_workers}
+    followed = context.forward(command, grid=refined, out=refined.parent, overrides=(), seeds=None, **as_before)
+    return int(followed) or code
 
 
 def _measured_alone(grid: Grid, machine: Machine, predictor: Predictor, only: str | None) -> Prediction | None:

@@ -7,11 +7,11 @@ of another one gets none where that one is clear.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sota_bench.stats import sentences, verdicts
-from sota_bench.stats.result import INTERACTION, Alias, ContrastRow
+from sota_bench.stats.result import INTERACTION, Alias, Analysis, ContrastRow
 
 Effects = frozenset[frozenset[str]]
 
@@ -66,11 +66,18 @@ def alias_warnings(interactions: Sequence[ContrastRow], contrasts: Sequence[Cont
     return warnings
 
 
-def involved(rows: Collection[ContrastRow]) -> list[str]:
-    """The factors of withheld interactions and of those that they are aliased with, in order of appearance."""
-    names: dict[str, None] = {}
+def clear_factors(analysis: Analysis) -> list[str]:
+    """The factors with a clear effect: alone, in a clear interaction, or in one that is aliased with others.
+
+    An effect that is real but negligible is not worth another look.
+    """
+    rows = [row for row in (*analysis.headlines(), *analysis.interactions) if row.headline]
+    alpha = analysis.overview.alpha
+    clear = set()
     for row in rows:
-        if row.headline and row.withheld:
-            names |= dict.fromkeys((row.factor, str(row.factor_b)))
-            names |= dict.fromkeys(name for alias in _simple(row) if alias.strong for name in alias.factors)
-    return list(names)
+        significant = row.p_holm is not None and row.p_holm < alpha
+        if row.verdict in (verdicts.HELPS, verdicts.HURTS) or (row.withheld and significant):
+            clear |= {row.factor, *([row.factor_b] if row.factor_b else [])}
+        if row.kind == INTERACTION and row.withheld:
+            clear |= {name for alias in _simple(row) if alias.strong for name in alias.factors}
+    return [name for name in analysis.overview.factors if name in clear]

@@ -10,10 +10,10 @@ compared, and the mean over them. Scenarios are every combination of
 - margin: 3 points, the smallest effect of the quick start, with no difference between the machines ("same machine"),
   with the whole margin between them ("other machine": every accuracy of the run is lower by 3 points); and 0.
 
-To reach: a sound run fails in at most 1% of the cases, in every scenario with normal noise, and with any noise where a
-run of 3 seeds has the margin to itself. A single seed under heavy tails, on a machine that uses up the whole margin, has
-no promise; its rates are told. The sizes that are found in 90% of the runs, with normal noise, are a loss in one cell, a
-loss in all of them, and a gain in one cell.
+To reach: a sound run fails in at most 1% of the cases, in every scenario with normal noise, and with any noise where
+a run of 3 seeds has the margin to itself. A single seed under heavy tails has no promise, and neither has a machine that
+uses up the whole margin; their rates are told. The sizes that are found in 90% of the runs, with normal noise, are a
+loss in one cell, a loss in all of them, and a gain in one cell.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def page(scenarios: list[Scenario]) -> list[str]:
     worst = max(scenario.false_alarms for scenario in scenarios)
     lines = [
         f"{len(scenarios)} scenarios. To reach: at most {100 * ALPHA:g}% false alarms in {len(promised)} of them; "
-        f"missed in {missed}. The highest share in any scenario, those without a promise included, is {100 * worst:.1f}%. "
+        f"missed in {missed}. "
+        f"The highest share in any scenario, those without a promise included, is {100 * worst:.1f}%. "
         f"Cells vary by {SPREAD_PP:g} points over seeds, and the margin is {MARGIN_PP:g} points.",
         "",
         "## False alarms",

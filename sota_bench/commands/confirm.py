@@ -69,7 +69,8 @@ def command(
             return INTERRUPTED
         collector = Collector(plan, results)
         tested = collector.trial_table()
-        confirmation = compare(stored.plan, selected, tested, baseline, winner, collector.correct_images(), looks)
+        images = stored.per_image, collector.per_image
+        confirmation = compare(stored.plan, selected, tested, baseline, winner, *images, looks)
         results.end_run(run.id, replace(run.entry, confirmation=confirmation).to_json())
         _write_files(resolved.out, tested, confirmation)
         stored.entry = replace(stored.entry, confirmation=confirmation)

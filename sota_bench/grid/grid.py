@@ -19,7 +19,7 @@ from sota_bench.grid.matched import MatchedSchedule
 from sota_bench.grid.only import parse_only
 from sota_bench.grid.recipe import CoreRecipe, scope_of
 from sota_bench.grid.resize_schedule import rises
-from sota_bench.grid.tables import DataTable, Design, Match
+from sota_bench.grid.tables import DataTable, Design, Match, Scope
 from sota_bench.technique import Technique, TrainsBaseModel, conflict
 
 
@@ -45,6 +45,7 @@ class Grid(BaseModel):
         minutes_per_iteration: the goal in minutes, or None.
         response: what levels are compared by; the first one ranks the cells.
         smallest_effects: response -> the smallest difference that matters, in its unit, where one is set.
+        scope: what intervals and verdicts cover.
         match: what compared trainings have in common.
         techniques: local technique files, absolute.
         data: the table ``[data]`` as written.
@@ -75,6 +76,7 @@ class Grid(BaseModel):
     minutes_per_iteration: float | None
     response: tuple[str, ...]
     smallest_effects: dict[str, float]
+    scope: Scope
     match: Match
     techniques: tuple[Path, ...]
     data: DataTable
@@ -259,6 +261,7 @@ class Grid(BaseModel):
             "response": list(self.response),
             "smallest_effect": self.smallest_effect,
             "smallest_effects": self.smallest_effects,
+            "scope": self.scope,
             "match": self.match,
             "techniques": [file.name for file in self.techniques],
             "data": self.data.model_dump(mode="json"),

@@ -17,6 +17,7 @@ from sota_bench.responses import names as response_names
 
 Design = Literal["full", "one-at-a-time", "leave-one-out", "fractional"]
 Match = Literal["epochs", "minutes", "flops"]
+Scope = Literal["seeds and images", "these images"]
 
 FolderRole = Literal["train", "val", "test", "class", "skip"]
 
@@ -89,6 +90,11 @@ class GridTable(Table):
         None,
         description="the smallest difference that matters to you: a number in the unit of the response (percentage "
         "points of accuracy), or one for each response, such as { accuracy = 1.0, nll = 0.02 }",
+    )
+    scope: Scope = Field(
+        "seeds and images",
+        description="what intervals and verdicts cover. seeds and images: other seeds and other images like those that "
+        "judge; these images: other seeds alone, so a verdict holds for these images and perhaps for no others",
     )
     match: Match = Field(
         "epochs",

@@ -126,6 +126,8 @@ def _analyzed(tables: RunTables, response: str, factors: Mapping[str, Sequence[s
         judged=None if response == "minutes" else "judged_on",
         images=(run.images.select or None) if response == "accuracy" else None,
         unit=about.unit,
+        predictions=tables.per_image(response),
+        scope=run.grid.scope,
         allow_missing=response != "accuracy",
         place="trials.csv",
         **how,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from sota_bench.grid.recipe import scope_of
 from sota_bench.plan.plan import Plan
 from sota_bench.registry import techniques
 from sota_bench.report import stage_rows
-from sota_bench.report.predictions import Predictions, predictions_of
+from sota_bench.report.predictions import Predictions, per_image, predictions_of
 from sota_bench.report.rows import ConfidenceBinRow, EpochRow, EvaluationRow, StageReportRow, TrialRow, to_frame
 from sota_bench.report.run_notes import cpu_wait, run_notes
 from sota_bench.report.run_record import (
@@ -56,9 +57,9 @@ class Collector:
         rows = trial_rows(self.plan, self.store, self.results, predicted, alone, entry.selected, self.predictions)
         return to_frame(rows, TrialRow)
 
-    def correct_images(self) -> dict[str, NDArray[np.bool_]]:
-        """Which images each trial has right, in one order for all trials with the same images."""
-        return {trial: predictions.correct for trial, predictions in self.predictions.items()}
+    def per_image(self, response: str) -> dict[str, NDArray[Any]]:
+        """Trial -> the numbers of single images whose mean is a response; empty where it is no such mean."""
+        return per_image(self.predictions, response)
 
     @cached_property
     def predictions(self) -> dict[str, Predictions]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from sota_bench.errors import UserError
@@ -188,21 +187,6 @@ def effects_on(view: View, response: str, unit: str) -> list[Effect]:
     except UserError:
         return []
     return [Effect(row, analysis.overview) for row in analysis.headlines()]
-
-
-def over_images(view: View, effect: Effect) -> tuple[float, float] | None:
-    """The 95% interval of a main effect over images, from the runs that differ in its factor alone and are judged on
-    the baseline's images.
-
-    Returns:
-        Low and high in percentage points; None where no such pair has stored predictions.
-    """
-    pairs = _pairs(view, effect)
-    if pairs.empty:
-        return None
-    a, b = (np.array([view.tables.predictions[trial].correct for trial in pairs[side]]) for side in ("a", "b"))
-    uncertainty = image_uncertainty(a, b)
-    return uncertainty.low, uncertainty.high
 
 
 def changed_images(view: View, effect: Effect) -> list[tuple[str, ImageInterval]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,17 @@ class Predictions:
             return None
         weights = 100 * len(self.labels) * share / np.maximum(self.counts, 1)
         return np.asarray(self.correct * weights[self.labels])
+
+
+def per_image(predictions: Mapping[str, Predictions], response: str) -> dict[str, NDArray[Any]]:
+    """Trial -> the numbers [N] whose mean is a response; empty for responses that are no mean over images.
+
+    Args:
+        predictions: by trial.
+        response: a name of `sota_bench.responses`.
+    """
+    values = {trial: each.per_image(response) for trial, each in predictions.items()}
+    return {trial: numbers for trial, numbers in values.items() if numbers is not None}
 
 
 def predictions_of(plan: Plan, results: Mapping[str, StageResult], store: Store) -> dict[str, Predictions]:

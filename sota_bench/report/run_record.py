@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from sota_bench.grid.tables import Scope
 from sota_bench.runs.confirmation import Confirmation
 from sota_bench.stages.values import Json
 
@@ -32,6 +33,7 @@ class GridRecord:
     response: Sequence[str] = ("accuracy",)
     smallest_effect: float | None = None
     smallest_effects: Mapping[str, float] = field(default_factory=dict)
+    scope: Scope = "seeds and images"
     techniques: Sequence[str] = ()
     data: Settings = field(default_factory=dict)
     recipe: Settings = field(default_factory=dict)

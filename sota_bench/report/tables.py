@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
-from sota_bench.report.predictions import Predictions
+from sota_bench.report.predictions import Predictions, per_image
 from sota_bench.report.run_record import RunRecord
 from sota_bench.technique import Card
 
@@ -74,3 +76,7 @@ class RunTables:
     samples: Sequence[Sample]
     techniques: Sequence[UsedTechnique]
     grid_text: str
+
+    def per_image(self, response: str) -> dict[str, NDArray[Any]]:
+        """Trial -> the numbers of single images whose mean is a response; empty where it is no such mean."""
+        return per_image(self.predictions, response)

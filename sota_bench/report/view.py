@@ -156,6 +156,8 @@ class View:
             response=response.name,
             cell="cell",
             within=self.within,
+            predictions=self.tables.per_image(response.name),
+            scope=self.run.grid.scope,
             higher_is_better=response.higher_is_better,
         )
         return [str(cell) for cell in table.loc[table["in_best_set"], "cell"]]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sota_bench.plan.plan import Plan
 from sota_bench.responses import response_named
+from sota_bench.stats.result import THESE_IMAGES, Scope
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
+    from numpy.typing import ArrayLike
 
+    from sota_bench.grid import Grid
     from sota_bench.stats import ContrastRow, Overview
+
+    PerImage = Callable[[str], Mapping[str, ArrayLike]]
 
 ERROR = "paired"
 """The error of both intervals: that of the differences within seeds of the two cells. ``run`` compares all cells, and
@@ -28,6 +32,8 @@ class Difference:
     Attributes:
         estimate, se, df, low, high, p: as in the rows of an analysis; None where there are too few seeds.
         n: how many seeds.
+        scope: what the interval covers: seeds and images, or these images.
+        se_seeds, se_images: the standard error's two sources; None where predictions are missing.
         verdict: in words, "" where it would promise too much: for the best of many cells, on the images that chose it.
     """
 
@@ -38,21 +44,16 @@ class Difference:
     high: float | None
     p: float | None
     n: float
+    scope: Scope = THESE_IMAGES
+    se_seeds: float | None = None
+    se_images: float | None = None
     verdict: str = ""
 
     @classmethod
     def from_row(cls, row: ContrastRow) -> Difference:
         """The numbers of a row of an analysis."""
-        return cls(row.estimate, row.se, row.df, row.low, row.high, row.p, row.n, row.verdict)
-
-
-@dataclass(frozen=True)
-class OverImages:
-    """The same difference, with its uncertainty over images instead of seeds."""
-
-    estimate: float
-    low: float
-    high: float
+        return cls(row.estimate, row.se, row.df, row.low, row.high, row.p, row.n, row.scope, row.se_seeds,
+                   row.se_images, row.verdict)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,6 @@ class Confirmation:
         test: on the images that did not, with fresh seeds.
         response: what chose, and what both are differences in.
         further: the other responses of the grid -> the difference in them on ``test``'s images.
-        over_images: of ``test``, or None where predictions are missing or the response is not accuracy.
         survived: share of the gain that is left on the test images; None where one of the two is not clear.
         looks_before: how often the test images have judged other choices of this grid.
         words: the outcome in sentences.
@@ -80,7 +80,6 @@ class Confirmation:
     levels: Mapping[str, str]
     select: Difference
     test: Difference
-    over_images: OverImages | None
     survived: float | None
     looks_before: int
     words: tuple[str, ...]
@@ -97,7 +96,6 @@ class Confirmation:
         """What :meth:`to_json` gave; None for that of an earlier version, which does not say what it confirmed."""
         if "chosen_from" not in values:
             return None
-        images = values.get("over_images")
         return cls(
             chosen_from=values["chosen_from"],
             baseline=values["baseline"],
@@ -105,7 +103,6 @@ class Confirmation:
             levels=values["levels"],
             select=Difference(**values["select"]),
             test=Difference(**values["test"]),
-            over_images=OverImages(**images) if images else None,
             survived=values["survived"],
             looks_before=values["looks_before"],
             words=tuple(values["words"]),
@@ -127,7 +124,8 @@ def compare(
     tested: pd.DataFrame,
     baseline: str,
     winner: str,
-    correct: Mapping[str, np.ndarray],
+    selected_images: PerImage,
+    tested_images: PerImage,
     looks_before: int,
 ) -> Confirmation:
     """Compare two cells, on the images that chose and on those that did not.
@@ -137,7 +135,8 @@ def compare(
         selected: its table of trials.
         tested: the table of the trials with fresh seeds.
         baseline, winner: ids of the cells.
-        correct: trial with a fresh seed -> which of the test images it has right.
+        selected_images: from a response to trial -> numbers of single images whose mean it is, on the images that chose.
+        tested_images: the same for the trials with fresh seeds, on the test images.
         looks_before: how often the test images have judged other choices of this grid.
     """
     from sota_bench.stats import sentences
@@ -146,10 +145,10 @@ def compare(
     cells = {cell.id: cell.text for cell in grid.cells()}
     levels = {name: level for name, level in cells[winner].items() if level != cells[baseline][name]}
     response = grid.response[0]
-    choosing, _ = _paired_row(selected, baseline, winner, response, grid.smallest_effects)
-    confirming, overview = _paired_row(tested, baseline, winner, response, grid.smallest_effects)
+    choosing, _ = _paired_row(selected, selected_images, baseline, winner, response, grid)
+    confirming, overview = _paired_row(tested, tested_images, baseline, winner, response, grid)
     further = {
-        name: _paired_row(tested, baseline, winner, name, grid.smallest_effects)
+        name: _paired_row(tested, tested_images, baseline, winner, name, grid)
         for name in grid.response[1:]
         if tested.loc[tested["status"] == "done", name].notna().any()
     }
@@ -165,9 +164,6 @@ def compare(
         noun=response_named(response).noun,
         further=[(response_named(name).noun, row, about) for name, (row, about) in further.items()],
     )
-    over_images = None
-    if response == "accuracy":
-        over_images = _over_images(correct, baseline, winner, sorted(set(tested["seed"])))
     return Confirmation(
         chosen_from=trials_digest(plan),
         baseline=baseline,
@@ -175,7 +171,6 @@ def compare(
         levels=levels,
         select=replace(Difference.from_row(choosing), verdict=""),
         test=Difference.from_row(confirming),
-        over_images=over_images,
         survived=sentences.survived_share(choosing, confirming, overview),
         looks_before=looks_before,
         words=tuple(words),
@@ -186,7 +181,12 @@ def compare(
 
 
 def _paired_row(
-    trials: pd.DataFrame, baseline: str, winner: str, response: str, deltas: Mapping[str, float]
+    trials: pd.DataFrame,
+    images: PerImage,
+    baseline: str,
+    winner: str,
+    response: str,
+    grid: Grid,
 ) -> tuple[ContrastRow, Overview]:
     """The winner against the baseline in one response, with their own paired error."""
     from sota_bench.stats import analyze
@@ -196,24 +196,11 @@ def _paired_row(
         rows,
         response=response,
         factors={"cell": [baseline, winner]},
-        delta=deltas.get(response),
+        delta=grid.smallest_effects.get(response),
         higher_is_better=about.higher_is_better,
         allow_missing=response != "accuracy",
         unit=about.unit,
+        predictions=images(response),
+        scope=grid.scope,
     )
     return next(row for row in analysis.contrasts if row.error == ERROR), analysis.overview
-
-
-def _over_images(
-    correct: Mapping[str, np.ndarray], baseline: str, winner: str, seeds: Sequence[int]
-) -> OverImages | None:
-    import numpy as np
-
-    from sota_bench.stats import image_uncertainty
-
-    rows = {cell: [f"{cell}-s{seed}" for seed in seeds] for cell in (baseline, winner)}
-    if not all(trial in correct for trials in rows.values() for trial in trials):
-        return None
-    old, new = (np.stack([correct[trial] for trial in rows[cell]]) for cell in (baseline, winner))
-    uncertainty = image_uncertainty(old, new)
-    return OverImages(uncertainty.estimate, uncertainty.low, uncertainty.high)

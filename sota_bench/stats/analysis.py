@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 from sota_bench.errors import UserError
 from sota_bench.stats import sentences
-from sota_bench.stats.result import Analysis, Overview
+from sota_bench.stats.result import SEEDS_AND_IMAGES, THESE_IMAGES, Analysis, Overview, Scope
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
     from sota_bench.stats.design import Design
 
@@ -44,6 +45,9 @@ def analyze(
     judged: str | None = None,
     images: int | None = None,
     fractional: bool = False,
+    predictions: Mapping[str, ArrayLike] | None = None,
+    trial: str = "trial",
+    scope: Scope = SEEDS_AND_IMAGES,
     place: str = "table",
 ) -> Analysis:
     """Contrasts, interactions and verdicts of a factorial experiment with repeated seeds.
@@ -77,10 +81,15 @@ def analyze(
             stage; empty where there is none. Such trials are no independent repetitions (a split-plot experiment).
         judged: column that names the images a trial is judged on: only accuracies on the same ones are compared.
         images: how many images each accuracy was measured on: where one of them counts too much for ``delta``, more
-            images are advised instead of more seeds.
+            images are advised instead of more seeds. Taken from ``predictions`` where they are given.
         fractional: whether the rows are a fractional factorial design, in which no two cells need to differ in one
             factor alone: effects are estimated by regression on the levels, and each row names its aliases. A column
             ``fraction_runs`` (how many runs of the design a cell stands for) says the same.
+        predictions: trial -> for each image whether it is right (bool), or a number whose mean is the response. With
+            them, intervals and verdicts cover seeds and images; see `sota_bench.stats.crossed`.
+        trial: column that names the trials of ``predictions``.
+        scope: what intervals and verdicts cover: "seeds and images", other seeds and other images like these; or
+            "these images", other seeds alone. Without predictions it is the latter.
         place: what an error calls the table, such as its file name.
 
     Raises:
@@ -99,8 +108,11 @@ def analyze(
         raise UserError(place, "images", f"{images} is not a number of images", "give how many judge each trial")
     design = read_design(
         table, response=response, factors=factors, block=block, within=within, added_seeds=added_seeds,
-        allow_missing=allow_missing, shares=shares, judged=judged, fractional=fractional, place=place,
+        allow_missing=allow_missing, shares=shares, judged=judged, predictions=predictions, trial=trial,
+        fractional=fractional, place=place,
     )  # fmt: skip
+    if design.image_sets:
+        images = max(image_set.scores.images for image_set in design.image_sets)
     scale_warnings = _check_scale(design, unit, delta, place)
     names = [factor.name for factor in design.factors]
     for family, members in (families or {}).items():
@@ -124,6 +136,7 @@ def analyze(
         rows=design.counts,
         images=images,
         fractional=design.fraction is not None,
+        scope=scope if design.image_sets or design.images_by_seed else THESE_IMAGES,
     )
     declared = Declared(
         family_of={member: family for family, members in (families or {}).items() for member in members}, simple=simple

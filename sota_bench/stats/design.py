@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sota_bench.errors import UserError
 from sota_bench.stats import sentences
 from sota_bench.stats.gaps import block_notes, empty_cell_notes, lost_levels, unequal_run_notes
+from sota_bench.stats.image_sets import ImageSet, lay_out
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.levels import Factor, distinct, is_missing, key, label, ordered
 from sota_bench.stats.sentences import Lost
@@ -52,6 +53,8 @@ class Design:
         plots: plot of each cell [C], where trainings of one seed share a part; see `sota_bench.stats.split_plot`.
         judged: number of the set of images that each cell is judged on [C], where there are several.
         fraction: of a fractional factorial design, how many of its runs each cell stands for [C].
+        image_sets: the response of each image, where predictions were given.
+        images_by_seed: whether every seed is judged on images of its own, so that its spread holds theirs.
     """
 
     response: str
@@ -69,6 +72,8 @@ class Design:
     plots: Plots | None = None
     judged: NDArray[np.int_] | None = None
     fraction: Array | None = None
+    image_sets: tuple[ImageSet, ...] = ()
+    images_by_seed: bool = False
 
     @property
     def between(self) -> tuple[Factor, ...]:
@@ -112,6 +117,17 @@ class Design:
         return noise > 0 and float(np.std(results)) <= FLAT * noise
 
 
+class Given(NamedTuple):
+    """What is known of trials beside their levels: see `analyze`."""
+
+    added_seeds: Sequence[object]
+    shares: str | None
+    judged: str | None
+    predictions: Mapping[str, ArrayLike]
+    trial: str
+    fractional: bool
+
+
 def read_design(
     table: pd.DataFrame,
     *,
@@ -124,6 +140,8 @@ def read_design(
     shares: str | None = None,
     judged: str | None = None,
     fractional: bool = False,
+    predictions: Mapping[str, ArrayLike] | None = None,
+    trial: str = "trial",
     place: str = "table",
 ) -> Design:
     """Check the table and lay it out.
@@ -168,9 +186,8 @@ def read_design(
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
     named = FRACTION_RUNS in rows and len(rows) > 0 and not missing_in_any(rows, [FRACTION_RUNS]).any()
-    return _lay_out(
-        table, rows, response, laid_out, block, finished, added_seeds, shares, judged, fractional or named, notes, place
-    )
+    given = Given(added_seeds, shares, judged, predictions or {}, trial, fractional or named)
+    return _lay_out(table, rows, response, laid_out, block, finished, given, notes, place)
 
 
 def _factor(
@@ -192,8 +209,7 @@ def _factor(
 
 def _lay_out(
     table: pd.DataFrame, rows: pd.DataFrame, response: str, factors: tuple[Factor, ...], block: str | None,
-    finished: Finished, added_seeds: Sequence[object], shares: str | None, judged: str | None, fractional: bool,
-    notes: list[str], place: str,
+    finished: Finished, given: Given, notes: list[str], place: str,
 ) -> Design:  # fmt: skip
     codes = {}
     for factor in factors:
@@ -208,6 +224,7 @@ def _lay_out(
     labels = distinct([value for value in table[block] if not is_missing(value)]) if block else ()
     position = {key(text): number for number, text in enumerate(labels)}
     values: dict[tuple[int, int, int], list[float]] = {}
+    positions: list[tuple[int, int, int]] = []
     replicate: dict[tuple[int, int], int] = {}
     cell_index = {cell: number for number, cell in enumerate(cells)}
     setting_index = {setting: number for number, setting in enumerate(settings)}
@@ -219,6 +236,7 @@ def _lay_out(
         else:
             s = replicate[c, w] = replicate.get((c, w), -1) + 1
         values.setdefault((s, c, w), []).append(float(value))
+        positions.append((s, c, w))
     depth = len(labels) if block else max(replicate.values(), default=-1) + 1
     y = np.full((depth, len(cells), len(settings)), np.nan)
     for position_of_run, results in values.items():
@@ -227,20 +245,29 @@ def _lay_out(
     if repeated:
         notes.append(sentences.averaged_rows(repeated, str(block)))
     lost = lost_levels(table, rows, factors)
-    notes += empty_cell_notes(table, factors, codes, fractional)
+    notes += empty_cell_notes(table, factors, codes, given.fractional)
     if block:
         notes += block_notes(y, labels, block, factors, cells)
     else:
         notes += unequal_run_notes(y)
-    after = _after_look(table, block, added_seeds, labels, place)
+    after = _after_look(table, block, given.added_seeds, labels, place)
     if after:
         notes.append(sentences.added_after_look(str(block), after))
-    cell_of_row = [cell_index[cell] for cell in cell_of]
-    plots = _plots(rows, shares, block, cell_of_row, notes) if shares and block else None
-    sets = _judged(rows[judged], cell_of_row, blocks or [0] * len(rows), notes) if judged else None
+    row_cells = [cell_index[cell] for cell in cell_of]
+    plots = _plots(rows, given.shares, block, row_cells, notes) if given.shares and block else None
+    image_sets: tuple[ImageSet, ...] = ()
+    by_seed = False
+    if given.predictions:
+        image_sets, by_seed, lacking = lay_out(
+            rows, given.predictions, response=response, trial=given.trial, judged=given.judged, positions=positions,
+            shape=(len(y), len(cells), len(settings)), place=place,
+        )  # fmt: skip
+        notes += lacking
+    sets = _judged(rows[given.judged], row_cells, blocks or [0] * len(rows), notes) if given.judged else None
+    fraction = _fraction(rows, len(cells), row_cells, place) if given.fractional else None
     return Design(
         response, factors, block, cells, settings, labels, y, finished.counts, after, tuple(notes), lost,
-        finished.percent, plots, sets, _fraction(rows, len(cells), cell_of_row, place) if fractional else None,
+        finished.percent, plots, sets, fraction, image_sets, by_seed,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,12 +11,18 @@ from numpy.typing import NDArray
 
 from sota_bench.stats import kernels, moderation, split_plot
 from sota_bench.stats.contrasts import Contrast
+from sota_bench.stats.crossed import ImageError
 from sota_bench.stats.design import Design
+from sota_bench.stats.image_sets import image_component
 from sota_bench.stats.kernels import Array, Estimate, Weights
 from sota_bench.stats.result import MODERATED, PAIRED, POOLED
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+
+DENSE = 0.05
+"""Contrasts that weigh more than this share of all evaluations are multiplied as one dense matrix."""
 
 
 class Estimates(NamedTuple):
@@ -33,6 +40,38 @@ class Estimates(NamedTuple):
     differences: Array
     where: list[str]
     speaks: list[str]
+
+
+def over_images(design: Design, contrasts: list[Contrast]) -> ImageError | None:
+    """What the sample of images adds to the variance of each contrast [K]; NaN where its predictions are missing.
+
+    Returns:
+        None without predictions.
+    """
+    if not design.image_sets:
+        return None
+    from scipy.sparse import coo_array
+
+    settings = len(design.settings)
+    entries = [_columns(contrast, settings) for contrast in contrasts]
+    row = np.repeat(np.arange(len(contrasts)), [len(columns) for columns, _ in entries])
+    column, data = (np.concatenate(part) for part in zip(*entries, strict=True))
+    shape = (len(contrasts), len(design.cells) * settings)
+    weights = coo_array((data, (row, column)), shape=shape).tocsr()
+    dense = weights.nnz > DENSE * math.prod(shape)
+    component = image_component(design.image_sets, weights.toarray() if dense else weights)
+    possible = np.array([contrast.possible for contrast in contrasts])
+    return ImageError(*(np.where(possible, part, np.nan) for part in component))
+
+
+def _columns(contrast: Contrast, settings: int) -> tuple[NDArray[np.intp], Array]:
+    """The evaluations that a contrast weighs, as ``cell * settings + setting``, and their weights."""
+    if not contrast.possible:
+        return np.zeros(0, dtype=np.intp), np.zeros(0)
+    cells = contrast.cells
+    weights = contrast.weights[cells][:, None] * contrast.inner[cells]
+    cell, setting = weights.nonzero()
+    return cells[cell] * settings + setting, weights[cell, setting]
 
 
 def run_values(design: Design, contrast: Contrast) -> Array:

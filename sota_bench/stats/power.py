@@ -10,15 +10,20 @@ noncentralities, which the corrected levels of large families need. The tests co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sota_bench.stats.kernels import Array
+from sota_bench.stats.result import SEEDS_AND_IMAGES, ContrastRow
 
 POWER = 0.80
 MOST_SEEDS = 10_000
+MOST_TIMES_IMAGES = 1_000
+"""More than this many times the images are not advised."""
+
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(48)
 REACH = 8.0
 """Standard deviations of a normal beyond which nothing is left (6e-16)."""
@@ -104,60 +109,174 @@ def minimum_detectable_effect(se: float, df: float, alpha: float, power: float =
     return float(minimum_detectable_effects(np.array([se]), np.array([df]), alpha, power)[0])
 
 
-def detectable_by_seeds(se: float, df: float, seeds: int, totals: Iterable[int], alpha: float) -> list[float]:
-    """The minimum detectable effect at other numbers of seeds.
+class Precision(NamedTuple):
+    """What decides the error of contrasts at other numbers of seeds and images, each [K].
 
-    The standard error shrinks with the root of the seeds, and the degrees of freedom grow in proportion to seeds - 1.
+    Attributes:
+        se, df: over seeds alone, with their degrees of freedom.
+        seeds: seeds behind them.
+        images: variance that the sample of images adds; 0 where an interval is about these images.
+        spread: sampling variance of ``images``.
+        flips: the part of ``se`` squared that more images would shrink, too.
+    """
+
+    se: Array
+    df: Array
+    seeds: Array
+    images: Array
+    spread: Array
+    flips: Array
+
+    @classmethod
+    def of_seeds(cls, se: ArrayLike, df: ArrayLike, seeds: ArrayLike) -> Precision:
+        """Contrasts on these images."""
+        se, df, seeds = np.broadcast_arrays(*(np.asarray(part, dtype=float) for part in (se, df, seeds)))
+        nothing = np.zeros(se.shape)
+        return cls(se, df, seeds, nothing, nothing, nothing)
+
+    @classmethod
+    def of_row(cls, row: ContrastRow) -> Precision:
+        """One contrast as an analysis shows it, for other numbers of seeds; with 2 seeds at least."""
+        precision = cls.of_seeds([row.se_seeds or math.nan], [row.df_seeds or math.nan], [row.n])
+        if row.scope != SEEDS_AND_IMAGES or not row.se_images or not row.df_images:
+            return precision
+        images = np.array([row.se_images**2])
+        return precision._replace(images=images, spread=2 * images**2 / row.df_images)
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Where there is an error to extrapolate from."""
+        return np.asarray(np.isfinite(self.se) & (self.df > 0) & (self.seeds > 1))
+
+    def at(self, seeds: ArrayLike, more_images: ArrayLike = 1.0) -> tuple[Array, Array]:
+        """Standard errors and degrees of freedom with other totals.
+
+        With n seeds the variance over seeds shrinks in proportion and its degrees of freedom, a multiple of n - 1 for
+        every error term, grow; Satterthwaite's are those of the sum. With f times the images, the image component and
+        the flips are divided by f.
+
+        Args:
+            seeds: in total, at least 2.
+            more_images: factor f on the number of images.
+        """
+        totals, factor = np.asarray(seeds, dtype=float), np.asarray(more_images, dtype=float)
+        steady = np.maximum(self.se**2 - self.flips, 0.0)
+        over_seeds = (np.minimum(self.flips, self.se**2) / factor + steady) * self.seeds / totals
+        df = np.maximum(self.df * (totals - 1) / (self.seeds - 1), 1e-9)
+        total = over_seeds + self.images / factor
+        doubt = over_seeds**2 / df + self.spread / factor**3 / 2
+        return np.sqrt(total), np.minimum(total**2 / np.maximum(doubt, 1e-300), 1e9)
+
+
+def detectable_by_seeds(precision: Precision, totals: Iterable[int], alpha: float) -> list[float]:
+    """The minimum detectable effect of one contrast at other numbers of seeds, on as many images.
 
     Args:
-        se: standard error with ``seeds`` seeds.
-        df: its degrees of freedom.
-        seeds: seeds behind it, at least 2.
+        precision: of the contrast, with 2 seeds at least.
         totals: the numbers of seeds, each at least 2.
         alpha: two-sided level.
     """
-    several = np.array(list(totals), dtype=float)
-    errors, freedom = se * np.sqrt(seeds / several), df * (several - 1) / (seeds - 1)
-    return [float(value) for value in minimum_detectable_effects(errors, freedom, alpha)]
+    return [float(value) for value in minimum_detectable_effects(*precision.at(np.array(list(totals))), alpha)]
 
 
 def seeds_needed_each(
-    delta: float, se: Array, df: Array, seeds: Array, alpha: ArrayLike, power: float = POWER
+    delta: float, precision: Precision, alpha: ArrayLike, power: float = POWER
 ) -> NDArray[np.float64]:
     """Seeds IN TOTAL for which a true effect of ``delta`` is found with ``power``, for each contrast.
-
-    With N seeds the standard error becomes ``se * sqrt(seeds / N)`` and the degrees of freedom, a multiple of
-    (seeds - 1) for every error term, become ``df * (N - 1) / (seeds - 1)``.
 
     Returns:
         The numbers of seeds [K], at least 2; NaN beyond ten thousand and where there is no error.
     """
-    se, df, seeds, alpha = np.broadcast_arrays(se, df, seeds, np.asarray(alpha, dtype=float))
-    needed = np.full(se.shape, np.nan)
-    usable = np.isfinite(se) & (df > 0) & (seeds > 1)
-    distinct, inverse = np.unique(
-        np.stack([part[usable] for part in (se, df, seeds, alpha)]), axis=1, return_inverse=True
-    )
-    if not distinct.size:
-        return needed
-    se, df, seeds, alpha = distinct
 
-    def enough(total: Array) -> NDArray[np.bool_]:
-        reached = power_of(delta, se * np.sqrt(seeds / total), df * (total - 1) / (seeds - 1), alpha)
-        return np.asarray(reached >= power)
+    def enough(part: Precision, level: Array, total: Array) -> NDArray[np.bool_]:
+        return np.asarray(power_of(delta, *part.at(total), level) >= power)
 
-    low, high = np.ones(len(se)), np.full(len(se), float(MOST_SEEDS))
-    within_reach = enough(high)
-    while (high - low > 1).any():
-        middle = np.floor((low + high) / 2)
-        middle = np.where(high - low > 1, middle, high)
-        reached = enough(middle)
-        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
-    needed[usable] = np.where(within_reach, high, np.nan)[inverse.reshape(-1)]
-    return needed
+    return _smallest_total(enough, precision, alpha, 1.0, float(MOST_SEEDS))
 
 
 def seeds_needed(delta: float, se: float, df: float, seeds: float, alpha: float, power: float = POWER) -> int | None:
-    """`seeds_needed_each` for one contrast; None beyond ten thousand."""
-    (needed,) = seeds_needed_each(delta, np.array([se]), np.array([df]), np.array([seeds]), alpha, power)
+    """`seeds_needed_each` for one contrast on these images; None beyond ten thousand."""
+    (needed,) = seeds_needed_each(delta, Precision.of_seeds([se], [df], [seeds]), alpha, power)
     return None if math.isnan(needed) else int(needed)
+
+
+class ImagesNeeded(NamedTuple):
+    """Images and seeds in total that detect an effect together [K], NaN where images are not the limit."""
+
+    images: Array
+    seeds: Array
+
+
+def images_needed_each(
+    delta: float, precision: Precision, images: int, alpha: ArrayLike, power: float = POWER
+) -> ImagesNeeded:
+    """Images IN TOTAL for which ``delta`` is found, where images limit a contrast more than seeds do.
+
+    They are the limit where they hold more than half of the variance, or where no number of seeds would do. Where no
+    number of images would do with these seeds either, the seeds that leave half of the variance to images go with them.
+
+    Args:
+        delta: true effect.
+        precision: of the contrasts, over seeds and images.
+        images: that judge them now.
+        alpha: two-sided levels [K].
+        power: wanted probability.
+    """
+    alpha = np.broadcast_to(np.asarray(alpha, dtype=float), precision.se.shape)
+    limiting = precision.usable & (precision.images > 0) & (power_of_now(delta, precision, alpha) < power)
+    hopeless = np.isnan(seeds_needed_each(delta, precision, alpha, power))
+    limiting &= (precision.images > precision.se**2) | hopeless
+
+    def enough(part: Precision, level: Array, total: Array) -> NDArray[np.bool_]:
+        return np.asarray(power_of(delta, *part.at(part.seeds, total / images), level) >= power)
+
+    def with_seeds(part: Precision, seeds: Array) -> Precision:
+        scale = part.seeds / seeds
+        df = part.df * (seeds - 1) / np.maximum(part.seeds - 1, 1)
+        return part._replace(se=part.se * np.sqrt(scale), df=df, seeds=seeds, flips=part.flips * scale)
+
+    most = float(images * MOST_TIMES_IMAGES)
+    alone = _smallest_total(enough, precision, alpha, float(images), most)
+    steady = np.sqrt(np.maximum(precision.se**2 - precision.flips, 0.0))
+    of_seeds = Precision.of_seeds(np.where(steady > 0, steady, np.nan), precision.df, precision.seeds)
+    seeds = seeds_needed_each(delta / math.sqrt(2), of_seeds, alpha, power)
+    seeds = np.where(np.isnan(alone), np.fmax(seeds, precision.seeds), precision.seeds)
+    together = _smallest_total(enough, with_seeds(precision, seeds), alpha, float(images), most)
+    known = limiting & np.isfinite(together)
+    return ImagesNeeded(np.where(known, together, np.nan), np.where(known, seeds, np.nan))
+
+
+def power_of_now(delta: float, precision: Precision, alpha: Array) -> Array:
+    """Power of each contrast for ``delta`` as the experiment stands; NaN without an error."""
+    power, usable = np.full(alpha.shape, np.nan), precision.usable
+    if usable.any():
+        part = Precision(*(column[usable] for column in precision))
+        power[usable] = power_of(delta, *part.at(part.seeds), alpha[usable])
+    return power
+
+
+def _smallest_total(
+    enough: Callable[[Precision, Array, Array], NDArray[np.bool_]],
+    precision: Precision,
+    alpha: ArrayLike,
+    below: float,
+    most: float,
+) -> Array:
+    """The smallest whole number above ``below`` that is enough, for each contrast; NaN beyond ``most``."""
+    alpha = np.broadcast_to(np.asarray(alpha, dtype=float), precision.se.shape)
+    needed, usable = np.full(precision.se.shape, np.nan), precision.usable
+    distinct, inverse = np.unique(
+        np.stack([*(part[usable] for part in precision), alpha[usable]]), axis=1, return_inverse=True
+    )
+    if not distinct.size:
+        return needed
+    part, level = Precision(*distinct[:-1]), distinct[-1]
+    low, high = np.full(len(level), below), np.full(len(level), most)
+    within_reach = enough(part, level, high)
+    while (high - low > 1).any():
+        middle = np.floor((low + high) / 2)
+        middle = np.where(high - low > 1, middle, high)
+        reached = enough(part, level, middle)
+        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    needed[usable] = np.where(within_reach, high, np.nan)[inverse.reshape(-1)]
+    return needed

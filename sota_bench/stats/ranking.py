@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sota_bench.errors import UserError
+from sota_bench.stats.crossed import with_images
+from sota_bench.stats.image_sets import image_component_of_pairs, lay_out
 from sota_bench.stats.kernels import Array, Estimate, pairwise_least_squares, pooled_least_squares
 from sota_bench.stats.moderation import moderated_pairs, moderated_pairs_incomplete, moderated_pairs_unpaired
+from sota_bench.stats.result import SEEDS_AND_IMAGES, Scope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +26,9 @@ def best_set(
     cell: str | Sequence[str],
     block: str | None = "seed",
     within: Sequence[str] = (),
+    predictions: Mapping[str, ArrayLike] | None = None,
+    trial: str = "trial",
+    scope: Scope = SEEDS_AND_IMAGES,
     alpha: float = 0.05,
     higher_is_better: bool = True,
 ) -> pd.DataFrame:
@@ -40,6 +46,10 @@ def best_set(
         block: column of the blocks, or None.
         within: columns of the factors whose levels are evaluations of one run (test-time augmentation). Cells that
             differ in these alone are one training: the pooled error and its degrees of freedom are those of trainings.
+        predictions: trial -> per image whether it is right (bool), or a number whose mean is the response; the images
+            are the same for all rows.
+        trial: column that names the trials of ``predictions``.
+        scope: whether the set is to hold for other images like these, where predictions are given.
         alpha: 1 - confidence.
         higher_is_better: direction of the response.
 
@@ -72,7 +82,13 @@ def best_set(
     setting = np.zeros(cells, dtype=np.intp)
     if within:
         setting[codes] = rows.groupby(list(within), sort=False, dropna=False).ngroup().to_numpy()
-    worst = _p_beaten(_pairs(y, values, codes, blocks, setting))
+    pairs = _pairs(y, values, codes, blocks, setting)
+    if predictions and scope == SEEDS_AND_IMAGES:
+        positions = [(int(seed), int(code), 0) for seed, code in zip(run, codes, strict=True)]
+        laid_out = lay_out(rows, predictions, response=response, trial=trial, judged=None, positions=positions,
+                           shape=(*y.shape, 1), place="table")  # fmt: skip
+        pairs = with_images(pairs, image_component_of_pairs(laid_out.sets, cells))
+    worst = _p_beaten(pairs)
     result = rows[columns].drop_duplicates().reset_index(drop=True)
     result["mean"], result["n"] = direction * means, np.bincount(codes)
     result["behind"] = np.nanmax(means) - means

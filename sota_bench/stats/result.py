@@ -9,7 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sota_bench.stats.verdicts import CLEAR, HELPS, HURTS, NOT_ESTIMABLE, UNCLEAR, UNDETECTED
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 MAIN, SIMPLE, LINEAR, QUADRATIC, INTERACTION = "main", "simple", "trend-linear", "trend-quadratic", "interaction"
 POOLED, PAIRED, MODERATED = "pooled", "paired", "moderated"
 """The errors: pooled over all cells; the contrast's own; its own, moderated by what the other cells show."""
+
+Scope = Literal["seeds and images", "these images"]
+SEEDS_AND_IMAGES: Scope = "seeds and images"
+THESE_IMAGES: Scope = "these images"
+"""What an interval covers: other seeds and other images like these, or other seeds on these images alone."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,16 @@ class ContrastRow:
         error: ``pooled``, ``paired`` or ``moderated``.
         estimate, se, df: the difference, its standard error and its degrees of freedom.
         low, high: its confidence interval at level ``1 - alpha``.
+        scope: what ``se``, ``df`` and all that follows from them cover.
+        se_seeds, df_seeds, low_seeds, high_seeds: the same over seeds alone, on these images.
+        se_images, df_images: what the sample of images adds to the standard error, and its degrees of freedom; None
+            where predictions are missing, or where images add nothing.
         p, p_holm: p-value, alone and after Holm's correction over the family.
         p_tost, p_tost_holm: the same for two one-sided tests against delta.
         mde, mde_family: minimum detectable effect with 80% power, alone and at the first step of Holm's correction.
         seeds_needed, seeds_needed_family: seeds in total that detect delta with 80% power, likewise.
+        images_needed_family: where images limit a contrast more than seeds do, images in total that detect delta.
+        seeds_beside_images: seeds in total that go with them.
         verdict: one of `sota_bench.stats.VERDICTS`. For an interaction "helps" says that the two levels do better
             together than their sum; it is shown as clear or unclear.
         reason: why the contrast is not estimable.
@@ -104,6 +115,15 @@ class ContrastRow:
     reason: str | None
     n: float
     seeds: Mapping[str, float | None]
+    scope: Scope = THESE_IMAGES
+    se_seeds: float | None = None
+    df_seeds: float | None = None
+    low_seeds: float | None = None
+    high_seeds: float | None = None
+    se_images: float | None = None
+    df_images: float | None = None
+    images_needed_family: int | None = None
+    seeds_beside_images: int | None = None
     part: str = ""
     headline: bool = False
     family_size: int = 1
@@ -263,6 +283,7 @@ class Overview:
         rows: rows of the table by status.
         images: how many images each accuracy was measured on, or None where nobody said.
         fractional: whether the cells are a fractional factorial design.
+        scope: what intervals cover; "these images" without predictions.
     """
 
     response: str
@@ -279,6 +300,7 @@ class Overview:
     rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
     images: int | None = None
     fractional: bool = False
+    scope: Scope = THESE_IMAGES
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""

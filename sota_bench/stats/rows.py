@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from sota_bench.stats.contrasts import (
     simple_contrasts,
     trend_contrasts,
 )
+from sota_bench.stats.crossed import ImageError, with_images
 from sota_bench.stats.design import Design
-from sota_bench.stats.estimation import Estimates, estimate
+from sota_bench.stats.estimation import Estimates, estimate, over_images
 from sota_bench.stats.kernels import Array, Estimate
 from sota_bench.stats.result import (
     INTERACTION,
@@ -29,7 +30,9 @@ from sota_bench.stats.result import (
     MODERATED,
     POOLED,
     QUADRATIC,
+    SEEDS_AND_IMAGES,
     SIMPLE,
+    THESE_IMAGES,
     ContrastRow,
     Overview,
 )
@@ -101,31 +104,42 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
     if not contrasts:
         return []
     estimates = estimate(design, list(contrasts))
+    component = over_images(design, list(contrasts))
     families: dict[str, list[int]] = defaultdict(list)
     for number, contrast in enumerate(contrasts):
         families[_family(contrast, declared)].append(number)
     rows: dict[tuple[int, str], ContrastRow] = {}
     for family, members in families.items():
         curvature = np.array([contrasts[number].kind == QUADRATIC for number in members])
-        parts = {error: Estimate(*(array[members] for array in whole)) for error, whole in estimates.by_error.items()}
+        over_seeds = {
+            error: Estimate(*(array[members] for array in whole)) for error, whole in estimates.by_error.items()
+        }
+        images = ImageError(*(part[members] for part in component)) if component else None
+        covers_images = images is not None and overview.scope == SEEDS_AND_IMAGES
+        parts = {
+            error: with_images(part, images) if images is not None and covers_images else part
+            for error, part in over_seeds.items()
+        }
         speaks = _speakers(parts, [estimates.speaks[number] for number in members])
         # The family that is read holds one error per contrast: its correction is over those, whatever their error.
         spoken = _judge(
             Estimate(*(np.array([getattr(parts[error], name)[index] for index, error in enumerate(speaks)])
                        for name in Estimate._fields)), overview, curvature)  # fmt: skip
+        repeats = np.array([_replicates(design, contrasts[n], estimates.differences[:, n]) for n in members])
         for error, part in parts.items():
             alone = _judge(part, overview, curvature)
             headline = np.array([speaker == error for speaker in speaks])
             judged = verdicts.Judged(*(np.where(headline, a, b) for a, b in zip(spoken, alone, strict=True)))
             sizes = np.where(headline, *(max(int(np.isfinite(of.p).sum()), 1) for of in (spoken, alone)))
-            repeats = np.array([_replicates(design, contrasts[n], estimates.differences[:, n]) for n in members])
-            prospects = _prospects(part, overview, repeats, sizes)
+            precision = _precision(over_seeds[error], images if covers_images else None, repeats)
+            prospects = _prospects(part, precision, overview, sizes)
+            sources = _sources(over_seeds[error], images, overview, nested=design.images_by_seed)
             for index, number in enumerate(members):
                 if error == MODERATED and not headline[index]:
                     continue  # it exists only where the verdict is read from it
                 rows[number, error] = _row(
-                    design, contrasts[number], estimates, number, error, family, part, judged, prospects, index,
-                    n=float(repeats[index]), family_size=int(sizes[index]), headline=bool(headline[index]),
+                    design, contrasts[number], estimates, number, error, family, part, judged, prospects, sources,
+                    index, n=float(repeats[index]), family_size=int(sizes[index]), headline=bool(headline[index]),
                 )  # fmt: skip
     return [
         rows[number, error]
@@ -153,27 +167,71 @@ class _Prospects(NamedTuple):
     seeds_needed: list[int | None]
     mde_family: list[float | None]
     seeds_needed_family: list[int | None]
+    images_needed_family: list[int | None]
+    seeds_beside_images: list[int | None]
 
 
-def _prospects(part: Estimate, overview: Overview, repeats: Array, sizes: NDArray[np.int_]) -> _Prospects:
-    """Minimum detectable effects and seeds needed, alone and as one of a family."""
+def _precision(over_seeds: Estimate, images: ImageError | None, repeats: Array) -> power.Precision:
+    """What decides the error of contrasts at other numbers of seeds and images."""
+    precision = power.Precision.of_seeds(over_seeds.se, over_seeds.df, repeats)
+    if images is None:
+        return precision
+    known = np.isfinite(images.variance)
+    added, spread, flips = (np.where(known, part, 0.0) for part in images)
+    return precision._replace(images=np.maximum(added, 0.0), spread=spread, flips=flips)
+
+
+def _prospects(
+    part: Estimate, precision: power.Precision, overview: Overview, sizes: NDArray[np.int_]
+) -> _Prospects:
+    """Minimum detectable effects, seeds and images needed, alone and as one of a family."""
 
     def effects(alpha: Array) -> list[float | None]:
         return [_plain(value) for value in power.minimum_detectable_effects(part.se, part.df, alpha)]
 
-    def seeds(alpha: Array) -> list[int | None]:
-        if overview.delta is None:
-            return [None] * len(sizes)
-        needed = power.seeds_needed_each(overview.delta, part.se, part.df, repeats, alpha)
-        return [None if math.isnan(value) else int(value) for value in needed]
+    def whole(values: Array) -> list[int | None]:
+        return [None if math.isnan(value) else int(value) for value in values]
 
+    nothing: list[int | None] = [None] * len(sizes)
     alone, first_step = np.full(len(sizes), overview.alpha), overview.alpha / sizes
-    return _Prospects(effects(alone), seeds(alone), effects(first_step), seeds(first_step))
+    prospects = _Prospects(effects(alone), nothing, effects(first_step), nothing, nothing, nothing)
+    if overview.delta is None:
+        return prospects
+    seeds, seeds_family = (
+        whole(power.seeds_needed_each(overview.delta, precision, alpha)) for alpha in (alone, first_step)
+    )
+    prospects = prospects._replace(seeds_needed=seeds, seeds_needed_family=seeds_family)
+    if overview.images is None or not precision.images.any():
+        return prospects
+    needed = power.images_needed_each(overview.delta, precision, overview.images, first_step)
+    return prospects._replace(images_needed_family=whole(needed.images), seeds_beside_images=whole(needed.seeds))
+
+
+def _sources(
+    over_seeds: Estimate, images: ImageError | None, overview: Overview, *, nested: bool
+) -> list[dict[str, Any]]:
+    """What each row says of its two sources of error: scope, and the error over seeds and over images alone."""
+    narrow = verdicts.judge(over_seeds, alpha=overview.alpha)
+    rows = []
+    for index in range(len(over_seeds.value)):
+        added, spread = (math.nan, 1.0) if images is None else (float(part[index]) for part in images[:2])
+        covered = overview.scope == SEEDS_AND_IMAGES and (nested or math.isfinite(added))
+        rows.append({
+            "scope": SEEDS_AND_IMAGES if covered else THESE_IMAGES,
+            "se_seeds": _plain(over_seeds.se[index]),
+            "df_seeds": _plain(over_seeds.df[index]),
+            "low_seeds": _plain(narrow.low[index]),
+            "high_seeds": _plain(narrow.high[index]),
+            "se_images": _plain(math.sqrt(max(added, 0.0))) if math.isfinite(added) else None,
+            "df_images": _plain(2 * added**2 / spread) if added > 0 and spread > 0 else None,
+        })  # fmt: skip
+    return rows
 
 
 def _row(
     design: Design, contrast: Contrast, estimates: Estimates, number: int, error: str, family: str, part: Estimate,
-    judged: verdicts.Judged, prospects: _Prospects, index: int, *, n: float, family_size: int, headline: bool,
+    judged: verdicts.Judged, prospects: _Prospects, sources: Sequence[Mapping[str, Any]], index: int, *,
+    n: float, family_size: int, headline: bool,
 ) -> ContrastRow:  # fmt: skip
     verdict = str(judged.verdict[index])
     differences = estimates.differences[:, number]
@@ -199,6 +257,9 @@ def _row(
         seeds_needed=prospects.seeds_needed[index],
         mde_family=prospects.mde_family[index],
         seeds_needed_family=prospects.seeds_needed_family[index],
+        images_needed_family=prospects.images_needed_family[index],
+        seeds_beside_images=prospects.seeds_beside_images[index],
+        **sources[index],
         verdict=verdict,
         reason=_reason(design, contrast, estimates, number, error) if verdict == verdicts.NOT_ESTIMABLE else None,
         n=int(n) if n == int(n) else n,

@@ -18,6 +18,7 @@ from sota_bench.stats.result import (
     PAIRED,
     POOLED,
     QUADRATIC,
+    SEEDS_AND_IMAGES,
     Alias,
     ContrastRow,
     Overview,
@@ -188,6 +189,9 @@ def prospects(row: ContrastRow, overview: Overview) -> list[str]:
             f"{text}. One of the {overview.images:,} images counts {each}, so more {_repeats(overview)} alone cannot "
             f"detect {target}; evaluate on {needed:,} images or more."
         ]
+    if row.images_needed_family is not None and overview.images is not None:
+        more = _more_images(row, overview)
+        return [f"{text}. The {overview.images:,} images are the limit: {more} would detect {target}."]
     if row.seeds_needed_family is None:
         return [f"{text}; more than 10,000 {_repeats(overview)} would be needed to detect {target}."]
     extra = row.seeds_needed_family - math.floor(row.n)
@@ -206,6 +210,21 @@ def images_needed(overview: Overview) -> int | None:
         return None
     needed = math.ceil(round(200 / overview.delta, 6))
     return needed if overview.images < needed else None
+
+
+def _more_images(row: ContrastRow, overview: Overview) -> str:
+    """``about 800 more``, ``about 800 more and 4 more seeds``."""
+    extra = (row.images_needed_family or 0) - (overview.images or 0)
+    rounded = round_up(extra)
+    more_seeds = math.ceil((row.seeds_beside_images or 0) - row.n)
+    beside = f" and {_more(more_seeds, overview.block)}" if more_seeds > 0 else ""
+    return f"about {rounded:,} more{beside}"
+
+
+def round_up(count: int) -> int:
+    """A number of images with two digits that are not 0, rounded up: a forecast is no better."""
+    step = int(10 ** max(len(str(count)) - 2, 0))
+    return -(-count // step) * step
 
 
 def _more(extra: int, block: str | None) -> str:
@@ -487,6 +506,22 @@ def anova_left_out(cells: int) -> str:
         f"The table is unbalanced and has {cells:,} cells, too many for an analysis of variance; the contrasts do not "
         "need one."
     )
+
+
+def predictions_missing(trials: Sequence[str]) -> str:
+    """Trials whose predictions are gone: the images are counted from those of the others."""
+    shown = join([*trials[:5]]) + (", ..." if len(trials) > 5 else "")
+    return (
+        f"No predictions for {plural(len(trials), 'trial')} ({shown}): what other images would change is estimated "
+        "from the others."
+    )
+
+
+def covered(overview: Overview) -> str:
+    """What the intervals of an analysis cover, for a caption."""
+    if overview.scope == SEEDS_AND_IMAGES:
+        return f"other {_repeats(overview)} and other images like these"
+    return f"other {_repeats(overview)} on these images" if overview.images else f"other {_repeats(overview)}"
 
 
 # Confirmation

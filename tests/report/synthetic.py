@@ -85,7 +85,8 @@ def synthetic(
             correct = hard < np.quantile(hard, row.accuracy / 100)
             nll = np.where(correct, 0.3, 1.8).astype(np.float32)
             predictions[row.trial] = Predictions(correct, nll, np.arange(images) % len(CLASSES), CLASSES)
-            trials.append(replace(row, balanced_accuracy=float(np.mean(list(predictions[row.trial].recalls.values())))))
+            accuracy = 100 * float(correct.mean())
+            trials.append(replace(row, accuracy=accuracy, nll=float(nll.mean()), balanced_accuracy=float(np.mean(list(predictions[row.trial].recalls.values())))))
     frame = to_frame(trials, TrialRow)
     return RunTables(
         run=_run(name, factors, seeds, frame, control),

@@ -76,7 +76,7 @@ def test_other_numbers_are_drawn_anew(small: RunTables, tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     write(tmp_path / "out", small, file)
     moved = small.trials.assign(accuracy=small.trials["accuracy"] + 1.0 * (small.trials["normalize"] == "dataset"))
-    other = RunTables(**{**vars(small), "trials": moved})
+    other = RunTables(**{**vars(small), "trials": moved, "predictions": {}})
     write(tmp_path / "out", other, file)
     assert (tmp_path / "out" / "report.html").read_text("utf-8") == render(other, answers_of(other))
 

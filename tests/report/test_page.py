@@ -323,7 +323,7 @@ def test_a_clear_interaction_gets_its_lines_and_simple_effects() -> None:
     tables = synthetic(seeds=3, factors={name: FACTORS[name] for name in ("tta", "normalize", "mixup")})
     both = (tables.trials["normalize"] == "dataset") & (tables.trials["mixup"] == "0.2")
     trials = tables.trials.assign(accuracy=tables.trials["accuracy"] + 3.0 * both)
-    changed = RunTables(**{**vars(tables), "trials": trials})
+    changed = RunTables(**{**vars(tables), "trials": trials, "predictions": {}})
     text = Outline(render(changed, answers_of(changed))).text
     assert re.search(r"Clear: [^.]*normalize with mixup", text) and "Clear interactions" in text
     assert "Helps on average" in text

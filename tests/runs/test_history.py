@@ -11,7 +11,7 @@ import pytest
 
 from sota_bench.plan.plan import Plan
 from sota_bench.plan.recorded import plan_record
-from sota_bench.runs.confirmation import Confirmation, Difference, OverImages, trials_digest
+from sota_bench.runs.confirmation import Confirmation, Difference, trials_digest
 from sota_bench.runs.entry import Minutes, RunEntry, total_minutes
 from sota_bench.runs.history import (
     confirmation_of,
@@ -38,10 +38,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def confirmed(plan: Plan) -> Confirmation:
-    difference = Difference(1.0, 0.2, 2.0, 0.1, 1.9, 0.04, 3, "helps")
-    images = OverImages(1.0, 0.2, 1.8)
+    difference = Difference(1.0, 0.2, 2.0, 0.1, 1.9, 0.04, 3, "seeds and images", 0.1, 0.17, "helps")
     return Confirmation(
-        trials_digest(plan), "c00", "c01", {"lr": "0.002"}, difference, difference, images, 0.9, 1, ("a",)
+        trials_digest(plan), "c00", "c01", {"lr": "0.002"}, difference, difference, 0.9, 1, ("a",)
     )
 
 

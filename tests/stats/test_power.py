@@ -3,7 +3,7 @@
 import pytest
 from statsmodels.stats.power import TTestPower
 
-from sota_bench.stats.power import detectable_by_seeds, minimum_detectable_effect, power_of, seeds_needed
+from sota_bench.stats.power import Precision, detectable_by_seeds, minimum_detectable_effect, power_of, seeds_needed
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5, 10, 30])
@@ -37,6 +37,6 @@ def test_a_tiny_alpha_with_one_degree_of_freedom_still_has_an_answer() -> None:
 
 
 def test_detectable_effects_shrink_with_seeds_as_statsmodels_says() -> None:
-    values = detectable_by_seeds(5**-0.5, 4, 5, [2, 5, 20], 0.05)
+    values = detectable_by_seeds(Precision.of_seeds([5**-0.5], [4], [5]), [2, 5, 20], 0.05)
     for effect, seeds in zip(values, [2, 5, 20], strict=True):
         assert TTestPower().power(effect, seeds, 0.05) == pytest.approx(0.80, abs=1e-6)

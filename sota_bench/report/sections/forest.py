@@ -6,13 +6,13 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sota_bench.report.effects import Effect, changed_images, effects, over_images
+from sota_bench.report.effects import Effect, changed_images, effects
 from sota_bench.report.parts import Cell, Chart, Section, Table
 from sota_bench.report.text import finite, interval, number, p_value, signed
 from sota_bench.report.theme import TONES, Ink, sheet, short
 from sota_bench.report.view import View
 from sota_bench.stats import Analysis, sentences
-from sota_bench.stats.result import LINEAR, PAIRED, QUADRATIC, SIMPLE
+from sota_bench.stats.result import LINEAR, PAIRED, QUADRATIC, SEEDS_AND_IMAGES, SIMPLE, Overview
 from sota_bench.units import counted
 
 if TYPE_CHECKING:
@@ -35,25 +35,25 @@ def _of_response(view: View, analysis: Analysis) -> list[Chart | Table]:
         return []
     response, delta = shown[0].response, analysis.overview.delta
     paired = [effect for effect in effects(view, error=PAIRED, analysis=analysis) if finite(effect.row.low)]
-    images: dict[str, tuple[float, float]] = {}
-    if response.name == "accuracy" and "split" not in view.run.grid.vary:  # else each seed has images of its own
-        images = {effect.name: limits for effect in shown if (limits := over_images(view, effect))}
+    overview = analysis.overview
+    narrow = any(_has_bracket(effect) for effect in shown)
     band = ""
     if delta is not None:
         size = sentences.amount(delta, analysis.overview.unit)
         band = f" Grey band: smaller than the smallest effect of interest, \u00b1{size}."
-    over = " Thin bracket: the 95% interval over images, for the same trainings." if images else ""
+    over = " Thin bracket: the interval over seeds alone, for these images." if narrow else ""
     side = "right" if response.higher_is_better else "left"
     chart = Chart(
         "forest" if analysis is view.analysis else f"forest-{re.sub(r'[^a-z0-9]+', '-', response.name.lower())}",
         f"Effect of each level on {response.noun}{response.unit_in_words}",
         _finding(shown),
-        partial(_draw, shown, delta, images),
+        partial(_draw, shown, delta),
         table(shown, "Contrasts, each with the error that its verdict is read from"),
-        f"Square: mean difference within seeds, with its 95% interval. Small dots: the difference of each seed.{over}"
-        f"{band} To the {side} of zero, the level is better than its baseline.",
+        f"Square: mean difference within seeds, with its 95% interval over {sentences.covered(overview)}. Small dots: "
+        f"the difference of each seed.{over}{band} To the {side} of zero, the level is better than its baseline.",
     )
-    tables = [_image_table(shown, images)] if images else []
+    sources = [effect for effect in shown if effect.row.se_images is not None]
+    tables = [_sources_table(sources, overview)] if sources else []
     changed = [
         [effect.name, seed, str(change.gained), str(change.lost), p_value(change.p)]
         for effect in (shown if response.name == "accuracy" else ())
@@ -109,24 +109,32 @@ def table(shown: list[Effect], caption: str, folded: str = "") -> Table:
     return Table(caption, [*head, "Aliased with"], listed, folded=folded)
 
 
-def _image_table(shown: list[Effect], images: dict[str, tuple[float, float]]) -> Table:
+def _has_bracket(effect: Effect) -> bool:
+    """Whether the interval over seeds alone is drawn beside that over seeds and images."""
+    return effect.row.scope == SEEDS_AND_IMAGES and effect.row.se_images is not None
+
+
+def _sources_table(shown: list[Effect], overview: Overview) -> Table:
+    digits, unit = shown[0].response.digits + 1, shown[0].unit
     rows: list[list[Cell | str]] = [
         [
             effect.name,
-            Cell(signed(effect.row.estimate, 2), effect.row.estimate),
-            interval(effect.row.low, effect.row.high, 2),
-            interval(*images[effect.name], 2),
+            Cell(signed(effect.row.estimate, digits), effect.row.estimate),
+            number(effect.row.se_seeds, digits),
+            number(effect.row.se_images, digits),
+            interval(effect.row.low, effect.row.high, digits),
+            interval(effect.row.low_seeds, effect.row.high_seeds, digits),
         ]
         for effect in shown
-        if effect.name in images
     ]
     return Table(
-        "The interval over seeds is about other trainings on these images; the interval over images is about other "
-        "images with these trainings",
-        ["Contrast", "Effect, pp#", "95% interval over seeds#", "95% interval over images#"],
+        f"Standard errors: over seeds (other trainings, judged on these {overview.images:,} images), and what other "
+        f"images like these would add. Verdicts are read from the interval over {sentences.covered(overview)}",
+        ["Contrast", f"Effect{unit}#", "Error over seeds#", "Error over images#", "95% interval#",
+         "95% interval on these images#"],
         rows,
-        folded="Uncertainty over seeds and over images",
-    )
+        folded="Uncertainty from seeds and from images",
+    )  # fmt: skip
 
 
 def _finding(shown: list[Effect]) -> str:
@@ -140,7 +148,7 @@ def _finding(shown: list[Effect]) -> str:
     )
 
 
-def _draw(shown: list[Effect], delta: float | None, images: dict[str, tuple[float, float]], width: int) -> Figure:
+def _draw(shown: list[Effect], delta: float | None, width: int) -> Figure:
     narrow = width < 500
     step = 60 if narrow else 38
     figure, axes = sheet(width, step * len(shown) + 58)
@@ -154,11 +162,9 @@ def _draw(shown: list[Effect], delta: float | None, images: dict[str, tuple[floa
             axes.vlines([edge] * len(spans), lows, highs, color=str(Ink.SOFT), linewidth=0.8, linestyle=(0, (2, 3)))
     axes.vlines([0] * len(spans), lows, highs, color=str(Ink.SOFT), linewidth=1.2)
     for y, effect in enumerate(shown):
-        if effect.name in images:
-            low, high = images[effect.name]
-            axes.plot(
-                [low, low, high, high], [y - 0.24, y - 0.17, y - 0.17, y - 0.24], color=str(Ink.SOFT), linewidth=1.1
-            )
+        if _has_bracket(effect):
+            ends = [effect.row.low_seeds] * 2 + [effect.row.high_seeds] * 2
+            axes.plot(ends, [y - 0.24, y - 0.17, y - 0.17, y - 0.24], color=str(Ink.SOFT), linewidth=1.1)
         colour = str(TONES[effect.tone])
         axes.plot([effect.row.low, effect.row.high], [y, y], color=colour, linewidth=2.6, solid_capstyle="butt")
         axes.plot(effect.row.estimate, y, marker="s", color=colour, markersize=9, markeredgecolor=str(Ink.PAPER))

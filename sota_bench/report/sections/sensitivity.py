@@ -12,22 +12,13 @@ from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
 from sota_bench.report.view import View
 from sota_bench.responses import Response
 from sota_bench.stats import sentences
-from sota_bench.stats.power import detectable_by_seeds
+from sota_bench.stats.power import Precision, detectable_by_seeds
 from sota_bench.units import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES = 6
-
-
-class Precision(NamedTuple):
-    """What decides the detectable effect of a contrast: contrasts that agree on it share a line."""
-
-    se: float
-    df: float
-    seeds: int
-    family_size: int
 
 
 class Curve(NamedTuple):
@@ -45,28 +36,28 @@ class Curve(NamedTuple):
 
 def section(view: View) -> Section | None:
     """None where there is no interval to extrapolate from."""
-    groups: dict[Precision, list[Effect]] = {}
+    groups: dict[tuple[float | int, ...], list[Effect]] = {}  # contrasts of the same precision share a line
     for effect in effects(view):
         row = effect.row
         if finite(row.low) and row.se and row.df and row.n > 1:
-            precision = Precision(round(row.se, 6), row.df, int(row.n), row.family_size)
+            precision = (round(row.se, 6), row.df, round(row.se_images or 0.0, 6), int(row.n), row.family_size)
             groups.setdefault(precision, []).append(effect)
     if not groups:
         return None
-    drawn = list(groups.items())[:MOST_LINES]
-    seeds = list(range(2, max(12, *(precision.seeds + 4 for precision, _ in drawn)) + 1))
+    drawn = list(groups.values())[:MOST_LINES]
+    seeds = list(range(2, max(12, *(int(members[0].row.n) + 4 for members in drawn)) + 1))
     alpha = view.analysis.overview.alpha
     curves = [
         Curve(
             _title(view, members),
-            precision.seeds,
-            detectable_by_seeds(precision.se, precision.df, precision.seeds, seeds, alpha / precision.family_size),
+            int(members[0].row.n),
+            detectable_by_seeds(Precision.of_row(members[0].row), seeds, alpha / members[0].row.family_size),
         )
-        for precision, members in drawn
+        for members in drawn
     ]
     shared = [
         f"{_title(view, members)}: {join([effect.name for effect in members])}"
-        for _, members in drawn
+        for members in drawn
         if len(members) > 1
     ]
     digits = view.response.digits + 1

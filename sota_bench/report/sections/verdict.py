@@ -65,7 +65,8 @@ def _how_to_read(view: View, analysis: Analysis) -> str:
     else:
         text += f", on the {view.run.images.select:,} images of the select split."
     if view.seeds > 1 and analysis is view.analysis:
-        text += " A 95% confidence interval (CI) contains the true difference in 95 of 100 such runs."
+        text += " A 95% confidence interval (CI) contains the true difference in 95 of 100 such runs with "
+        text += f"{sentences.covered(analysis.overview)}."
     return text
 
 

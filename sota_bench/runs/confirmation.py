@@ -135,7 +135,7 @@ def compare(
         selected: its table of trials.
         tested: the table of the trials with fresh seeds.
         baseline, winner: ids of the cells.
-        selected_images: from a response to trial -> numbers of single images whose mean it is, on the images that chose.
+        selected_images: from a response to trial -> the numbers of single images whose mean it is, where images chose.
         tested_images: the same for the trials with fresh seeds, on the test images.
         looks_before: how often the test images have judged other choices of this grid.
     """

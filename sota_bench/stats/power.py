@@ -231,7 +231,7 @@ def images_needed_each(
         return np.asarray(power_of(delta, *part.at(part.seeds, total / images), level) >= power)
 
     def with_seeds(part: Precision, seeds: Array) -> Precision:
-        scale = part.seeds / seeds
+        scale = part.seeds / np.maximum(seeds, 1)
         df = part.df * (seeds - 1) / np.maximum(part.seeds - 1, 1)
         return part._replace(se=part.se * np.sqrt(scale), df=df, seeds=seeds, flips=part.flips * scale)
 

@@ -83,10 +83,10 @@ def synthetic(
             reliability += below.reliability
             hard = difficulty + rng.normal(0, 0.4, images)
             correct = hard < np.quantile(hard, row.accuracy / 100)
-            nll = np.where(correct, 0.3, 1.8).astype(np.float32)
+            nll = (row.nll + 1.5 * (correct.mean() - correct)).astype(np.float32)
             predictions[row.trial] = Predictions(correct, nll, np.arange(images) % len(CLASSES), CLASSES)
-            accuracy = 100 * float(correct.mean())
-            trials.append(replace(row, accuracy=accuracy, nll=float(nll.mean()), balanced_accuracy=float(np.mean(list(predictions[row.trial].recalls.values())))))
+            balanced = float(np.mean(list(predictions[row.trial].recalls.values())))
+            trials.append(replace(row, accuracy=100 * float(correct.mean()), balanced_accuracy=balanced))
     frame = to_frame(trials, TrialRow)
     return RunTables(
         run=_run(name, factors, seeds, frame, control),

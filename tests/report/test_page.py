@@ -173,7 +173,7 @@ def test_the_question_and_the_remarks_of_the_grid_stand_at_the_top(page: str, ta
 def test_a_confirmation_stands_with_the_verdicts(tables: RunTables, analysis: Any) -> None:
     sentence = "c03 (mixup 0.2) vs the baseline c00."
     difference = Difference(1.0, 0.2, 4.0, 0.4, 1.6, 0.01, 5)
-    confirmation = Confirmation("", "c00", "c03", {}, difference, difference, None, 1.0, 0, (sentence,))
+    confirmation = Confirmation("", "c00", "c03", {}, difference, difference, 1.0, 0, (sentence,))
     confirmed = replace(tables, run=replace(tables.run, confirmation=confirmation))
     page = render(confirmed, analysis)
     assert page.index("<h3>Confirmation on the test split</h3>") < page.index(sentence) < page.index('id="effects"')
@@ -295,6 +295,7 @@ def test_the_terminal_reads_other_factors_where_something_varies() -> None:
     tables = synthetic(factors={name: FACTORS[name] for name in ("normalize", "mixup")})
     flat = tables.trials["normalize"] == "none"
     tables.trials.loc[flat & (tables.trials["status"] == "done"), "accuracy"] = 10.0
+    tables = replace(tables, predictions={})  # they are those of the accuracies before
     answers = replace(answers_of(tables), claims=())
     lines = summary_lines(tables, answers)[1:]
     assert lines[0].startswith("\u25b2 normalize dataset vs none: ")

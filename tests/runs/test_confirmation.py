@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from sota_bench.plan.plan import Plan
 from sota_bench.runs.confirmation import ERROR, Confirmation, compare, trials_digest
@@ -22,8 +23,13 @@ def trials(gains: list[float], first_seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def nothing(response: str) -> dict[str, NDArray[np.bool_]]:
+    """No predictions of any response."""
+    return {}
+
+
 def outcome(plan: Plan, chosen: list[float], tested: list[float], looks: int = 0) -> Confirmation:
-    return compare(plan, trials(chosen), trials(tested, first_seed=2), "c00", "c01", {}, {}, looks)
+    return compare(plan, trials(chosen), trials(tested, first_seed=2), "c00", "c01", nothing, nothing, looks)
 
 
 def test_a_gain_that_is_clear_on_both_sides_survives_in_part(plan: Plan) -> None:
@@ -51,8 +57,12 @@ def test_the_interval_covers_the_images_of_both_splits(plan: Plan) -> None:
     ]
     both = trials([0.0] * 4).assign(accuracy=accuracy)
     chosen, tested = both[both["seed"] < 2], both[both["seed"] >= 2]
-    wide = compare(plan, chosen, tested, "c00", "c01", images, images, 0)
-    narrow = compare(replace_scope(plan), chosen, tested, "c00", "c01", images, images, 0)
+
+    def of_images(response: str) -> dict[str, NDArray[np.bool_]]:
+        return images
+
+    wide = compare(plan, chosen, tested, "c00", "c01", of_images, of_images, 0)
+    narrow = compare(replace_scope(plan), chosen, tested, "c00", "c01", of_images, of_images, 0)
     spread = np.sqrt(0.0205 * (1 - 0.0205) / 999) * 100
     for difference in (wide.select, wide.test):
         assert difference.scope == "seeds and images" and difference.se_images == pytest.approx(spread, rel=0.02)

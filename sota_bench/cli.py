@@ -36,6 +36,7 @@ COMMANDS = {
     "verify": "Check a finished run: digests, metrics, and a sample of trials trained again.",
     "export": "Write a trained trial as a folder that timm loads, with input statistics and a model card.",
     "predict": "Predict the class of images with an exported model.",
+    "promote": "Write the grid that trains the best cell on the full data set, with scaled settings and its cost.",
     "init": "Write a commented grid to start from.",
     "list": "Show techniques, recipe fields, data sources and small backbones.",
     "doctor": "Show what this machine has and what would make it faster.",

@@ -46,4 +46,5 @@ class KnownEffects(Source):
         stem = PurePosixPath(path).stem
         if not (stem.isascii() and stem.isdigit() and int(stem) < sum(known_effects.COUNTS.values())):
             raise BadImage(f"known-effects has no image {path!r}")
-        return scale_down(Image.fromarray(known_effects.render(int(stem))), size)
+        # The effects are constructed for the gain of a triangle filter (``known_effects``).
+        return scale_down(Image.fromarray(known_effects.render(int(stem))), size, Image.Resampling.BILINEAR)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from sota_bench.errors import UserError
-from sota_bench.grid.pretrained import HUB
+from sota_bench.grid.expand import Cell
+from sota_bench.grid.grid import Grid
+from sota_bench.grid.nearest import did_you_mean
+from sota_bench.grid.pretrained import HUB, located
 from sota_bench.plan.plan import TrialPlan
 from sota_bench.report.answers import answers_of
 from sota_bench.report.collect import Collector
@@ -19,6 +22,8 @@ from sota_bench.stages.values import Json
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from sota_bench.report.tables import RunTables
 
 BEST = "best"
 
@@ -53,6 +58,24 @@ def choose(trials: pd.DataFrame, trial_or_cell: str, response: str = "accuracy")
     return str(ranked["trial"].iloc[0])
 
 
+def chosen_cell(grid: Grid, tables: RunTables, cell: str | None) -> Cell:
+    """The cell to promote: the one that is named, else the confirmed winner, else that of the ``best`` trial.
+
+    Raises:
+        UserError: there is no such cell, or none is named and no trial has finished.
+    """
+    cells = {candidate.id: candidate for candidate in grid.cells()}
+    if cell is None and tables.run.confirmation is not None:
+        cell = tables.run.confirmation.winner
+    if cell is None:
+        trial = choose(tables.trials, BEST)
+        cell = str(tables.trials.set_index("trial").at[trial, "cell"])
+    if cell not in cells:
+        remedy = did_you_mean(cell, cells, f"the cells are {', '.join(list(cells)[:12])}")
+        raise UserError("--cell", "", f"there is no cell {cell!r}", remedy)
+    return cells[cell]
+
+
 def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> tuple[TrialFacts, str]:
     """What is known of the chosen trial, and the key of its last training stage.
 
@@ -77,6 +100,9 @@ def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> 
     evaluation = cast(EvaluateParams, plan.stages[trial.final.key].params)
     training = cast(TrainParams, plan.stages[checkpoint].params)
     recipe = trial.trial.cell.recipe
+    written = cast(dict[str, Json], recipe.model_dump(mode="json"))
+    if recipe.weights and recipe.weights != HUB:
+        written["weights"] = str(located(recipe.weights, plan.grid.file))  # recipe.toml lies elsewhere
     confirmation = run.confirmation if run.confirmation and run.confirmation.winner == row["cell"] else None
     facts = TrialFacts(
         grid=plan.grid.name,
@@ -87,7 +113,7 @@ def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> 
         seeds=len(cell),
         files=plan.grid.techniques,
         training_recipe=training.recipe,
-        recipe=cast(dict[str, Json], recipe.model_dump(mode="json")),
+        recipe=written,
         data=cast(dict[str, Json], {**plan.grid.data.model_dump(mode="json"), "source": plan.grid.source}),
         evaluation=evaluation,
         stored_size=evaluation.data.size,

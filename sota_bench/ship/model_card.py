@@ -42,9 +42,14 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield (
         f"`config.json` holds the input statistics: mean {_numbers(images.mean)} and deviation "
         f"{_numbers(images.std)} in grey levels of 0 to 255. `predict` repeats the pixels of the evaluation: a file is "
-        f"scaled down to {images.stored_size} px on the shorter side, then its central {100 * images.crop:g}% is "
-        f"resized to {images.size} px with an antialiased bilinear filter. timm's transform resizes once, from the "
-        "file itself, so its pixels differ slightly."
+        f"scaled down to {images.stored_size} px on the shorter side with a bicubic filter, then its central "
+        f"{100 * images.crop:g}% is resized to {images.size} px with a bilinear one, both antialiased."
+    )
+    yield ""
+    yield (
+        "timm's transform resizes once, from the file itself, with the bilinear filter, so its pixels differ slightly: "
+        "on photographs of Imagenette a few images in a hundred got another class, and the accuracy was the same "
+        "within 0.5 percentage points. Unlike `predict`, it does not turn photographs by their EXIF orientation."
     )
     yield from ("", "## Measured", "", "| | |", "| --- | --- |")
     scores = facts.scores

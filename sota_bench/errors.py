@@ -36,7 +36,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         parts = [part for part in (self.place, self.key) if part]
         line = ": ".join([*parts, _short(self.problem)]) + (f"; {self.remedy}" if self.remedy else "")
-        return _printable(" ".join(line.split()))
+        return printable(" ".join(line.split()))
 
 
 @contextmanager
@@ -83,6 +83,6 @@ def is_environmental(error: BaseException) -> bool:
     return earlier is not None and is_environmental(earlier)
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     """Control characters and lone surrogates as escapes, so that no file name or value can write to a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in line)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sota_bench.errors import UserError
+from sota_bench.errors import UserError, printable
 
 if TYPE_CHECKING:
     from sota_bench.data.account import Account
@@ -81,32 +81,41 @@ def _show(account: Account, show_all: bool) -> None:
     from sota_bench.data.account import counted
 
     sizes = account.sizes()
-    click.echo(
+    _print(
         f"{account.name}: {counted(account.used, 'image')} of {counted(account.files, 'file')} in "
         f"{counted(len(account.classes), 'class', 'classes')}: {sizes['train']:,} train, {sizes['select']:,} select, "
         f"{sizes['test']:,} test."
     )
     for note in account.notes:
-        click.echo(f"{note[0].upper()}{note[1:]}.")
+        _print(f"{note[0].upper()}{note[1:]}.")
     names = list(account.classes) if show_all else list(account.classes)[:_MOST_CLASSES]
     width = max(len("class"), *(len(name) for name in names))
-    click.echo(f"\n{'class':<{width}}  {'train':>8}  {'select':>8}  {'test':>8}")
+    _print()
+    _print(f"{'class':<{width}}  {'train':>8}  {'select':>8}  {'test':>8}")
     for name in names:
         counts = account.classes[name]
-        click.echo(f"{name:<{width}}  {counts['train']:>8,}  {counts['select']:>8,}  {counts['test']:>8,}")
+        _print(f"{name:<{width}}  {counts['train']:>8,}  {counts['select']:>8,}  {counts['test']:>8,}")
     if len(names) < len(account.classes):
-        click.echo(f"... and {len(account.classes) - len(names):,} more classes; --all shows them")
+        _print(f"... and {len(account.classes) - len(names):,} more classes; --all shows them")
     if account.left_out:
-        click.echo("\nLeft out:")
+        _print()
+        _print("Left out:")
         for reason, count in account.left_out.items():
             example = next((file["path"] for file in account.left_out_files if file["reason"].startswith(reason)), "")
-            click.echo(f"  {count:>8,}  {reason}" + (f", such as {example}" if example and not show_all else ""))
+            _print(f"  {count:>8,}  {reason}" + (f", such as {example}" if example and not show_all else ""))
     if show_all:
         for file in account.left_out_files:
-            click.echo(f"            {file['path']}: {file['reason']}")
+            _print(f"            {file['path']}: {file['reason']}")
     if account.near_copies:
-        click.echo(f"\n{counted(len(account.near_copies), 'group')} of near-duplicates:")
+        _print()
+        _print(f"{counted(len(account.near_copies), 'group')} of near-duplicates:")
         for group in account.near_copies if show_all else account.near_copies[:_MOST_COPIES]:
-            click.echo(f"  {', '.join(group)}")
+            _print(f"  {', '.join(group)}")
     for alarm in account.alarms:
-        click.secho(f"\n{alarm}", fg="yellow")
+        _print()
+        _print(alarm, "yellow")
+
+
+def _print(line: str = "", colour: str | None = None) -> None:
+    """A line without control characters, whatever files are called."""
+    click.secho(printable(line), fg=colour)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sota_bench.data.manifest import COPY, GROUP_IN_TWO_SPLITS, TWO_LABELS, UNTRAINED, Manifest
 from sota_bench.data.split import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 JUNK = "hidden and system files"
 LOST_SHARE = 0.01
@@ -85,6 +88,9 @@ def account_of(manifest: Manifest) -> Account:
             groups[content].append(path)
     near_copies = [sorted(group) for _, group in sorted(groups.items()) if len(group) > 1]
     notes, alarms = list(manifest.notes), _alarms(manifest, classes)
+    if near_copies and not _groups_across_splits(items):
+        are = "group of near-duplicates lies" if len(near_copies) == 1 else "groups of near-duplicates each lie"
+        notes.append(f"{len(near_copies):,} {are} in one split")
     total = len(items) + len(skipped)
     return Account(manifest.name, total, len(items), classes, left_out, skipped, near_copies, notes, alarms)
 
@@ -205,6 +211,12 @@ def _rare(classes: dict[str, dict[str, int]]) -> list[str]:
     return alarms
 
 
+def _groups_across_splits(items: pd.DataFrame) -> list[str]:
+    """Near copies of which not all lie in one split."""
+    splits = items[items["near_copies"] != ""].groupby("near_copies")["split"].nunique()
+    return [str(content) for content in splits[splits > 1].index]
+
+
 def _near_copies(manifest: Manifest) -> list[str]:
     """Images that look the same and lie in different splits, or carry different labels."""
     items = manifest.items[manifest.items["near_copies"] != ""]
@@ -212,8 +224,7 @@ def _near_copies(manifest: Manifest) -> list[str]:
         return []
     alarms = []
     groups = items.groupby("near_copies")
-    split_groups = groups["split"].nunique()
-    across = split_groups[split_groups > 1].index
+    across = _groups_across_splits(items)
     if len(across):
         shown = " and ".join(items.loc[items["near_copies"] == across[0], "path"].tolist()[:2])
         alarms.append(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
 
-from sota_bench.data.junk import is_junk
+from sota_bench.data.junk import MOST_FOLDERS, TOO_DEEP, is_junk
 from sota_bench.data.tarindex import LINK_OUTSIDE, OUTSIDE, Member, link_target, safe_name
 from sota_bench.errors import UserError
 
@@ -95,6 +95,8 @@ def archive_entries(archive: Path, skipped: Skipped) -> Generator[Entry]:
                 skipped.left_out.append((shown, OUTSIDE))
             elif is_junk(name):
                 skipped.junk += 1
+            elif name.count("/") > MOST_FOLDERS:
+                skipped.left_out.append((shown, TOO_DEEP))
             elif member.target is not None:
                 target = link_target(name, member.target, member.symbolic)
                 if target is None:

@@ -27,6 +27,12 @@ _FOLD_COLUMNS = ("fold", "folds", "kfold", "cvfold")
 _YES = frozenset({"true", "1", "1.0", "yes", "t", "y"})
 
 
+_LEAST_ROWS = 10
+_ORDER = ("train", "val", "test", "")
+MOST_CLASHES = 0.01
+"""Share of images about which a table and folders, or two tables, may disagree and still mean the same classes."""
+
+
 def read_tables(tables: Sequence[LabelTable], images: Sequence[str], options: ReadingOptions, origin: str) -> Layout:
     """Splits and classes of images by tables.
 
@@ -42,33 +48,50 @@ def read_tables(tables: Sequence[LabelTable], images: Sequence[str], options: Re
     layout = Layout()
     labels: dict[str, str] = {}
     splits: dict[str, str] = {}
+    named_by: dict[str, str] = {}
+    empty: dict[str, str] = {}
     missing: list[tuple[str, str]] = []
+    clashes: list[tuple[str, str, str]] = []
+    in_two_splits: list[str] = []
     for table in tables:
         column, values = label_values(table, options, origin)
         table_splits = _table_splits(table, options, origin, layout)
         layout.notes.append(f"labels are those of {table.name}, column {column}")
         for path, called, value, split in zip(table.files, table.named, values, table_splits, strict=True):
+            label = value.strip()
             if not path:
                 missing.append((called, f"no such image: listed in {table.name}"))
-            elif not value.strip():
-                layout.left_out.append((path, f"no label: empty in {table.name}"))
-            elif labels.setdefault(path, value.strip()) != value.strip():
+            elif not label:
+                empty[path] = f"no label: empty in {table.name}"
+            elif labels.setdefault(path, label) != label:
+                if named_by[path] != table.name:
+                    clashes.append((path, named_by[path], table.name))
                 labels[path] = ""
             else:
-                splits[path] = split
+                named_by.setdefault(path, table.name)
+                known = splits.get(path, "")
+                if known and split and known != split:
+                    in_two_splits.append(path)
+                splits[path] = min((known or split, split or known), key=_ORDER.index)
+    if len(clashes) > MOST_CLASHES * len(labels):
+        path, first, second = clashes[0]
+        problem = f"{first} and {second} give {len(clashes):,} images different labels, such as {path}"
+        raise UserError(origin, "data.labels", problem, f'name the table to use, such as data.labels = "{first}"')
     names = ", ".join(table.name for table in tables)
     for path in images:
         if labels.get(path):
             layout.members[path] = Member(splits[path], labels[path])
         elif path in labels:
             layout.left_out.append((path, f"two labels: in {names}"))
-    empty = {path for path, _ in layout.left_out}
-    unlisted = [path for path in images if path not in labels and path not in empty]
-    layout.left_out += [(path, f"no label: not listed in {names}") for path in unlisted]
+        else:
+            layout.left_out.append((path, empty.get(path, f"no label: not listed in {names}")))
     layout.left_out += missing
     if missing:
         count = "1 row names an image" if len(missing) == 1 else f"{len(missing):,} rows name images"
         layout.alarms.append(f"{names}: {count} that the source does not hold, such as {missing[0][0]}.")
+    if in_two_splits:
+        are = "1 image is" if len(in_two_splits) == 1 else f"{len(in_two_splits):,} images are"
+        layout.alarms.append(f"{names}: {are} in two splits, such as {in_two_splits[0]}; the first of them is used.")
     if any(member.split for member in layout.members.values()):
         layout.members = {path: Member(split or "train", label) for path, (split, label) in layout.members.items()}
     return layout
@@ -90,6 +113,11 @@ def label_values(table: LabelTable, options: ReadingOptions, origin: str) -> tup
         return options.label_column, frame[options.label_column].tolist()
     column = find_label_column(frame, options)
     if column is not None:
+        distinct = frame[column].nunique()
+        if len(frame) >= _LEAST_ROWS and 2 * distinct > len(frame):
+            problem = f"column {column} of {table.name} has {distinct:,} values in {len(frame):,} rows, so they are "
+            remedy = f'name the column of labels; if it is this one, write data.label_column = "{column}"'
+            raise UserError(origin, "data.label_column", problem + "hardly classes", remedy)
         return column, frame[column].tolist()
     one_hot = _one_hot(frame)
     if one_hot is not None:
@@ -163,16 +191,19 @@ def _table_splits(table: LabelTable, options: ReadingOptions, origin: str, layou
     named = options.split_column or next((name for name in frame.columns if simple_name(name) in SPLIT_COLUMNS), "")
     if named:
         splits = [split_of_words(value) for value in frame[named]]
-        if not all(splits):
-            unclear = next(value for value, split in zip(frame[named], splits, strict=True) if not split)
-            if options.split_column and simple_name(named) not in _FLAG_COLUMNS:
-                remedy = f"write values such as {', '.join(SPLIT_WORDS)}"
-                raise UserError(origin, "data.split_column", f"{unclear!r} in {named} is no split", remedy)
-            if not options.split_column:
-                values = f"values that are no splits, such as {unclear!r}"
-                layout.alarms.append(f"Column {named} of {table.name} is not used: it holds {values}.")
-        else:
+        if all(splits):
             return splits
+        unclear = next(value for value, split in zip(frame[named], splits, strict=True) if not split)
+        if options.split_column and simple_name(named) not in _FLAG_COLUMNS:
+            remedy = f"write values such as {', '.join(SPLIT_WORDS)}"
+            raise UserError(origin, "data.split_column", f"{unclear!r} in {named} is no split", remedy)
+        if not options.split_column:
+            if "train" in splits:
+                problem = f"column {named} of {table.name} holds splits, and {unclear!r}"
+                remedy = "remove these rows, or write train, val or test into them"
+                raise UserError(origin, "data.split_column", problem, remedy)
+            values = f"values that are no splits, such as {unclear!r}"
+            layout.alarms.append(f"Column {named} of {table.name} is not used: it holds {values}.")
     flags = [name for name in frame.columns if simple_name(name) in _FLAG_COLUMNS]
     if flags:
         splits = [""] * len(frame)

@@ -18,7 +18,7 @@ from sota_bench.data.assembly import assemble
 from sota_bench.data.copies import group_copies
 from sota_bench.data.decode import BadImage, decode_image, pixel_range
 from sota_bench.data.formats import HEAD_BYTES, IMAGE_SUFFIXES, suffix_of
-from sota_bench.data.junk import SIDECAR, is_junk_name
+from sota_bench.data.junk import MOST_FOLDERS, SIDECAR, TOO_DEEP, is_junk_name
 from sota_bench.data.layout import Layout
 from sota_bench.data.manifest import LeftOut, Manifest, ScannedImage
 from sota_bench.data.options import ReadingOptions
@@ -59,6 +59,11 @@ class FileSource(Source):
         self.options = options or ReadingOptions()
 
     @property
+    def origin(self) -> str:
+        """The source as the user knows it, for errors."""
+        return str(self.root)
+
+    @property
     def spec(self) -> dict[str, Any]:
         cache = str(self.cache) if self.cache else None
         options = self.options.to_json()
@@ -81,7 +86,7 @@ class FileSource(Source):
 
     def scan(self, progress: Progress | None = None) -> Manifest:
         listing, reader = self.listing(), self.reader()
-        layout = read_listing(listing, reader, reader.head, self.options, str(self.root))
+        layout = read_listing(listing, reader, reader.head, self.options, self.origin)
         left_out = [LeftOut(path, reason) for path, reason in listing.left_out + layout.left_out]
         sizes = {path: (size, mtime) for path, size, mtime in listing.files}
         usable = []
@@ -96,9 +101,9 @@ class FileSource(Source):
             if scanned.problem:
                 left_out.append(LeftOut(path, scanned.problem, *layout.members[path]))
         images = _images(results, layout, self.options)
-        origin, notes, alarms = str(self.root), layout.notes, layout.alarms
+        notes, alarms = layout.notes, layout.alarms
         return assemble(
-            self.name, images, left_out, origin, junk=listing.junk, notes=notes, alarms=alarms,
+            self.name, images, left_out, self.origin, junk=listing.junk, notes=notes, alarms=alarms,
             other_labels=layout.other_labels,
         )  # fmt: skip
 
@@ -250,9 +255,27 @@ class FolderReader:
 
 
 class UnpackedSource(FolderSource):
-    """The files of an archive that was unpacked, with what was left out of it."""
+    """The files of an archive that was unpacked, with what was left out of it.
+
+    Args:
+        archive: from which it was unpacked.
+    """
 
     kind = "unpacked"
+
+    def __init__(
+        self, name: str, root: Path, cache: Path | None, options: ReadingOptions | None, archive: Path
+    ) -> None:
+        super().__init__(name, root, cache, options)
+        self.archive = archive.absolute()
+
+    @property
+    def origin(self) -> str:
+        return str(self.archive)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return {**super().spec, "archive": str(self.archive)}
 
     def listing(self) -> Listing:
         listing = super().listing()
@@ -315,6 +338,9 @@ def _walk(folder: Path, prefix: str, listing: Listing, visited: set[Path]) -> No
                     listing.left_out.append((path, "a link to a folder that is listed already"))
                     continue
                 visited.add(target)
+                if prefix.count("/") >= MOST_FOLDERS:
+                    listing.left_out.append((path, TOO_DEEP))
+                    continue
                 _walk(Path(entry.path), path + "/", listing, visited)
             elif entry.is_file():
                 status = entry.stat()

@@ -248,7 +248,7 @@ def _open(name: str, path: Path, options: ReadingOptions | None = None) -> Sourc
             problem = "is not an archive that can be read"
             raise UserError(str(path), "", problem, f"use one of {', '.join((*ENDINGS, '.parquet'))}")
         return TarSource(name, path, cache / "scans", options)
-    return UnpackedSource(name, unpack(path, cache / "unpacked"), cache / "scans", options)
+    return UnpackedSource(name, unpack(path, cache / "unpacked"), cache / "scans", options, path)
 
 
 def _only_archive(folder: Path) -> Path | None:

@@ -11,6 +11,10 @@ JUNK_FOLDERS = frozenset({
 JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "zbthumbnail.info"})
 """Lower case."""
 
+MOST_FOLDERS = 100
+TOO_DEEP = f"more than {MOST_FOLDERS} folders deep"
+"""No data set is that deep; folders without end come from damage, or from tools that went round in circles."""
+
 SIDECAR = ".left-out.json"
 """What unpacking an archive leaves beside its files: hidden, so never listed."""
 

@@ -21,7 +21,7 @@ from sota_bench.data.folder_tree import (
     merge,
     only_container,
 )
-from sota_bench.data.options import ReadingOptions
+from sota_bench.data.options import ReadingOptions, roles_key
 from sota_bench.data.split_names import fold_number, split_name
 from sota_bench.errors import UserError
 
@@ -243,9 +243,8 @@ class _Reader:
         problem = f"{listed(names)} {verbs} images without class folders"
         if others:
             problem += f", beside {listed(others)}"
-        remedy = "name the table of labels with data.labels, or say what the folders are: data.folders = {" + (
-            ", ".join(f'"{name}" = "{"skip" if others else "class"}"' for name in sorted(names)[:2]) + "}"
-        )
+        meant = roles_key(dict.fromkeys(sorted(names)[:2], "class"))
+        remedy = f"name the table of labels with data.labels, or say what the folders are: {meant}, or skip"
         raise self.refuse(problem, remedy)
 
     def _class_level(self, folder: Folder) -> list[str]:
@@ -261,7 +260,7 @@ class _Reader:
         if lower & _TARGETS and lower & CONTAINERS:
             problem = f"{listed(names)} look like images and their masks or annotations, not like classes"
             target = next(name for name in sorted(names) if name.lower() in _TARGETS)
-            raise self.refuse(problem, f'write data.folders = {{"{target}" = "skip"}} to leave one out')
+            raise self.refuse(problem, f"write {roles_key({target: 'skip'})} to leave one out")
         direct = [inner for inner in folder.folders.values() if inner.files]
         wide = [inner for inner in folder.folders.values() if not inner.files and len(inner.folders) > 1]
         wide = [inner for inner in wide if self.options.role(inner.name, inner.path) != "class"]
@@ -281,9 +280,7 @@ class _Reader:
         others = listed(names - {example.name})
         problem = f"{example.name}/ holds only folders ({listed(example.folders)}), beside {others}"
         way = example.path or example.name
-        remedy = (
-            f'write data.root = "{way}" if the classes are inside, or data.folders = {{"{example.name}" = "class"}}'
-        )
+        remedy = f'write data.root = "{way}" if the classes are inside, or {roles_key({example.name: "class"})}'
         raise self.refuse(problem + ": either could be the classes", remedy)
 
     def _refuse_same_folders(self, wide: list[Folder]) -> None:
@@ -293,9 +290,8 @@ class _Reader:
                 shared = ours & theirs
                 if len(shared) > 1 and 2 * len(shared) >= len(ours | theirs):
                     problem = f"{first.name}/ and {second.name}/ hold the same folders ({listed(shared)})"
-                    remedy = (
-                        f'write data.root = "{first.path or first.name}" to read one of them, or '
-                        f'data.folders = {{"{first.name}" = "class", "{second.name}" = "class"}}'
+                    remedy = f'write data.root = "{first.path or first.name}" to read one of them, or ' + roles_key(
+                        {first.name: "class", second.name: "class"}
                     )
                     raise self.refuse(problem + ": either level could be the classes", remedy)
 

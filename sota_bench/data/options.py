@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -12,6 +13,12 @@ Role = Literal["train", "val", "test", "class", "skip"]
 ROLES: tuple[str, ...] = get_args(Role)
 FOLDERS = "folders"
 """The value of ``labels`` that takes class folders, whatever tables there are."""
+
+
+def roles_key(roles: Mapping[str, str]) -> str:
+    """``data.folders`` as a user writes it into a grid: ``data.folders = {"masks" = "skip"}``."""
+    entries = ", ".join(f"{json.dumps(name, ensure_ascii=False)} = {json.dumps(role)}" for name, role in roles.items())
+    return f"data.folders = {{{entries}}}"
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sota_bench.data.columns import could_be_labels, label_values, read_tables
+from sota_bench.data.columns import MOST_CLASHES, could_be_labels, label_values, read_tables
 from sota_bench.data.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, suffix_of
 from sota_bench.data.groups import read_groups
 from sota_bench.data.layout import NO_SPLIT_FOLDER, OTHER_FOLD, OUTSIDE, Layout, Member, read_folders
 from sota_bench.data.names import confusable, normalized, readable
-from sota_bench.data.options import FOLDERS, ReadingOptions
+from sota_bench.data.options import FOLDERS, ReadingOptions, roles_key
 from sota_bench.data.samples import is_sample_file, sample_table
-from sota_bench.data.tables import FileIndex, LabelTable, find_tables
+from sota_bench.data.split_names import split_name
+from sota_bench.data.tables import LABEL_COLUMNS, FileIndex, LabelTable, find_tables, simple_name
 from sota_bench.errors import UserError
 
 NOT_AN_IMAGE = "not an image"
-_TOLD = ("no label", NO_SPLIT_FOLDER, OUTSIDE, OTHER_FOLD)
-_MOST_CLASHES = 0.01
-"""Share of images for which folders and a table may disagree, and still mean the same classes."""
+NO_SPLIT_LIST = "in no list of a split"
+_TOLD = ("no label", NO_SPLIT_FOLDER, NO_SPLIT_LIST, OUTSIDE, OTHER_FOLD)
 
 
 @dataclass
@@ -191,9 +191,30 @@ def _by_folders_or_tables(
         remedy = 'write data.labels = "folders", or name the table and its data.label_column'
         raise UserError(origin, "data.labels", problem, remedy)
     _add_unfoldered(folders, classes, agreeing, options, origin)
+    _take_listed_splits(folders, tables)
     folders.other_labels = _other_labels(agreeing, folders.members)
     folders.tables = list(tables)
     return folders
+
+
+def _take_listed_splits(folders: _Read, tables: Sequence[LabelTable]) -> None:
+    """Give class folders without splits those of lists of files, such as ``train.txt`` and ``test.txt``."""
+    lists = [(meaning.split, table) for table in tables
+             if not len(table.columns.columns) and (meaning := split_name(table.name.rpartition("/")[2]))]  # fmt: skip
+    if any(member.split for member in folders.members.values()) or "train" not in {split for split, _ in lists}:
+        return
+    order = ("train", "val", "test")
+    splits: dict[str, str] = {}
+    for split, table in sorted(lists, key=lambda entry: order.index(entry[0])):
+        for path in table.files:
+            splits.setdefault(path, split)
+    names = ", ".join(table.name for _, table in lists)
+    folders.left_out += [(path, f"{NO_SPLIT_LIST}: not in {names}") for path in folders.members if path not in splits]
+    folders.members = {
+        path: Member(splits[path], member.label) for path, member in folders.members.items() if path in splits
+    }
+    folders.notes.append(f"splits are those of {names}")
+    folders.tables_used |= {table.name for _, table in lists}
 
 
 def _with_group(
@@ -224,8 +245,8 @@ def _other_labels(tables: Sequence[LabelTable], members: Mapping[str, Member]) -
 def _has_labels(table: LabelTable, options: ReadingOptions, origin: str) -> bool:
     try:
         label_values(table, options, origin)
-    except UserError as error:
-        if "several" in error.problem:
+    except UserError:
+        if any(simple_name(name) in LABEL_COLUMNS for name in table.columns.columns):
             raise
         return False
     return True
@@ -241,7 +262,7 @@ def _agrees(table: LabelTable, classes: Mapping[str, str]) -> bool:
         values = table.columns[name].iloc[positions].tolist()
         first: dict[str, str] = {}
         clashes = sum(first.setdefault(value, label) != label for value, label in zip(values, folder_of, strict=True))
-        if clashes <= _MOST_CLASHES * len(values) and len(first) == len(set(folder_of)):
+        if clashes <= MOST_CLASHES * len(values) and len(first) == len(set(folder_of)):
             return True
     return False
 
@@ -286,9 +307,7 @@ def _name_classes(layout: Layout, options: ReadingOptions, origin: str) -> None:
     for first, second in confusable(names.values()):
         if not all(options.folders.get(name) == "class" for name in (first, second)):
             problem = f"classes {first!r} and {second!r} differ only by case or outer spaces: did you mean one class?"
-            remedy = "rename one, or say that both are meant: data.folders = " + (
-                f'{{"{first}" = "class", "{second}" = "class"}}'
-            )
+            remedy = f"rename one, or say that both are meant: {roles_key({first: 'class', second: 'class'})}"
             raise UserError(origin, "", problem, remedy)
     shown = readable(set(names.values()))
     layout.members = {path: Member(member.split, shown[names[member.label]]) for path, member in layout.members.items()}

@@ -31,7 +31,7 @@ def source_from_spec(spec: Mapping[str, Any]) -> Source:
     if kind == "folder":
         return FolderSource(spec["name"], Path(spec["path"]), cache, options, spec.get("only", ()))
     if kind == "unpacked":
-        return UnpackedSource(spec["name"], Path(spec["path"]), cache, options)
+        return UnpackedSource(spec["name"], Path(spec["path"]), cache, options, Path(spec.get("archive", spec["path"])))
     if kind == "torchvision":
         return TorchvisionSource(spec["name"], Path(spec["path"]), cache, options)
     if kind == "tar":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
+from sota_bench.data.formats import IMAGE_SUFFIXES, suffix_of
 from sota_bench.data.names import normalized
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.split_names import split_name, split_of_path
@@ -50,15 +51,20 @@ class LabelTable:
 
 
 class FileIndex:
-    """Finds images by what a table calls them: a path, a name, or a name without its ending."""
+    """Finds images by what a table calls them: a path or a name, without its ending or with another one, or a number
+    without its leading zeros."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
+        self._by_number: dict[str, list[str]] = {}
         for path in paths:
             name = normalized(path.rpartition("/")[2])
+            stem = name.rpartition(".")[0] or name
             self._by_name.setdefault(name, []).append(path)
-            self._by_stem.setdefault(name.rpartition(".")[0] or name, []).append(path)
+            self._by_stem.setdefault(stem, []).append(path)
+            if stem.isdecimal():
+                self._by_number.setdefault(stem.lstrip("0"), []).append(path)
 
     def candidates(self, value: str) -> list[str]:
         """Images that a table's value may mean."""
@@ -66,16 +72,17 @@ class FileIndex:
         name = value.rpartition("/")[2]
         if not name:
             return []
-        for index, suffix in ((self._by_name, value), (self._by_stem, value)):
-            matches = index.get(name, [])
-            if "/" not in value:
-                chosen = matches
-            else:
+        ways = [(self._by_name, name, value), (self._by_stem, name, value)]
+        if suffix_of(name) in IMAGE_SUFFIXES:
+            ways.append((self._by_stem, name.rpartition(".")[0], value.rpartition(".")[0]))
+        for index, key, suffix in ways:
+            matches = index.get(key, [])
+            if "/" in value:
                 stems = index is self._by_stem
-                chosen = [path for path in matches if _ends_with(normalized(path), suffix, stems)]
-            if chosen:
-                return chosen
-        return []
+                matches = [path for path in matches if _ends_with(normalized(path), suffix, stems)]
+            if matches:
+                return matches
+        return self._by_number.get(value.lstrip("0"), []) if value.isdecimal() else []
 
 
 def _ends_with(path: str, value: str, without_ending: bool) -> bool:
@@ -109,13 +116,16 @@ def find_tables(
     tables: list[LabelTable] = []
     for path in sorted(chosen):
         frame = _parse(path, read(path), index)
-        table = _as_table(path, frame, index, options) if frame is not None else None
+        table = _as_table(path, frame, index, options, origin) if frame is not None else None
         if table is not None:
             tables.append(table)
         elif options.labels:
             columns = f" (columns {', '.join(map(str, frame.columns))})" if frame is not None else ""
             problem = f"no column of {path} names the images{columns}"
             raise UserError(origin, "data.file_column", problem, "name the column that does")
+    if options.file_column and not tables:
+        problem = f"no table has a column {options.file_column!r} that names images"
+        raise UserError(origin, "data.file_column", problem, "name the column that does, or the table with data.labels")
     return tables
 
 
@@ -129,16 +139,19 @@ def _parse(path: str, data: bytes, index: FileIndex) -> pd.DataFrame | None:
     import pandas as pd
 
     text = _decoded(data)
+    text = text[_preamble(text) :]
     if not text.strip():
         return None
     try:
         if path.lower().endswith((".jsonl", ".ndjson")):
             return _text_frame([json.loads(line) for line in text.splitlines() if line.strip()])
         if path.lower().endswith(".json"):
-            return _json_frame(json.loads(text))
+            return _json_frame(json.loads(text), index)
         first = text.lstrip().splitlines()[0]
         delimiter = max("\t,;|", key=first.count)
         if not first.count(delimiter):
+            if _names_images(text.splitlines(), index):
+                return pd.DataFrame({"file": text.splitlines()}, dtype=object)
             if len(first.split()) != 2:
                 return None
             delimiter = r"\s+"
@@ -152,8 +165,26 @@ def _parse(path: str, data: bytes, index: FileIndex) -> pd.DataFrame | None:
         )  # fmt: skip
     except (ValueError, OverflowError, RecursionError):  # pandas and json raise ValueErrors
         return None
+    frame = frame.fillna("")  # what short rows lack
     frame.columns = [str(column).strip() for column in frame.columns]
-    return frame if len(frame.columns) > 1 and len(frame) and frame.columns.is_unique else None
+    return frame if len(frame.columns) and len(frame) and frame.columns.is_unique else None
+
+
+def _preamble(text: str) -> int:
+    """Where a table begins: after comments, and the line by which a spreadsheet names its delimiter."""
+    start = 0
+    for line in text.splitlines(keepends=True):
+        if line.startswith("#") or line.lower().startswith("sep=") or not line.strip():
+            start += len(line)
+        else:
+            break
+    return start
+
+
+def _names_images(values: Sequence[str], index: FileIndex) -> bool:
+    """Whether most of some values are names of images, each another one."""
+    sample = values[:: max(1, len(values) // _LOOKED_AT)]
+    return bool(sample) and 2 * len({value for value in sample if index.candidates(value)}) >= len(sample)
 
 
 def _decoded(data: bytes) -> str:
@@ -176,36 +207,60 @@ def _text_frame(rows: object) -> pd.DataFrame | None:
     return pd.DataFrame({name: [_cell(row.get(name)) for row in flat] for name in names}, dtype=object)
 
 
-def _json_frame(value: object) -> pd.DataFrame | None:
+def _json_frame(value: object, index: FileIndex) -> pd.DataFrame | None:
+    """Rows as a list of objects, or an object of file -> label, class -> files, or column -> values."""
     import pandas as pd
 
-    if isinstance(value, dict) and value and all(isinstance(label, str | int) for label in value.values()):
+    if not isinstance(value, dict) or not value:
+        return _text_frame(value)
+    if all(isinstance(label, str | int) for label in value.values()):
         return pd.DataFrame({"file": list(value), "label": [str(label) for label in value.values()]}, dtype=object)
-    return _text_frame(value)
+    columns = {str(name): list(held.values()) if isinstance(held, dict) else held for name, held in value.items()}
+    if not all(isinstance(held, list) and all(isinstance(cell, str | int | float) for cell in held)
+               for held in columns.values()):  # fmt: skip
+        return None
+    rows = [(str(file), name) for name, files in columns.items() for file in files]
+    if all(_names_images(list(map(str, files)), index) for files in columns.values()):
+        return pd.DataFrame(rows, columns=["file", "label"], dtype=object)
+    if len({len(held) for held in columns.values()}) > 1:
+        return None
+    return pd.DataFrame({name: [_cell(cell) for cell in held] for name, held in columns.items()}, dtype=object)
 
 
 def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _as_table(path: str, frame: pd.DataFrame, index: FileIndex, options: ReadingOptions) -> LabelTable | None:
-    """The table with the image of each row, or None where no column names images."""
+def _as_table(
+    path: str, frame: pd.DataFrame, index: FileIndex, options: ReadingOptions, origin: str
+) -> LabelTable | None:
+    """The table with the image of each row, or None where no column names images.
+
+    Raises:
+        UserError: names of images are those of several.
+    """
     column = options.file_column or _file_column(frame, index)
     if column not in frame.columns:
         return None
     named = frame[column].tolist()
-    files = [_resolve(index.candidates(value), path) for value in named]
+    candidates = [index.candidates(value) for value in named]
+    files = [_resolve(images, path) for images in candidates]
     if not any(files):
-        return None
+        images = max(candidates, key=len, default=[])
+        if len(images) < 2 or len(frame.columns) < 2:
+            return None
+        problem = f"column {column} of {path} does not say which of {len(images)} images it means, such as "
+        remedy = 'name a column of whole paths, or write data.labels = "folders" to use class folders'
+        raise UserError(origin, "data.file_column", problem + " and ".join(images[:2]), remedy)
     return LabelTable(path, frame.drop(columns=column), files, named)
 
 
 def _file_column(frame: pd.DataFrame, index: FileIndex) -> str:
-    """The column of which most values name images; at least half of them must."""
+    """The column of which at least half of the values name images, and of several such the one that names most."""
     sample = frame.iloc[:: max(1, len(frame) // _LOOKED_AT)]
-    shares = {name: sum(bool(index.candidates(value)) for value in sample[name]) / len(sample) for name in frame}
-    best = max(shares, key=lambda name: shares[name])
-    return str(best) if shares[best] >= 0.5 else ""
+    matches = {str(name): [value for value in sample[name] if index.candidates(value)] for name in frame}
+    naming = [name for name, values in matches.items() if 2 * len(values) >= len(sample)]
+    return max(naming, key=lambda name: len(set(matches[name])), default="")
 
 
 def _resolve(candidates: list[str], table: str) -> str:

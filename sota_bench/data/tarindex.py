@@ -11,7 +11,7 @@ from typing import Self
 
 from sota_bench.data import facts
 from sota_bench.data.formats import HEAD_BYTES
-from sota_bench.data.junk import is_junk
+from sota_bench.data.junk import MOST_FOLDERS, TOO_DEEP, is_junk
 from sota_bench.errors import UserError
 
 OUTSIDE = "points outside the archive, or is not a valid name"
@@ -53,7 +53,7 @@ def read(path: Path, cache: Path | None = None) -> TarIndex:
     index = TarIndex()
     try:
         status = path.stat()
-        key, whole = f"index 2 {status.st_size} {status.st_mtime_ns}", status.st_size
+        key, whole = f"index 3 {status.st_size} {status.st_mtime_ns}", status.st_size
         remembered = facts.load(cache, key, _COLUMNS) if cache else None
         if remembered is not None:
             rows = list(zip(*remembered, strict=True))
@@ -172,6 +172,8 @@ def _add(index: TarIndex, links: dict[str, str], member: tarfile.TarInfo, whole:
         index.left_out.append((shown, OUTSIDE))
     elif is_junk(name):
         index.junk += 1
+    elif name.count("/") > MOST_FOLDERS:
+        index.left_out.append((shown, TOO_DEEP))
     elif member.issym() or member.islnk():
         target = link_target(name, member.linkname, member.issym())
         if target is None:

@@ -1,6 +1,7 @@
 """Data sets as people have them: what each layout, table and container means, and what is refused, not guessed."""
 
 import csv
+import gzip
 import io
 import json
 import tarfile
@@ -434,6 +435,120 @@ def test_zstandard(tmp_path):
     path = tmp_path / "d.tar.zst"
     path.write_bytes(zstandard.ZstdCompressor().compress(plain.getvalue()))
     assert totals(read(path, "archive"))[0] == {"a": 5, "b": 5}
+
+
+TABLES = {
+    "a comment first": "# made by hand\nfile,label\n{comma}",
+    "a spreadsheet's first line": "sep=;\nfile;label\n{semicolon}",
+    "numbers without zeros": "id,label\n{number}",
+    "another ending": "file,label\n{jpg}",
+    "short rows": "file,label,remark\n{comma}",
+}
+LINES = {"comma": "{0:03d}.png,{1}", "semicolon": "{0:03d}.png;{1}", "number": "{0},{1}", "jpg": "{0:03d}.JPG,{1}"}
+"""One row of each table: of its number and its label."""
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_as_people_write_them(tmp_path, kind):
+    fill(tmp_path / "d", {"images": 12})
+    rows = {name: "\n".join(line.format(n, ("cat", "dog")[n % 2]) for n in range(12)) for name, line in LINES.items()}
+    put(tmp_path / "d", "labels.csv", TABLES[kind].format(**rows).encode())
+    account = read(tmp_path / "d")
+    assert {name: sum(counts.values()) for name, counts in account.classes.items()} == {"cat": 6, "dog": 6}
+    assert account.left_out == {}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_json_by_class_and_by_column(tmp_path, turned):
+    fill(tmp_path / "d", {"images": 12})
+    names = [f"{number:03d}.png" for number in range(12)]
+    by_class = {"cat": names[::2], "dog": names[1::2]}
+    by_column = {"file_name": dict(enumerate(names)), "label": {n: ("cat", "dog")[n % 2] for n in range(12)}}
+    put(tmp_path / "d", "labels.json", json.dumps(by_column if turned else by_class).encode())
+    account = read(tmp_path / "d")
+    assert {name: sum(counts.values()) for name, counts in account.classes.items()} == {"cat": 6, "dog": 6}
+
+
+@pytest.mark.parametrize(
+    ("tables", "options", "problem"),
+    [
+        ({"a.csv": "{n:03d}.png,c{n}"}, {}, "data.label_column: column label of a.csv has 12 values in 12 rows"),
+        ({"a.csv": "{n:03d}.png,{half}", "b.csv": "{n:03d}.png,x{third}"}, {}, "data.labels: a.csv and b.csv give"),
+        ({"a.csv": "{n:03d}.png,x{half}"}, {"file_column": "label"}, "data.file_column: no table has a column 'label'"),
+    ],
+)
+def test_tables_that_could_be_misread_are_refused(tmp_path, tables, options, problem):
+    fill(tmp_path / "d", {"images": 12})
+    for name, line in tables.items():
+        rows = [line.format(n=number, half=number % 2, third=number % 3) for number in range(12)]
+        put(tmp_path / "d", name, "\n".join(["file,label", *rows]).encode())
+    with pytest.raises(UserError) as caught:
+        read(tmp_path / "d", **options)
+    assert problem in str(caught.value)
+
+
+def test_a_table_whose_names_are_those_of_several_images_is_refused(tmp_path):
+    """Otherwise the two folders would be read as classes, and the table as no image."""
+    fill(tmp_path / "d", {"part1": 6, "part2": 6})
+    table(tmp_path / "d", "labels.csv", [("file", "label"), *((f"{n:03d}.png", n % 2) for n in range(6))])
+    with pytest.raises(UserError, match=r"data\.file_column: .* which of 2 images .*part1/000\.png and part2/000\.png"):
+        read(tmp_path / "d")
+    assert list(read(tmp_path / "d", labels="folders").classes) == ["part1", "part2"]
+
+
+def test_values_beside_splits_in_a_column_are_refused(tmp_path):
+    fill(tmp_path / "d", {"images": 9})
+    rows = [(f"{n:03d}.png", n % 2, ("train", "val", "unlabelled")[n % 3]) for n in range(9)]
+    table(tmp_path / "d", "labels.csv", [("file", "label", "split"), *rows])
+    with pytest.raises(UserError, match=r"data\.split_column: .* holds splits, and 'unlabelled'"):
+        read(tmp_path / "d")
+
+
+def test_lists_of_files_divide_class_folders(tmp_path):
+    """As Food-101 does, without endings."""
+    fill(tmp_path / "d", {"images/cat": 6, "images/dog": 6})
+    put(tmp_path / "d", "images/cat/extra.png")
+    for name, numbers in (("train.txt", range(4)), ("test.txt", range(4, 6))):
+        lines = [f"{label}/{number:03d}" for label in ("cat", "dog") for number in numbers]
+        put(tmp_path / "d", f"meta/{name}", "\n".join(lines).encode())
+    account = read(tmp_path / "d")
+    assert totals(account) == ({"cat": 6, "dog": 6}, {"cat": 4, "dog": 4})
+    assert account.left_out == {"in no list of a split": 1}
+
+
+def test_an_image_of_two_tables_stays_in_the_earlier_split(tmp_path):
+    fill(tmp_path / "d", {"images": 12})
+    for name, numbers in (("test.csv", range(6, 12)), ("train.csv", range(7))):
+        table(tmp_path / "d", name, [("file", "label"), *((f"{n:03d}.png", n % 2) for n in numbers)])
+    account = read(tmp_path / "d")
+    assert account.sizes()["train"] == 7
+    assert any("1 image is in two splits, such as images/006.png" in alarm for alarm in account.alarms)
+
+
+def test_folders_without_end_are_left_out(tmp_path):
+    root = fill(tmp_path / "d", {"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2})
+    deep = "train/a/" + "x/" * 150
+    with tarfile.open(tmp_path / "d.tar", "w") as archive:
+        archive.add(root, "d")
+        member = tarfile.TarInfo(f"d/{deep}1.png")
+        member.size = len(data := photo())
+        archive.addfile(member, io.BytesIO(data))
+    packed = tmp_path / "p.tar.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "d.tar").read_bytes()))
+    put(root, f"{deep}1.png")
+    for source, kind in ((root, "folder"), (tmp_path / "d.tar", "archive"), (packed, "archive")):
+        account = read(source, kind)
+        assert account.left_out == {"more than 100 folders deep": 1}
+        assert account.used == 10
+
+
+def test_an_error_about_an_archive_names_the_archive(tmp_path):
+    root = fill(tmp_path / "d", {"images": 2, "masks": 2})
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        for path in root.rglob("*.png"):
+            archive.write(path, path.relative_to(root))
+    with pytest.raises(UserError, match=r"^\S+/d\.zip: .*data\.folders = \{\"masks\" = \"skip\"\}"):
+        read(tmp_path / "d.zip", "archive")
 
 
 def shards(root, names=("train-000000", "train-000001", "val-000000"), cls=True, js=True):

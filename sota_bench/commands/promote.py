@@ -44,8 +44,8 @@ def command(
     from sota_bench.data.counts import ImageCounts
     from sota_bench.errors import UserError
     from sota_bench.files import write_text
+    from sota_bench.report.answers import answers_of
     from sota_bench.report.effects import effects
-    from sota_bench.report.output import analysis_of
     from sota_bench.report.view import View
     from sota_bench.ship.choose import chosen_cell
     from sota_bench.ship.evidence import gaps
@@ -63,7 +63,7 @@ def command(
     source, full, missing = _full(target)
     made = production(resolved, promoted, ablation, full, wishes)
     confirmation = tables.run.confirmation
-    shown = effects(View(tables, analysis_of(tables)))
+    shown = effects(View(tables, answers_of(tables)))
     limits = [*missing, *gaps(resolved, promoted, made.changed, shown, confirmation, ablation, full)]
     own = tables.trials[tables.trials["cell"] == promoted.id]
     params = int(own["params"].max()) if own["params"].notna().any() else 0

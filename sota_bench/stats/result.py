@@ -89,6 +89,8 @@ class ContrastRow:
         aliases: in a fractional design, the effects of up to three factors that the estimate carries beside its own.
         at_factor, at_level: for a simple effect, the factor that is held and its level.
         factor_b, level_b, baseline_b: for an interaction, the second factor.
+        p_better, p_better_low, p_better_high: of a main or simple effect, the probability that the level does better
+            than its baseline in one more run, with its interval; see `sota_bench.stats.superiority`.
         words: the sentence of the row.
     """
 
@@ -136,6 +138,9 @@ class ContrastRow:
     factor_b: str | None = None
     level_b: str | None = None
     baseline_b: str | None = None
+    p_better: float | None = None
+    p_better_low: float | None = None
+    p_better_high: float | None = None
     words: str = ""
 
     @property

@@ -36,6 +36,7 @@ from sota_bench.stats.result import (
     ContrastRow,
     Overview,
 )
+from sota_bench.stats.superiority import Superiority, spread_of_one_run, superiority
 
 FAMILY_OF_KIND = {LINEAR: "trends", QUADRATIC: "trends", INTERACTION: "interactions"}
 
@@ -138,8 +139,9 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
                 if error == MODERATED and not headline[index]:
                     continue  # it exists only where the verdict is read from it
                 rows[number, error] = _row(
-                    design, contrasts[number], estimates, number, error, family, part, judged, prospects, sources,
-                    index, n=float(repeats[index]), family_size=int(sizes[index]), headline=bool(headline[index]),
+                    design, overview, contrasts[number], estimates, number, error, family, part, judged, prospects,
+                    sources, index,
+                    n=float(repeats[index]), family_size=int(sizes[index]), headline=bool(headline[index]),
                 )  # fmt: skip
     return [
         rows[number, error]
@@ -229,11 +231,14 @@ def _sources(
 
 
 def _row(
-    design: Design, contrast: Contrast, estimates: Estimates, number: int, error: str, family: str, part: Estimate,
-    judged: verdicts.Judged, prospects: _Prospects, sources: Sequence[Mapping[str, Any]], index: int, *,
+    design: Design, overview: Overview, contrast: Contrast, estimates: Estimates, number: int, error: str, family: str,
+    part: Estimate, judged: verdicts.Judged, prospects: _Prospects, sources: Sequence[Mapping[str, Any]], index: int, *,
     n: float, family_size: int, headline: bool,
 ) -> ContrastRow:  # fmt: skip
     verdict = str(judged.verdict[index])
+    better = None
+    if headline and contrast.kind in (MAIN, SIMPLE) and verdict != verdicts.NOT_ESTIMABLE:
+        better = _better_in_one_more_run(design, overview, contrast, part, sources[index], index)
     differences = estimates.differences[:, number]
     factor_b, level_b, baseline_b = contrast.other or (None, None, None)
     at_factor, at_level = contrast.at or (None, None)
@@ -275,7 +280,21 @@ def _row(
         factor_b=factor_b,
         level_b=level_b,
         baseline_b=baseline_b,
+        p_better=better.probability if better else None,
+        p_better_low=better.low if better else None,
+        p_better_high=better.high if better else None,
     )
+
+
+def _better_in_one_more_run(
+    design: Design, overview: Overview, contrast: Contrast, part: Estimate, source: Mapping[str, Any], index: int
+) -> Superiority | None:
+    """How probable it is that the level does better in one more run; where the interval covers images, on others."""
+    value, se, df = (float(column[index]) for column in part)
+    spread = spread_of_one_run(design, contrast, source["se_seeds"] or se)
+    if source["scope"] == SEEDS_AND_IMAGES:
+        spread = math.hypot(spread, source["se_images"] or 0.0)
+    return superiority(value, se, df, spread, alpha=overview.alpha, higher_is_better=overview.higher_is_better)
 
 
 def _diluted(design: Design, contrast: Contrast) -> tuple[str, ...]:

@@ -149,7 +149,25 @@ def details(row: ContrastRow, overview: Overview) -> str:
     text = f" ({effect(row, overview)})"
     if row.verdict == verdicts.NEGLIGIBLE and row.kind != INTERACTION:
         text += f", smaller than {amount(overview.delta, overview.unit)}"
-    return " ".join([f"{text}.", *prospects(row, overview), *caveats(row, overview)])
+    return " ".join([f"{text}.", *one_more_run(row, overview), *prospects(row, overview), *caveats(row, overview)])
+
+
+def one_more_run(row: ContrastRow, overview: Overview) -> list[str]:
+    """How probable it is that the level does better in one more run; empty where effects differ too much to say."""
+    if row.p_better is None or row.p_better_low is None or row.p_better_high is None or row.demoted or row.diluted_by:
+        return []
+    low, high = _percent(row.p_better_low).removesuffix("%"), _percent(row.p_better_high)
+    return [
+        f"In one more run, {level_name(row.level)} beats {level_name(row.baseline)} with a probability of "
+        f"{_percent(row.p_better)} ({100 * (1 - overview.alpha):g}% CI {low} to {high})."
+    ]
+
+
+def _percent(probability: float) -> str:
+    """A probability as ``93%``; never 0% or 100%, which would be certain."""
+    if not 0.005 <= probability < 0.995:
+        return "<1%" if probability < 0.5 else ">99%"
+    return f"{100 * probability:.0f}%"
 
 
 def direction(overview: Overview, noun: str) -> str:

@@ -156,17 +156,15 @@ def one_more_run(row: ContrastRow, overview: Overview) -> list[str]:
     """How probable it is that the level does better in one more run; empty where effects differ too much to say."""
     if row.p_better is None or row.p_better_low is None or row.p_better_high is None or row.demoted or row.diluted_by:
         return []
-    low, high = _percent(row.p_better_low).removesuffix("%"), _percent(row.p_better_high)
-    return [
-        f"In one more run, {level_name(row.level)} beats {level_name(row.baseline)} with a probability of "
-        f"{_percent(row.p_better)} ({100 * (1 - overview.alpha):g}% CI {low} to {high})."
-    ]
+    chance, low, high = (_percent(value) for value in (row.p_better, row.p_better_low, row.p_better_high))
+    text = f"In one more run, {level_name(row.level)} beats {level_name(row.baseline)} with a probability of {chance}"
+    return [f"{text} ({100 * (1 - overview.alpha):g}% CI {low} to {high})." if low != high else f"{text}."]
 
 
 def _percent(probability: float) -> str:
     """A probability as ``93%``; never 0% or 100%, which would be certain."""
     if not 0.005 <= probability < 0.995:
-        return "<1%" if probability < 0.5 else ">99%"
+        return "under 1%" if probability < 0.5 else "over 99%"
     return f"{100 * probability:.0f}%"
 
 

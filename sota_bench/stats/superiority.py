@@ -77,8 +77,9 @@ def spread_of_one_run(design: Design, contrast: Contrast, se: float) -> float:
     if not design.block:
         return math.sqrt(float((contexts.power(2) @ _variances(values)[0]).mean()))
     variances, df = _variances((contexts @ values.T).T)
-    if len(df) == 1:
-        return se * math.sqrt(df[0] + 1)
+    if len(df) == 1:  # one pair of cells; or the cells of a fractional design, which one regression weighs
+        one_run = (1.0 if contrast.within else 2.0) / float((contexts.data**2).sum())
+        return se * math.sqrt((df[0] + 1) * one_run)
     return math.sqrt(float((variances * df).sum() / df.sum())) if df.sum() else math.nan
 
 

@@ -183,9 +183,7 @@ def _precision(over_seeds: Estimate, images: ImageError | None, repeats: Array) 
     return precision._replace(images=np.maximum(added, 0.0), spread=spread, flips=flips)
 
 
-def _prospects(
-    part: Estimate, precision: power.Precision, overview: Overview, sizes: NDArray[np.int_]
-) -> _Prospects:
+def _prospects(part: Estimate, precision: power.Precision, overview: Overview, sizes: NDArray[np.int_]) -> _Prospects:
     """Minimum detectable effects, seeds and images needed, alone and as one of a family."""
 
     def effects(alpha: Array) -> list[float | None]:

@@ -39,9 +39,7 @@ def store(tmp_path: Path) -> Store:
 
 def confirmed(plan: Plan) -> Confirmation:
     difference = Difference(1.0, 0.2, 2.0, 0.1, 1.9, 0.04, 3, "seeds and images", 0.1, 0.17, "helps")
-    return Confirmation(
-        trials_digest(plan), "c00", "c01", {"lr": "0.002"}, difference, difference, 0.9, 1, ("a",)
-    )
+    return Confirmation(trials_digest(plan), "c00", "c01", {"lr": "0.002"}, difference, difference, 0.9, 1, ("a",))
 
 
 def test_an_entry_is_read_as_it_was_written_and_by_other_versions(plan: Plan) -> None:

@@ -56,9 +56,7 @@ def section(view: View) -> Section | None:
         for members in drawn
     ]
     shared = [
-        f"{_title(view, members)}: {join([effect.name for effect in members])}"
-        for members in drawn
-        if len(members) > 1
+        f"{_title(view, members)}: {join([effect.name for effect in members])}" for members in drawn if len(members) > 1
     ]
     digits = view.response.digits + 1
     rows = [[str(n), *(number(curve.values[index], digits) for curve in curves)] for index, n in enumerate(seeds)]

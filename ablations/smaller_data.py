@@ -28,6 +28,10 @@ class SmallerDataSettings(Settings):
     keep: str = setting(
         "", "a manifest file from the store: only its training images are trained on; empty for all", scope="data"
     )
+    curation: str = setting(
+        "", "a manifest.csv that `curate` wrote: training images are those that it keeps, with the classes that it "
+        "gives; evaluation images stay as they are; empty to use all images", scope="data",
+    )  # fmt: skip
     train_labels: str = setting(
         "", "column of the table of labels that labels the training images, such as one with noisy labels; evaluation "
         "images keep theirs; empty to use the same labels for all", scope="data",

@@ -31,6 +31,7 @@ COMMANDS = {
     "analyze": "Compute contrasts, intervals and verdicts for a table of your own.",
     "timing": "Record, compare and gate the time of an iteration.",
     "data": "Show what is in a data set: files, classes, splits, skipped files, near-duplicates.",
+    "curate": "Find wrong labels, outliers and copies in a data set, and keep a small part of it.",
     "confirm": "Train the best cell with fresh seeds, and evaluate it on images that did not select it.",
     "fidelity": "Find the least data, the smallest images or the fewest epochs that rank the cells alike.",
     "verify": "Check a finished run: digests, metrics, and a sample of trials trained again.",

@@ -30,7 +30,7 @@ LAYERS = (
     ("fidelity", "forecast"),
     ("runs",),
     ("report",),
-    ("ship",),
+    ("curate", "ship"),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -61,7 +61,7 @@ keys but not what a training is."""
 UPWARDS = {"technique": {"grid.backbones", "grid.resize_schedule"}}
 """Helpers of a higher package that import nothing of it: names of backbones, and schedules of resolution."""
 
-WITH_TORCH = {"ship", "training"}
+WITH_TORCH = {"curate", "ship", "training"}
 """Parts that may import torch when they are imported."""
 
 PARTS = [part for layer in LAYERS for part in layer]

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sota_bench.errors import UserError, printable
+from sota_bench.commands.reading import reading_options, source_of
+from sota_bench.errors import printable
 
 if TYPE_CHECKING:
     from sota_bench.data.account import Account
+    from sota_bench.data.options import ReadingOptions
 
 _MOST_CLASSES = 40
 _MOST_COPIES = 5
@@ -21,60 +23,23 @@ _MOST_COPIES = 5
 @click.argument("source")
 @click.option("--path", type=click.Path(path_type=Path),
               help="Where a source known by name lies, if it is not found automatically.")  # fmt: skip
-@click.option("--root", default="", help="Folder of the data set inside the source.")
-@click.option("--folder", "roles", multiple=True, metavar="NAME=ROLE",
-              help="What a folder is: train, val, test, class or skip; repeatable.")  # fmt: skip
-@click.option("--labels", default="", help="Table of labels inside the source, or `folders` for class folders.")
-@click.option("--file-column", default="", help="Column of that table with the file names.")
-@click.option("--label-column", default="", help="Column of that table with the labels.")
-@click.option("--split-column", default="", help="Column of that table with the splits.")
-@click.option(
-    "--group",
-    default="",
-    metavar="COLUMN|PATTERN",
-    help="What belongs together and stays in one split: a column, or a pattern with parentheses on the path.",
-)
-@click.option("--pixel-range", type=(float, float), metavar="BLACK WHITE",
-              help="Values that become black and white in images with more than 8 bits.")  # fmt: skip
 @click.option("--all", "show_all", is_flag=True, help="List every class and every file that is left out.")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as JSON.")
-def command(
-    source: str, path: Path | None, root: str, roles: tuple[str, ...], labels: str, file_column: str, label_column: str,
-    split_column: str, group: str, pixel_range: tuple[float, float] | None, show_all: bool, as_json: bool,
-) -> int:  # fmt: skip
+@reading_options
+def command(source: str, path: Path | None, show_all: bool, as_json: bool, reading: ReadingOptions) -> int:
     """Show what is in a data set: files, classes, splits, what is left out and why, near-duplicates.
 
     SOURCE is a folder, an archive, or any value of data.source, such as imagenette or folder:PATH.
     """
     from sota_bench.data.account import account_of
     from sota_bench.data.find import open_source
-    from sota_bench.data.options import ReadingOptions
 
-    options = ReadingOptions(root, _roles(roles), labels, file_column, label_column, split_column, group, pixel_range)
-    account = account_of(open_source(_source_of(source), path, options=options).scan())
+    account = account_of(open_source(source_of(source), path, options=reading).scan())
     if as_json:
         click.echo(json.dumps(account.contract(), ensure_ascii=True))
     else:
         _show(account, show_all)
     return 0
-
-
-def _roles(pairs: tuple[str, ...]) -> dict[str, str]:
-    roles = {}
-    for pair in pairs:
-        name, equals, role = pair.rpartition("=")
-        if not equals:
-            raise UserError("--folder", "", f"{pair!r} has no role", "write NAME=ROLE, such as masks=skip")
-        roles[name] = role
-    return roles
-
-
-def _source_of(source: str) -> str:
-    """A plain path as a source; anything else as it is."""
-    path = Path(source).expanduser()
-    if ":" in source or not path.exists():
-        return source
-    return f"{'folder' if path.is_dir() else 'archive'}:{source}"
 
 
 def _show(account: Account, show_all: bool) -> None:

@@ -69,11 +69,11 @@ def load_grid(grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Pa
         UserError: the grid or an option is wrong.
     """
     loaded = load(grid, overrides, seeds=parse_seeds(seeds) if seeds is not None else None, out=out)
-    _must_be_folder("--out", loaded.out, writes)
+    must_be_folder("--out", loaded.out, writes)
     return loaded
 
 
-def _must_be_folder(option: str, path: Path, writes: bool) -> None:
+def must_be_folder(option: str, path: Path, writes: bool) -> None:
     """A folder, or a place where one can be made.
 
     Raises:
@@ -122,7 +122,7 @@ def machine_of(store: Path, device: str, workers: int, writes: bool = True, grid
     Raises:
         UserError: the store cannot be a folder.
     """
-    _must_be_folder("--store", store, writes)
+    must_be_folder("--store", store, writes)
     machine = Machine(store, device or "auto", workers)
     if grid is None or (device and workers) or not store.is_dir():
         return machine

@@ -90,7 +90,7 @@ def _write(
     left_out: list[tuple[str, str]] = []
     total, digest = 0, hashlib.sha256()
     with (working / "pixels.u8").open("wb") as out:
-        for done, (path, sha, image) in enumerate(_decoded(source, files, size, processes), start=1):
+        for done, (path, sha, image) in enumerate(decode_in_order(source, files, size, processes), start=1):
             if isinstance(image, str):
                 left_out.append((path, image))
             else:
@@ -133,10 +133,20 @@ def processes_for(images: int, most: int) -> int:
     return min(most, max(1, images // _IMAGES_A_PROCESS))
 
 
-def _decoded(
-    source: Source, files: list[_File], size: int, processes: int
+def decode_in_order(
+    source: Source, files: list[tuple[str, str, Scale]], size: int, processes: int
 ) -> Iterator[tuple[str, str, np.ndarray | str]]:
-    """(path, sha256, pixels or the reason why there are none), in order; memory is bounded by the chunks under way."""
+    """Decodes images with several processes; memory is bounded by the chunks under way.
+
+    Args:
+        source: decodes; sent to the processes as its ``spec``.
+        files: path, content digest and scale of each image.
+        size: the shorter side, in pixels; smaller images keep theirs.
+        processes: how many decode at most; 1 decodes here.
+
+    Yields:
+        (path, sha256, pixels or the reason why there are none), in the order of ``files``.
+    """
     chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     if processes <= 1 or len(chunks) < 2:
         for path, sha, scale in files:

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from sota_bench.data.archives import ENDINGS, archive_kind, is_archive_name
+from sota_bench.data.curated import PATH_KINDS, CuratedSource, origin_of
 from sota_bench.data.download import Archive, download_archive
 from sota_bench.data.files import FolderSource, TarSource, UnpackedSource
 from sota_bench.data.formats import IMAGE_SUFFIXES, suffix_of
@@ -81,9 +82,10 @@ def open_source(
     """Open a data set.
 
     Args:
-        source: ``known-effects``, ``imagenette``, ``imagewoof``, ``imagenet``, ``torchvision:NAME``, ``folder:PATH`` or
-            ``archive:PATH``.
-        path: where a data set known by name lies, if the user says so; for torchvision, what it calls ``root``.
+        source: ``known-effects``, ``imagenette``, ``imagewoof``, ``imagenet``, ``torchvision:NAME``, ``folder:PATH``,
+            ``archive:PATH``, or ``manifest:PATH``, a curated manifest.
+        path: where a data set known by name, or the images of a curated manifest lie, if the user says so; for
+            torchvision, what it calls ``root``.
         environ: where ``SOTA_BENCH_DATA`` is looked up.
         download: whether a published data set may be downloaded.
         options: how it is to be read, where its files do not say it.
@@ -112,13 +114,18 @@ def open_source(
             raise UserError("data", "source", f"torchvision has no data set {location!r} that can be read here", remedy)
         roots = [path.expanduser()] if path else [*_variable_folder(environ), user_cache() / "torchvision"]
         return open_torchvision(location, roots, user_cache() / "scans", options)
+    if colon and kind == "manifest":
+        for key in (options or ReadingOptions()).to_json():
+            problem = "a curated manifest records how its images are read"
+            raise UserError("data", key, problem, f"remove {key}, or curate the source again with it")
+        return _curated(Path(location).expanduser(), path, environ, download)
     if source == "known-effects":
         for key in (options or ReadingOptions()).to_json():
             problem = "known-effects is rendered, so there are no files to read in another way"
             raise UserError("data", key, problem, f"remove {key}, or name your own images in data.source")
         return KnownEffects()
     if source not in NAMED_DATASETS:
-        valid = ["known-effects", *NAMED_DATASETS, "torchvision:NAME", "folder:PATH", "archive:PATH"]
+        valid = ["known-effects", *NAMED_DATASETS, "torchvision:NAME", "folder:PATH", "archive:PATH", "manifest:PATH"]
         raise UserError(
             "data",
             "source",
@@ -126,6 +133,23 @@ def open_source(
             did_you_mean(source, valid, f"choose among {', '.join(valid)}"),
         )
     return _find(source, NAMED_DATASETS[source], path, environ, download, options)
+
+
+def _curated(file: Path, path: Path | None, environ: Mapping[str, str], download: bool) -> CuratedSource:
+    """The source of a curated manifest: its images lie where they were curated, or at ``path``."""
+    if not file.is_file():
+        raise UserError("data", "source", f"{str(file)!r} is not a file", "name the manifest.csv of `curate`")
+    origin = origin_of(file)
+    source, recorded_path = origin.text, origin.path
+    if path is not None and origin.text.partition(":")[0] in PATH_KINDS:
+        source = f"{'folder' if path.is_dir() else 'archive'}:{path}"
+    elif path is not None:
+        recorded_path = path
+    try:
+        return CuratedSource(file, open_source(source, recorded_path, environ, download, origin.options))
+    except UserError as error:
+        remedy = "set data.path to where its images lie now"
+        raise UserError(str(file), "", f"the images it lists are not there: {error.problem}", remedy) from error
 
 
 def locate(source: str, environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sota_bench.data.curated import CuratedSource
 from sota_bench.data.files import FolderSource, TarSource, UnpackedSource
 from sota_bench.data.joined import JoinedSource
 from sota_bench.data.options import ReadingOptions
@@ -26,6 +27,8 @@ def source_from_spec(spec: Mapping[str, Any]) -> Source:
     if kind == "joined":
         others = {name: source_from_spec(other) for name, other in spec["others"].items()}
         return JoinedSource(source_from_spec(spec["main"]), others)
+    if kind == "curated":
+        return CuratedSource(Path(spec["file"]), source_from_spec(spec["source"]))
     cache = Path(spec["cache"]) if spec.get("cache") else None
     options = ReadingOptions.from_json(spec.get("options", {}))
     if kind == "folder":

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sota_bench.data.curated import trained_on
 from sota_bench.data.manifest import Manifest
 from sota_bench.data.split import SPLITS, rank_key
 from sota_bench.errors import UserError
@@ -81,6 +82,7 @@ def choose(
     keep: Collection[str] | str | None = None,
     train_labels: str = "",
     split_seed: int | None = None,
+    curation: str = "",
 ) -> Subset:
     """Choose a stratified subset; a smaller request is contained in a larger one.
 
@@ -96,15 +98,20 @@ def choose(
             for those whose other label is not among the classes.
         split_seed: draws anew which images train and which choose; by default they are as the manifest has them. The
             images that confirm are the same for all seeds.
+        curation: file of a curated manifest: training images are limited to those that it keeps, with the classes that
+            it gives them, before ``fraction`` and ``per_class``; select and test stay as they are.
 
     Returns:
         The subset. Select and test are whole unless ``classes`` or ``eval_images`` limits them.
 
     Raises:
-        UserError: a value out of range, an unknown class, or no training image left.
+        UserError: a value out of range, an unknown class, no training image left, or a class of which ``curation``
+            keeps none.
     """
     _check(fraction, per_class, eval_images)
     chosen = limited(manifest.classes, classes)
+    if curation:
+        manifest = _curated(manifest, chosen, curation)
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
     each = None if eval_images is None else math.ceil(eval_images / len(chosen))
     kept = _contents_of(keep) if isinstance(keep, str) else None if keep is None else frozenset(keep)
@@ -156,6 +163,16 @@ def class_split(manifest: Classes, parts: int = 2, classes: int | Sequence[str] 
     small, larger = divmod(len(names), parts)
     ends = np.cumsum([small + (part < larger) for part in range(parts)])
     return [list(part) for part in np.split(np.array(names, dtype=object), ends[:-1])]
+
+
+def _curated(manifest: Manifest, classes: Sequence[str], file: str) -> Manifest:
+    curated = trained_on(manifest, file)
+    trained = set(curated.items.loc[curated.items["split"] == "train", "label"])
+    if missing := [name for name in classes if name not in trained]:
+        problem = f"{file} keeps no training image of {missing[0]!r}, which would still be judged"
+        remedy = f'name the classes to compare in classes, or use them alone with source = "manifest:{file}"'
+        raise UserError("data", "curation", problem, remedy)
+    return curated
 
 
 def _contents_of(file: str) -> frozenset[str]:

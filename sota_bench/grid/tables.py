@@ -22,7 +22,7 @@ Scope = Literal["seeds and images", "these images"]
 FolderRole = Literal["train", "val", "test", "class", "skip"]
 
 NAMED_SOURCES = ("known-effects", "imagenette", "imagewoof", "imagenet")
-PATH_SOURCES = ("folder", "archive")
+PATH_SOURCES = ("folder", "archive", "manifest")
 TORCHVISION = "torchvision"
 MAX_SEED = 2**32 - 1
 
@@ -179,14 +179,14 @@ class DataTable(Table):
     source: str = Field(
         "known-effects",
         description="known-effects (synthetic images that the tool renders, as a control), imagenette, "
-        "imagewoof, imagenet, torchvision:NAME (such as torchvision:CIFAR10), folder:PATH or archive:PATH. "
-        "Transparent pixels become black. "
+        "imagewoof, imagenet, torchvision:NAME (such as torchvision:CIFAR10), folder:PATH, archive:PATH, or "
+        "manifest:PATH (the images that a manifest.csv of `curate` keeps). Transparent pixels become black. "
         "`python -m sota_bench data SOURCE` shows how a source is read",
     )
     path: str = Field(
         "",
-        description="folder or archive of a named source, if it is not found automatically, or the `root` that "
-        "torchvision stored a data set in; relative to the grid",
+        description="folder or archive of a named source or of a manifest's images, if it is not found automatically, "
+        "or the `root` that torchvision stored a data set in; relative to the grid",
     )
     size: int = Field(
         0,

@@ -73,6 +73,8 @@ class GridImages:
         chosen = ImageChoice(**{name: value for name, value in values.items() if value})
         if chosen.keep is not None:
             chosen = replace(chosen, keep=str(located(chosen.keep, self.grid_file)))
+        if chosen.curation is not None:
+            chosen = replace(chosen, curation=str(located(chosen.curation, self.grid_file)))
         if self.joined:  # the classes of other sources are there for base models alone
             chosen = replace(chosen, classes=tuple(limited(self._classes_of(""), chosen.classes)))
         for technique in techniques(self.technique_files).values():

@@ -39,6 +39,11 @@ def fill(head: Head, sections: Sequence[Section], figures: FigureCache | None = 
     return template.render(head=head, sections=sections, figures=figures or FigureCache())
 
 
+def stylesheet() -> str:
+    """The CSS that all pages share: colours for light and dark, type and tables."""
+    return resources.files("sota_bench.report").joinpath("templates", "style.css").read_text("utf-8")
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -52,7 +57,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     folder = resources.files("sota_bench.report").joinpath("templates")
-    environment.globals["style"] = Markup(folder.joinpath("style.css").read_text("utf-8"))
+    environment.globals["style"] = Markup(stylesheet())
     environment.globals["script"] = Markup(folder.joinpath("script.js").read_text("utf-8"))
     environment.filters["raw"] = Markup
     return environment

@@ -27,6 +27,7 @@ class ImageChoice:
         keep: file of a manifest that lists the training images, or None.
         train_labels: column of other labels that the training images get, or None.
         split_seed: draws which images train and which choose, or None for those that the manifest names.
+        curation: file of a curated manifest, which lists the training images and their classes, or None.
     """
 
     fraction: float | None = None
@@ -36,6 +37,7 @@ class ImageChoice:
     keep: str | None = None
     train_labels: str | None = None
     split_seed: int | None = None
+    curation: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The settings that limit something, as arguments of ``data.subset.choose``."""

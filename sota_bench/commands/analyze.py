@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from sota_bench.stats.result import SEEDS_AND_IMAGES, Scope
+
 if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
     from rich.console import Console
 
     from sota_bench.stats import Analysis
     from sota_bench.stats.result import Screening
+
+JUDGED = "judged_on"
+"""The column of ``trials.csv`` that names the images which judge a trial."""
 
 
 def _names(text: str) -> list[str]:
@@ -30,6 +37,21 @@ def _names(text: str) -> list[str]:
 @click.option("--delta", type=float, default=None, help="Smallest effect of interest, in the units of the response.")
 @click.option("--unit", default=None, help="Unit of the response (default: pp for accuracies and percentages).")
 @click.option("--images", type=int, default=None, help="How many images each accuracy was measured on.")
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="A folder with a table of single images for each trial, TRIAL.csv, with the columns image and correct (1 or "
+    "0); or image, label and prediction; or image and value. Intervals then cover seeds and images.",
+)
+@click.option("--trial", default="trial", show_default=True, help="The column whose values name those tables.")
+@click.option(
+    "--scope",
+    type=click.Choice(get_args(Scope)),
+    default=SEEDS_AND_IMAGES,
+    show_default=True,
+    help="With --predictions, whether verdicts hold for other images like these or for these images alone.",
+)
 @click.option(
     "--lower-is-better/--higher-is-better",
     "lower_is_better",
@@ -54,6 +76,9 @@ def command(
     delta: float | None,
     unit: str | None,
     images: int | None,
+    predictions: Path | None,
+    trial: str,
+    scope: Scope,
     lower_is_better: bool | None,
     alpha: float,
     fractional: bool,
@@ -69,8 +94,10 @@ def command(
     from sota_bench.stats import analyze
     from sota_bench.stats.reading import STANDARD_INPUT, read_table
 
+    place = "standard input" if str(table) == STANDARD_INPUT else str(table)
+    rows = read_table(table)
     analysis = analyze(
-        read_table(table),
+        rows,
         response=response,
         factors=_names(factors),
         block=block,
@@ -82,13 +109,29 @@ def command(
         shares=shares,
         unit=unit,
         images=images,
+        predictions=_predictions(predictions, rows, trial, place) if predictions else None,
+        trial=trial,
+        scope=scope,
+        judged=JUDGED if JUDGED in rows.columns else None,
         fractional=fractional,
-        place="standard input" if str(table) == STANDARD_INPUT else str(table),
+        place=place,
     )
     if as_json:
         click.echo(analysis.to_json())
     else:
         _show(analysis)
+
+
+def _predictions(folder: Path, rows: pd.DataFrame, trial: str, place: str) -> dict[str, NDArray[Any]]:
+    """The predictions of the trials that finished."""
+    from sota_bench.stats.levels import label
+    from sota_bench.stats.prediction_tables import read_predictions
+    from sota_bench.stats.table import require_column
+
+    require_column(rows, trial, place)
+    done = rows[rows["status"].astype(str).str.strip() == "done"] if "status" in rows.columns else rows
+    sets = done[JUDGED].map(str) if JUDGED in done.columns else [""] * len(done)
+    return read_predictions(folder, dict(zip(map(label, done[trial]), sets, strict=True)))
 
 
 def _show(analysis: Analysis) -> None:
@@ -97,7 +140,7 @@ def _show(analysis: Analysis) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sota_bench.stats.sentences import comparison, decimals, number
+    from sota_bench.stats.sentences import comparison, covered, decimals, number
 
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
@@ -108,17 +151,22 @@ def _show(analysis: Analysis) -> None:
     for row in analysis.contrasts:
         if row.headline:
             console.print(Text(f"- {row.words}"))
+    sources = any(row.se_images is not None for row in analysis.contrasts)
+    if sources:
+        console.print(Text(f"Intervals cover {covered(overview)} ({overview.images:,} images)."))
     grid = Table(title_justify="left", box=box.SIMPLE)
     level = f"{100 * (1 - overview.alpha):g}% CI"
-    for name in ("comparison", "error", "estimate", level, "p (Holm)", "verdict"):
-        grid.add_column(name, justify="right" if name in ("estimate", "p (Holm)") else "left")
+    numbers = ["estimate", *(["se, seeds", "se, images"] if sources else [])]
+    for name in ("comparison", "error", *numbers, level, "p (Holm)", "verdict"):
+        grid.add_column(name, justify="right" if name in (*numbers, "p (Holm)") else "left")
     for row in [*analysis.contrasts, *analysis.interactions]:
         places = decimals(row, overview.unit)
         estimate = "" if row.estimate is None else number(row.estimate, places, sign=True)
         interval = ""
         if row.low is not None and row.high is not None:
             interval = f"{number(row.low, places)} to {number(row.high, places)}"
-        cells = [comparison(row), row.error, estimate, interval, _number(row.p_holm), row.shown_verdict]
+        parts = [_number(row.se_seeds), _number(row.se_images)] if sources else []
+        cells = [comparison(row), row.error, estimate, *parts, interval, _number(row.p_holm), row.shown_verdict]
         grid.add_row(*(Text(cell) for cell in cells))
     console.print(grid)
     for row in analysis.interactions:

@@ -77,7 +77,7 @@ def image_error(scores: ImageScores, weights: Weights) -> ImageError:
 
 
 def image_error_of_pairs(scores: ImageScores) -> ImageError:
-    """`image_error` for the difference of every two cells [C, C], without weights for each.
+    """`image_error` for the difference of every two cells [..., C, C], without weights for each.
 
     ``spread`` is that of normal image effects here, since the fourth moments of every pair would take as many
     products as there are pairs.
@@ -87,19 +87,11 @@ def image_error_of_pairs(scores: ImageScores) -> ImageError:
     """
     count, means = _cell_means(scores)
     images, seeds, scale = scores.images, len(scores.present), _flip_scale(count).astype(np.float32)[:, None]
-    centred, noise = _centred(means), np.zeros((len(means), len(means)), dtype=np.float32)
-    whole = centred @ centred.T
-    for seed in range(seeds):
-        flips = _centred(scale * _flips(scores, means, seed))
-        noise += flips @ flips.T
-
-    def of_pairs(products: NDArray[np.float32]) -> Array:
-        own = np.diag(products).astype(float)
-        return np.asarray((own[:, None] + own - 2 * products) / (images - 1) / images)
-
     if images < 2:
-        return _unknown(whole.shape)
-    total, flipped = of_pairs(whole), of_pairs(noise)
+        return _unknown((*means.shape[:-1], means.shape[-2]))
+    total, flipped = _of_pairs(_centred(means)), np.zeros((*means.shape[:-1], means.shape[-2]))
+    for seed in range(seeds):
+        flipped += _of_pairs(_centred(scale * _flips(scores, means, seed)))
     known = (count[:, None] > 0) & (count > 0)
     spread = 2 * total**2 / (images - 1) + 2 * flipped**2 / (images - 1) / max(seeds - 1, 1)
     return ImageError(*(np.where(known, part, np.nan) for part in (total - flipped, spread, flipped)))
@@ -154,6 +146,14 @@ def _cell_means(scores: ImageScores) -> tuple[Array, NDArray[np.float32]]:
     count = scores.present.sum(axis=0).astype(float)
     divisor = np.maximum(count, 1).astype(np.float32)[:, None]
     return count, scores.values.sum(axis=-3) / divisor
+
+
+def _of_pairs(centred: NDArray[np.float32]) -> Array:
+    """Variance of the mean over images of the difference of every two rows [..., C, N] -> [..., C, C]."""
+    products = (centred @ np.swapaxes(centred, -1, -2)).astype(float)
+    own = np.diagonal(products, axis1=-2, axis2=-1)
+    images = centred.shape[-1]
+    return np.asarray((own[..., :, None] + own[..., None, :] - 2 * products) / (images - 1) / images)
 
 
 def _flips(scores: ImageScores, means: NDArray[np.float32], seed: int) -> NDArray[np.float32]:

@@ -88,7 +88,7 @@ def best_set(
         laid_out = lay_out(rows, predictions, response=response, trial=trial, judged=None, positions=positions,
                            shape=(*y.shape, 1), place="table")  # fmt: skip
         pairs = with_images(pairs, image_component_of_pairs(laid_out.sets, cells))
-    worst = _p_beaten(pairs)
+    worst = p_beaten(pairs)
     result = rows[columns].drop_duplicates().reset_index(drop=True)
     result["mean"], result["n"] = direction * means, np.bincount(codes)
     result["behind"] = np.nanmax(means) - means
@@ -103,7 +103,7 @@ def best_cells(y: Array, alpha: float = 0.05) -> NDArray[np.bool_]:
         y: complete response [..., S, C], seeds paired over cells.
         alpha: 1 - confidence.
     """
-    return np.asarray(_p_beaten(moderated_pairs(y)) >= alpha)
+    return np.asarray(p_beaten(moderated_pairs(y)) >= alpha)
 
 
 def _pairs(
@@ -121,7 +121,7 @@ def _pairs(
     return moderated_pairs_incomplete(y, ahead, se, setting)
 
 
-def _p_beaten(pairs: Estimate) -> Array:
+def p_beaten(pairs: Estimate) -> Array:
     """For each cell, the p-value that no other beats it: one-sided, times the number of other cells."""
     from scipy.special import stdtr
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -101,3 +102,32 @@ def test_bad_input_is_one_user_error(tmp_path: Path, text: str | None, options: 
     with pytest.raises(UserError, match=words) as caught:
         run(path, *defaults, *options)
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_predictions_widen_the_intervals_and_both_components_are_printed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows, right = ["trial,seed,a,accuracy"], {}
+    ease = rng.normal(size=400)
+    for seed in range(4):
+        for level in range(2):
+            name = f"c{level}-s{seed}"
+            right[name] = ease + 0.8 * np.random.default_rng(level + 1).normal(size=400) + rng.normal(size=400) > 0
+            rows.append(f"{name},{seed},{level},{100 * right[name].mean():.2f}")
+            lines = [f"{image}.jpg,{int(value)}" for image, value in enumerate(right[name])]
+            (tmp_path / f"{name}.csv").write_text("\n".join(["image,correct", *lines]), encoding="utf-8")
+    table = tmp_path / "trials.csv"
+    table.write_text("\n".join(rows), encoding="utf-8")
+    options = [table, "--response", "accuracy", "--factors", "a", "--block", "seed", "--predictions", tmp_path]
+    printed = json.loads(run(*options, "--json"))
+    expected = analyze(
+        pd.read_csv(table, dtype=str), response="accuracy", factors=["a"], block="seed", predictions=right
+    )  # fmt: skip
+    assert printed == json.loads(expected.to_json()) and printed["about"]["scope"] == "seeds and images"
+    row = printed["contrasts"][-1]
+    assert row["se"] == pytest.approx(np.hypot(row["se_seeds"], row["se_images"])) and row["se_images"] > 0.5
+    narrow = json.loads(run(*options, "--scope", "these images", "--json"))["contrasts"][-1]
+    assert narrow["se"] == row["se_seeds"] and narrow["se_images"] == row["se_images"]
+    assert "Intervals cover other seeds and other images like these (400 images)." in run(*options)
+    (tmp_path / "c1-s3.csv").write_text("image,correct\n0.jpg,maybe\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"c1-s3.csv: correct: line 2 holds 'maybe'"):
+        run(*options)

@@ -39,6 +39,7 @@ from sota_bench.data import find
 from sota_bench.data.account import account_of
 from sota_bench.data.junk import is_junk
 from sota_bench.data.manifest import Manifest
+from sota_bench.data.names import readable
 from sota_bench.data.options import ReadingOptions
 from sota_bench.errors import UserError
 
@@ -63,6 +64,7 @@ NAMES = (
     ("cafe\u0301", "th\u00e9"), ("\u0642\u0637", "\u0643\u0644\u0628"), ("a.b", "c.d.e"), ("v1.jpg", "v2.jpg"),
     ("#hash", "%20", "$x"), ("a,b", "c;d", "e|f"), ("it's", 'say "x"'), ("=1+1", "@x"), ("x" * 120, "y" * 120),
     ("n01440764", "n02102040"), ("class_0", "class_1"), ("bullet train", "bus"), ("left", "right"), ("normal", "tumor"),
+    ("a\nb", "c\td"), (" lead", "trail "), ("\u202eabc", "\u200b"), ("'", "`"), ("[red]", "[bold]"), ("{x}", "{0}"),
     ("con", "aux"), ("~old", "new"), ("(1)", "[2]"), ("a  b", "a b c"),
 )  # fmt: skip
 """Names of classes that occur together."""
@@ -202,7 +204,12 @@ def add(case: Case, path: str, picture: Picture, split: str | None = None) -> No
 
 
 def beside(rng: np.random.Generator, case: Case) -> None:
-    """Leftovers, other files and folders around the data set."""
+    """Leftovers, other files, images without a label, and folders around the data set."""
+    if case.traits["layout"] == "split/class" and rng.random() < 0.3:
+        for number in range(3):
+            path = f"{rng.choice(['unlabeled', 'docs/fig', 'pred', 'sample_images'])}/{number}.jpg"
+            case.files[path] = image(rng, "JPEG")
+            case.told.add(path)
     folders = sorted({path.rpartition("/")[0] for path in case.files})
     for name in rng.choice(JUNK, int(rng.integers(0, 4))):
         case.files["/".join(filter(None, (str(rng.choice(folders)), str(name))))] = b"junk"
@@ -214,7 +221,7 @@ def beside(rng: np.random.Generator, case: Case) -> None:
         wrap = str(rng.choice(["ds", "my data", "archive", "dataset-v2", "Images"]))
         case.files = {f"{wrap}/{path}": data for path, data in case.files.items()}
         case.truth = {f"{wrap}/{path}": truth for path, truth in case.truth.items()}
-        case.told = {f"{wrap}/{path}" for path in case.told}
+        case.told = {path if path == "nowhere.png" else f"{wrap}/{path}" for path in case.told}
         case.traits["wrapped"] = "yes"
 
 
@@ -293,14 +300,20 @@ def one_table(rng: np.random.Generator, case: Case, pictures: Sequence[Picture])
     folder = str(rng.choice(["images/", "", "train/", "data/imgs/"]))
     with_split = folder != "train/" and rng.random() < 0.5
     drop = rng.random() < 0.3
+    more = [str(name) for name in rng.choice(["", "width", "url", "source", "remark"], 2, replace=False)]
+    more = more if rng.random() < 0.4 else []
     rows, header = [], [str(rng.choice(FILE_HEADERS)), str(rng.choice(LABEL_HEADERS))]
     for position, picture in enumerate(pictures):
         name = picture.stem + picture.ending
         split = ("train", "train", "val")[position % 3] if with_split else "train" if folder == "train/" else ""
         add(case, folder + name, picture, split)
         named = picture.stem if drop else str(rng.choice([name, folder + name]))
-        rows.append([named, picture.label, *([split] if with_split else [])])
-    ending, data = table_text(rng, header + ["split"] * with_split, rows)
+        values = {"": str(position), "width": "24", "url": f"https://x.org/{position}", "source": "web", "remark": ""}
+        rows.append([*(values[name] for name in more), named, picture.label, *([split] if with_split else [])])
+    if rng.random() < 0.2:
+        rows.append([*("" for _ in more), "nowhere.png", pictures[0].label, *(["train"] if with_split else [])])
+        case.told.add("nowhere.png")
+    ending, data = table_text(rng, more + header + ["split"] * with_split, rows)
     case.files[f"labels{ending}"] = data
 
 
@@ -430,6 +443,12 @@ def read(source: str, options: Mapping[str, str]) -> Manifest | str:
     return manifest
 
 
+def spellings(label: str) -> set[str]:
+    """How a class may be called: in NFC, by its name where that is known, without the spaces around a cell."""
+    name = unicodedata.normalize("NFC", label)
+    return {name, name.strip(), *readable([label]).values()}
+
+
 def compare(case: Case, manifest: Manifest, prefix: str) -> None:
     """Every image has its split and class, and every file is used or mentioned.
 
@@ -450,14 +469,14 @@ def compare(case: Case, manifest: Manifest, prefix: str) -> None:
             raise Fault(f"{path} is left out: {reasons.get(path, 'in silence')}")
         else:
             split, label = used[path]
-            if label != unicodedata.normalize("NFC", truth[1]):
+            if label not in spellings(truth[1]):
                 raise Fault(f"{path} is read as {label!r}, not {truth[1]!r}")
             allowed = {"": {"train", "select", "test"}, "train": {"train"}, "val": {"select"}, "test": {"test"}}
             both = {"val", "test"} <= given
             if given - {"train"} and split not in (allowed[truth[0]] if both or truth[0] in ("", "train") else
                                                    {"select", "test"}):  # fmt: skip
                 raise Fault(f"{path} of {truth[0]} is read as {split}")
-    silent = [path for path in case.told if prefix + path not in reasons]
+    silent = [path for path in case.told if not {path, prefix + path} & reasons.keys()]
     if silent:
         raise Fault(f"{silent[0]} is not mentioned")
     hidden = sum(is_junk(prefix + path) for path in case.files)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -18,12 +17,13 @@ from sota_bench.data.assembly import assemble
 from sota_bench.data.copies import group_copies
 from sota_bench.data.decode import BadImage, decode_image, pixel_range
 from sota_bench.data.formats import HEAD_BYTES, IMAGE_SUFFIXES, suffix_of
-from sota_bench.data.junk import MOST_FOLDERS, SIDECAR, TOO_DEEP, is_junk_name
+from sota_bench.data.junk import SIDECAR
 from sota_bench.data.layout import Layout
+from sota_bench.data.listing import Listing, walk_folder
 from sota_bench.data.manifest import LeftOut, Manifest, ScannedImage
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.parquet import ParquetReader, list_parquet
-from sota_bench.data.reading import Listing, read_listing
+from sota_bench.data.reading import read_listing
 from sota_bench.data.scan import CHANGED, Scanned, remember, scan_files
 from sota_bench.data.source import Progress, Scale, Source
 from sota_bench.errors import UserError
@@ -183,7 +183,7 @@ class FolderSource(FileSource):
         if not self.root.is_dir():
             raise UserError(str(self.root), "", "is not a folder", "name a folder of train/<class>/ and val/<class>/")
         listing = Listing()
-        _walk(self.root, "", listing, {self.root.resolve()})
+        walk_folder(self.root, "", listing, {self.root.resolve()})
         if self.only:
             listing.files = [file for file in listing.files if file[0] in self.only]
         self._shards, self._rows = {}, {}
@@ -314,41 +314,3 @@ class TarSource(FileSource):
 
     def reader(self) -> FileReader:
         return tarindex.TarReader(str(self.root), self.index().members)
-
-
-def _walk(folder: Path, prefix: str, listing: Listing, visited: set[Path]) -> None:
-    """Collect files below a folder, following links but never into a folder that was visited already: folders that link
-    to each other have more paths than can be walked."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        listing.left_out.append((prefix or ".", f"cannot be listed: {error.strerror}"))
-        return
-    for entry in entries:
-        path = prefix + entry.name
-        try:
-            is_folder = entry.is_dir()
-            if is_junk_name(entry.name, is_folder):
-                listing.junk += sum(len(names) for _, _, names in os.walk(entry.path)) if is_folder else 1
-                continue
-            path.encode()
-            if is_folder:
-                target = Path(entry.path).resolve()
-                if entry.is_symlink() and target in visited:
-                    listing.left_out.append((path, "a link to a folder that is listed already"))
-                    continue
-                visited.add(target)
-                if prefix.count("/") >= MOST_FOLDERS:
-                    listing.left_out.append((path, TOO_DEEP))
-                    continue
-                _walk(Path(entry.path), path + "/", listing, visited)
-            elif entry.is_file():
-                status = entry.stat()
-                listing.files.append((path, status.st_size, status.st_mtime_ns))
-            else:
-                listing.left_out.append((path, "a broken link" if entry.is_symlink() else "not a regular file"))
-        except UnicodeEncodeError:
-            shown = path.encode(errors="backslashreplace").decode()
-            listing.left_out.append((shown, "the name is not valid UTF-8"))
-        except OSError as error:
-            listing.left_out.append((path, f"cannot be read: {error.strerror}"))

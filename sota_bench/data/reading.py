@@ -9,6 +9,7 @@ from sota_bench.data.columns import MOST_CLASHES, could_be_labels, label_values,
 from sota_bench.data.formats import IMAGE_SUFFIXES, OTHER_SUFFIXES, image_format, suffix_of
 from sota_bench.data.groups import read_groups
 from sota_bench.data.layout import NO_SPLIT_FOLDER, OTHER_FOLD, OUTSIDE, Layout, Member, read_folders
+from sota_bench.data.listing import Listing
 from sota_bench.data.names import confusable, normalized, readable
 from sota_bench.data.options import FOLDERS, ReadingOptions, roles_key
 from sota_bench.data.samples import is_sample_file, sample_table
@@ -19,23 +20,6 @@ from sota_bench.errors import UserError
 NOT_AN_IMAGE = "not an image"
 NO_SPLIT_LIST = "in no list of a split"
 _TOLD = ("no label", NO_SPLIT_FOLDER, NO_SPLIT_LIST, OUTSIDE, OTHER_FOLD)
-
-
-@dataclass
-class Listing:
-    """The files of a source.
-
-    Attributes:
-        files: (path, bytes, modification time in ns) of each file that is no junk.
-        left_out: (path, reason) of what cannot be read.
-        junk: how many leftovers of systems and tools there are.
-        tables: labels that the source itself stores beside its images, as Parquet does.
-    """
-
-    files: list[tuple[str, int, int]] = field(default_factory=list)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    junk: int = 0
-    tables: list[LabelTable] = field(default_factory=list)
 
 
 def read_listing(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sota_bench.data.formats import IMAGE_SUFFIXES, suffix_of
@@ -28,6 +29,12 @@ LABEL_COLUMNS = (
     "cls", "y", "species", "breed", "diagnosis", "disease", "variety", "groundtruth", "gt",
 )  # fmt: skip
 """Names of a column of labels, in lower case and without spaces, hyphens and underscores."""
+
+FILE_COLUMNS = (
+    "id", "ids", "imageid", "imgid", "fileid", "photoid", "pictureid", "sampleid", "image", "images", "img", "file",
+    "filename", "imagename", "imgname", "name", "photo", "picture", "imagenumber", "imageno", "sample", "path",
+)  # fmt: skip
+"""Names of columns, written as ``LABEL_COLUMNS``, whose numbers are those of images, and not of rows."""
 
 _LOOKED_AT = 500
 """Rows by which a column of file names is found."""
@@ -51,8 +58,7 @@ class LabelTable:
 
 
 class FileIndex:
-    """Finds images by what a table calls them: a path or a name, without its ending or with another one, or a number
-    without its leading zeros."""
+    """Finds images by what a table calls them: a path or a name, also without its ending or with another one."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._by_name: dict[str, list[str]] = {}
@@ -82,6 +88,11 @@ class FileIndex:
                 matches = [path for path in matches if _ends_with(normalized(path), suffix, stems)]
             if matches:
                 return matches
+        return []
+
+    def numbered(self, value: str) -> list[str]:
+        """Images whose name is a number, which a table writes without its leading zeros."""
+        value = value.strip()
         return self._by_number.get(value.lstrip("0"), []) if value.isdecimal() else []
 
 
@@ -172,12 +183,12 @@ def _parse(path: str, data: bytes, index: FileIndex) -> pd.DataFrame | None:
 
 def _preamble(text: str) -> int:
     """Where a table begins: after comments, and the line by which a spreadsheet names its delimiter."""
-    start = 0
-    for line in text.splitlines(keepends=True):
-        if line.startswith("#") or line.lower().startswith("sep=") or not line.strip():
-            start += len(line)
-        else:
+    start, lines = 0, text.splitlines(keepends=True)
+    for line, following in pairwise(lines):
+        is_header = any(line.count(delimiter) == following.count(delimiter) > 0 for delimiter in ",;\t|")
+        if not ((line.startswith("#") and not is_header) or line.lower().startswith("sep=") or not line.strip()):
             break
+        start += len(line)
     return start
 
 
@@ -239,11 +250,14 @@ def _as_table(
     Raises:
         UserError: names of images are those of several.
     """
-    column = options.file_column or _file_column(frame, index)
+    column = options.file_column or _file_column(frame, index.candidates, list(frame.columns))
+    column = column or _file_column(
+        frame, index.numbered, [name for name in frame.columns if simple_name(name) in FILE_COLUMNS]
+    )
     if column not in frame.columns:
         return None
     named = frame[column].tolist()
-    candidates = [index.candidates(value) for value in named]
+    candidates = [index.candidates(value) or index.numbered(value) for value in named]
     files = [_resolve(images, path) for images in candidates]
     if not any(files):
         images = max(candidates, key=len, default=[])
@@ -255,10 +269,10 @@ def _as_table(
     return LabelTable(path, frame.drop(columns=column), files, named)
 
 
-def _file_column(frame: pd.DataFrame, index: FileIndex) -> str:
+def _file_column(frame: pd.DataFrame, find: Callable[[str], list[str]], names: Sequence[str]) -> str:
     """The column of which at least half of the values name images, and of several such the one that names most."""
     sample = frame.iloc[:: max(1, len(frame) // _LOOKED_AT)]
-    matches = {str(name): [value for value in sample[name] if index.candidates(value)] for name in frame}
+    matches = {name: [value for value in sample[name] if find(value)] for name in names}
     naming = [name for name, values in matches.items() if 2 * len(values) >= len(sample)]
     return max(naming, key=lambda name: len(set(matches[name])), default="")
 

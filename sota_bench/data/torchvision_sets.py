@@ -15,8 +15,8 @@ from typing import Any
 
 from sota_bench.data.files import FileReader, FileSource
 from sota_bench.data.formats import HEAD_BYTES
+from sota_bench.data.listing import Listing
 from sota_bench.data.options import ReadingOptions
-from sota_bench.data.reading import Listing
 from sota_bench.data.tables import LabelTable
 from sota_bench.errors import UserError
 

@@ -442,9 +442,13 @@ TABLES = {
     "a spreadsheet's first line": "sep=;\nfile;label\n{semicolon}",
     "numbers without zeros": "id,label\n{number}",
     "another ending": "file,label\n{jpg}",
+    "a column named #": "#,file,label\n{counted}",
     "short rows": "file,label,remark\n{comma}",
 }
-LINES = {"comma": "{0:03d}.png,{1}", "semicolon": "{0:03d}.png;{1}", "number": "{0},{1}", "jpg": "{0:03d}.JPG,{1}"}
+LINES = {
+    "comma": "{0:03d}.png,{1}", "counted": "{0},{0:03d}.png,{1}", "semicolon": "{0:03d}.png;{1}", "number": "{0},{1}",
+    "jpg": "{0:03d}.JPG,{1}",
+}  # fmt: skip
 """One row of each table: of its number and its label."""
 
 
@@ -456,6 +460,19 @@ def test_tables_as_people_write_them(tmp_path, kind):
     account = read(tmp_path / "d")
     assert {name: sum(counts.values()) for name, counts in account.classes.items()} == {"cat": 6, "dog": 6}
     assert account.left_out == {}
+
+
+def test_numbers_of_rows_are_no_names_of_images(tmp_path):
+    """In a shuffled table with the index that pandas writes, the index names other images than the file."""
+    fill(tmp_path / "d", {"images": 12})
+    rows = [(row, f"{11 - row:03d}", ("cat", "dog")[row % 2], "x") for row in range(12)]
+    table(tmp_path / "d", "labels.csv", [("", "image", "label", "remark"), *rows])
+    manifest = open_source(f"folder:{tmp_path / 'd'}").scan()
+    labels = dict(zip(manifest.items["path"], manifest.items["label"], strict=True))
+    assert labels == {f"images/{number:03d}.png": ("dog", "cat")[number % 2] for number in range(12)}
+    table(tmp_path / "d", "labels.csv", [("", "label"), *((row, label) for row, _, label, _ in rows)])
+    with pytest.raises(UserError, match="their labels are unknown"):
+        read(tmp_path / "d")
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -47,6 +47,21 @@ class Predictions:
             if count
         }
 
+    def constant_guess(self, response: str) -> tuple[float, str] | None:
+        """What a response is for the best answer that is the same for every image, and what that answer is.
+
+        Args:
+            response: a name of `sota_bench.responses`.
+        """
+        shares = self.counts[self.counts > 0] / max(len(self.labels), 1)
+        if response == "accuracy":
+            return 100 * float(shares.max()), f"always answering {self.classes[int(self.counts.argmax())]}"
+        if response == "balanced_accuracy":
+            return 100 / len(shares), "always answering the same class"
+        if response == "nll":
+            return -float((shares * np.log(shares)).sum()), "predicting the frequencies of the classes"
+        return None
+
     def per_image(self, response: str) -> NDArray[np.float64] | NDArray[np.bool_] | None:
         """Numbers [N] whose mean is a response of the trial; None where it is no mean over images.
 

@@ -162,6 +162,14 @@ class View:
         )
         return [str(cell) for cell in table.loc[table["in_best_set"], "cell"]]
 
+    @cached_property
+    def constant_guess(self) -> tuple[float, str] | None:
+        """The value of the response that the best answer without looking at an image has, and what that answer is; None
+        where there is no such answer, or nothing was predicted."""
+        stored = (self.tables.predictions.get(str(trial)) for trial in self.comparable["trial"])
+        predictions = next((each for each in stored if each is not None), None)
+        return None if predictions is None else predictions.constant_guess(self.response.name)
+
     @property
     def quality(self) -> Response:
         """What is weighed against time: the response that ranks the cells, or accuracy where that is time itself."""

@@ -88,6 +88,12 @@ def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     )
 
 
+def main_rows(design: Design, overview: Overview) -> list[ContrastRow]:
+    """The main effects alone, each with the error that its verdict is read from."""
+    rows = _judged(design, overview, Declared({}, "none"), main_contrasts(design))
+    return [row for row in rows if row.headline]
+
+
 def _beside_flat(design: Design, listed: Collection[tuple[str, tuple[str, str] | None]]) -> list[Contrast]:
     """Simple effects at the levels that are not flat, for the factors that an average over a flat level dilutes."""
     return [

@@ -28,8 +28,6 @@ from sota_bench.report.run_record import (
 from sota_bench.report.tables import RunTables, Sample, UsedTechnique
 from sota_bench.technique import Card
 
-CLASSES = ("church", "dog", "golf ball", "truck")
-
 FACTORS: dict[str, list[str]] = {
     "normalize": ["none", "dataset"],
     "mixup": ["0.0", "0.2"],
@@ -84,7 +82,7 @@ def synthetic(
             hard = difficulty + rng.normal(0, 0.4, images)
             correct = hard < np.quantile(hard, row.accuracy / 100)
             nll = (row.nll + 1.5 * (correct.mean() - correct)).astype(np.float32)
-            predictions[row.trial] = Predictions(correct, nll, np.arange(images) % len(CLASSES), CLASSES)
+            predictions[row.trial] = Predictions(correct, nll, np.arange(images) % len(CLASSES), tuple(CLASSES))
             balanced = float(np.mean(list(predictions[row.trial].recalls.values())))
             trials.append(replace(row, accuracy=100 * float(correct.mean()), balanced_accuracy=balanced))
     frame = to_frame(trials, TrialRow)

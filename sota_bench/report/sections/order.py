@@ -6,6 +6,7 @@ from sota_bench.report.parts import Head, Section
 from sota_bench.report.sections import (
     calibration,
     cells,
+    classes,
     diagnostics,
     forest,
     forgetting,
@@ -32,6 +33,7 @@ ORDER = (
     resolution,
     forgetting,
     calibration,
+    classes,
     seen,
     cells,
     learning,

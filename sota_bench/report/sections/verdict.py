@@ -33,7 +33,7 @@ def section(view: View) -> Section:
         lines = _lines(view, analysis)
         about = response_named(analysis.overview.response)
         title = about.title if len(view.answers.asked) > 1 else ""
-        texts = [] if analysis is view.analysis else [typeset(text) for text in analysis.warnings]
+        texts = [typeset(text) for text in analysis.warnings if text not in view.analysis.warnings]
         blocks += [Verdicts(lines, title), Prose([_how_to_read(view, analysis)], "how")]
         blocks += [Listing(f"Warnings about {about.noun}", texts, "warning")] if texts else []
     for claim in view.answers.claims:
@@ -133,7 +133,9 @@ def _completeness(view: View) -> list[tuple[str, str, str]]:
     seeds += f"; they vary {join(list(run.grid.vary))}"
     whole = run.measured.run_minutes
     saved = f"shared stages saved {duration(run.sharing.saved_minutes)} of compute" if shares else ""
+    guess = view.constant_guess
     return [
+        *([("Constant guess", measured(guess[0], view.response), guess[1])] if guess else []),
         ("Trials done", f"{counts.done} of {counts.asked}", ", ".join(gaps) or "none failed"),
         ("Seeds", str(view.seeds), seeds),
         ("Time per iteration", duration(median), f"median; {against}" if finite(median) else against),

@@ -25,6 +25,7 @@ name = "small"
 seeds = [0]
 [data]
 source = "folder:{images}"
+cache = "{cache}"
 [recipe]
 backbone = "{backbone}"
 resize = "16x1 32x1"
@@ -54,10 +55,12 @@ class Exported:
         return code, texts[0], texts[1]
 
 
-def run_and_export(folder: Path, recipe: str = "", trial: str = "best", backbone: str = "test_resnet") -> Exported:
+def run_and_export(
+    folder: Path, recipe: str = "", trial: str = "best", backbone: str = "test_resnet", cache: str = "auto"
+) -> Exported:
     images = write_images(folder / "images")
     grid = folder / "grid.toml"
-    grid.write_text(GRID.format(images=images, recipe=recipe, backbone=backbone))
+    grid.write_text(GRID.format(images=images, recipe=recipe, backbone=backbone, cache=cache))
     store, out = folder / "store", folder / "bundle"
     assert main(["run", str(grid), "--store", str(store), "--out", str(folder / "out"), "--no-calibrate"]) == 0
     assert main(["export", str(grid), "--store", str(store), "--out", str(out), "--trial", trial]) == 0

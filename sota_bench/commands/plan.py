@@ -178,7 +178,7 @@ class DryRun:
         size = f"{counted(len(plan.grid.cells()), 'cell')}, {counted(len(plan.trials), 'trial')}"
         counts = f"{images['train']:,} images to train, {images['select']:,} to select, {images['test']:,} to test"
         console.print(f"[bold]{plan.grid.name}[/bold]: {size} on {source} ({counts})", **PLAIN)
-        console.print(stored_size(plan.images.size, len(plan.grid.cells())), **PLAIN)
+        console.print(stored_size(plan.images.size, len(plan.grid.cells()), plan.images.cache), **PLAIN)
         for line in [*data_lines(plan.images.account.summary()), *self.weights()]:
             console.print(line, markup=False, **PLAIN)
         self._show_cells(console, everything)
@@ -235,11 +235,12 @@ def data_lines(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def stored_size(size: int, cells: int) -> str:
-    """At which size images are stored, and what follows for other grids."""
+def stored_size(size: int, cells: int, cache: str) -> str:
+    """At which size images are stored and how, and what follows for other grids."""
     of = "the largest size of all cells" if cells > 1 else "the grid's largest size"
+    kept = {"pixels": "stored", "jpeg": "stored as JPEGs", "none": "decoded from the source each time,"}[cache]
     return (
-        f"Images are stored at {size} px (shorter side), chosen for {of}; a grid with other sizes may store others, "
+        f"Images are {kept} at {size} px (shorter side), chosen for {of}; a grid with other sizes may store others, "
         "and its pixels differ slightly. Set data.size to compare across grids."
     )
 

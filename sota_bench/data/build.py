@@ -9,13 +9,14 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sota_bench.data.cache import FORMAT, file_digest
+from sota_bench.data.cache import FORMAT, HEADER, file_digest
 from sota_bench.data.decode import BadImage
 from sota_bench.data.manifest import parse_scale
+from sota_bench.data.packed import KINDS, CacheKind, packed
 from sota_bench.data.source import Scale, Source
 from sota_bench.data.specs import source_from_spec
 from sota_bench.errors import UserError
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 
 _File = tuple[str, str, Scale]
 """An image's path, content digest and scale."""
+
+
+class _Stored(NamedTuple):
+    """What a cache holds of one image: its size in pixels, and its bytes."""
+
+    height: int
+    width: int
+    data: bytes
+
 
 _CHUNK = 64
 _IMAGES_A_PROCESS = 1000
@@ -41,6 +51,7 @@ def build_cache(
     processes: int,
     progress: Callable[[int, int], None] | None = None,
     limit_bytes: int | None = None,
+    kind: CacheKind = "pixels",
 ) -> dict[str, Any]:
     """Decode images with several processes and write them as a cache, all at once or not at all.
 
@@ -52,6 +63,7 @@ def build_cache(
         processes: how many decode at most; 1 decodes here.
         progress: called with (done, total).
         limit_bytes: the most that the cache may take.
+        kind: what it holds of each image: pixels, a JPEG of them, or its size alone.
 
     Returns:
         What ``cache.json`` holds, and ``left_out``: (path, reason) of images that did not decode. The source notes
@@ -71,7 +83,7 @@ def build_cache(
     except OSError as error:
         raise _disk_error(folder, error) from None
     try:
-        header, left_out = _write(working, source, files, size, processes, progress, limit_bytes, folder)
+        header, left_out = _write(working, source, files, size, processes, progress, limit_bytes, folder, kind)
         replace_folder(working, folder)
         if left_out:
             source.leave_out(left_out)
@@ -85,16 +97,17 @@ def build_cache(
 def _write(
     working: Path, source: Source, files: list[_File], size: int, processes: int,
     progress: Callable[[int, int], None] | None, limit_bytes: int | None, folder: Path,
+    kind: CacheKind,
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:  # fmt: skip
     offsets, heights, widths, kept = [], [], [], []
     left_out: list[tuple[str, str]] = []
     total, digest = 0, hashlib.sha256()
-    with (working / "pixels.u8").open("wb") as out:
-        for done, (path, sha, image) in enumerate(decode_in_order(source, files, size, processes), start=1):
+    with (working / KINDS[kind].file).open("wb") as out:
+        for done, (path, sha, image) in enumerate(_in_order(source, files, size, processes, kind), start=1):
             if isinstance(image, str):
                 left_out.append((path, image))
             else:
-                data = image.tobytes()
+                data = image.data
                 if limit_bytes is not None and total + len(data) > limit_bytes:
                     problem = f"{len(files):,} images at {size} px do not fit into {limit_bytes / 2**20:,.0f} MiB"
                     remedy = "raise the limit of the cache, or use a smaller size or fewer images"
@@ -102,8 +115,8 @@ def _write(
                 out.write(data)
                 digest.update(data)
                 offsets.append(total)
-                heights.append(image.shape[0])
-                widths.append(image.shape[1])
+                heights.append(image.height)
+                widths.append(image.width)
                 kept.append(sha)
                 total += len(data)
             if progress and (done % _CHUNK == 0 or done == len(files)):
@@ -119,10 +132,10 @@ def _write(
         )
         _sync(out)
     header = {
-        "format": FORMAT, "size": size, "count": len(kept), "bytes": total, "pixels_sha256": digest.hexdigest(),
-        "index_sha256": file_digest(working / "index.npz"),
+        "format": FORMAT, "kind": kind, "size": size, "count": len(kept), "bytes": total,
+        "pixels_sha256": digest.hexdigest(), "index_sha256": file_digest(working / "index.npz"),
     }  # fmt: skip
-    with (working / "cache.json").open("w", encoding="utf-8") as text:
+    with (working / HEADER).open("w", encoding="utf-8") as text:
         json.dump(header, text, indent=1)
         _sync(text)
     return header, left_out
@@ -147,13 +160,24 @@ def decode_in_order(
     Yields:
         (path, sha256, pixels or the reason why there are none), in the order of ``files``.
     """
+    for path, sha, stored in _in_order(source, files, size, processes, "pixels"):
+        if isinstance(stored, str):
+            yield path, sha, stored
+        else:
+            yield path, sha, np.frombuffer(stored.data, np.uint8).reshape(stored.height, stored.width, 3)
+
+
+def _in_order(
+    source: Source, files: list[_File], size: int, processes: int, kind: CacheKind
+) -> Iterator[tuple[str, str, _Stored | str]]:
+    """The same as a cache of some kind holds it."""
     chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     if processes <= 1 or len(chunks) < 2:
         for path, sha, scale in files:
-            yield path, sha, _decode(source, path, sha, size, scale)
+            yield path, sha, _decode(source, path, sha, size, scale, kind)
         return
     workers = processes_for(len(files), processes)
-    with process_pool(workers, _start, (source.spec, size)) as pool:
+    with process_pool(workers, _start, (source.spec, size, kind)) as pool:
         ahead = 4 * workers
         under_way = [pool.submit(_decode_all, chunk) for chunk in chunks[:ahead]]
         for position, chunk in enumerate(chunks):
@@ -167,21 +191,24 @@ def decode_in_order(
 
 _source: Source | None = None
 _size = 0
+_kind: CacheKind = "pixels"
 
 
-def _start(spec: dict[str, Any], size: int) -> None:
-    global _source, _size
-    _source, _size = source_from_spec(spec), size
+def _start(spec: dict[str, Any], size: int, kind: CacheKind) -> None:
+    global _source, _size, _kind
+    _source, _size, _kind = source_from_spec(spec), size, kind
 
 
-def _decode_all(files: list[_File]) -> list[np.ndarray | str]:
+def _decode_all(files: list[_File]) -> list[_Stored | str]:
     assert _source is not None
-    return [_decode(_source, path, sha, _size, scale) for path, sha, scale in files]
+    return [_decode(_source, path, sha, _size, scale, _kind) for path, sha, scale in files]
 
 
-def _decode(source: Source, path: str, sha: str, size: int, scale: Scale) -> np.ndarray | str:
+def _decode(source: Source, path: str, sha: str, size: int, scale: Scale, kind: CacheKind) -> _Stored | str:
     try:
-        return source.decode(path, size, sha, scale)
+        pixels = source.decode(path, size, sha, scale)
+        data = {"pixels": pixels.tobytes, "jpeg": lambda: packed(pixels), "none": bytes}[kind]()
+        return _Stored(pixels.shape[0], pixels.shape[1], data)
     except BadImage as error:
         return str(error)
     except MemoryError:

@@ -20,6 +20,7 @@ from sota_bench.data.curated import PATH_KINDS, CuratedSource, origin_of
 from sota_bench.data.download import Archive, download_archive
 from sota_bench.data.files import FolderSource, TarSource, UnpackedSource
 from sota_bench.data.formats import IMAGE_SUFFIXES, suffix_of
+from sota_bench.data.imagenet_tars import ImageNetTars, is_imagenet
 from sota_bench.data.junk import is_junk_name
 from sota_bench.data.names import IMAGENETTE, IMAGEWOOF
 from sota_bench.data.options import ReadingOptions
@@ -208,7 +209,8 @@ def _find(
 
 
 def _layout_remedy(dataset: NamedDataset) -> str:
-    names = f"{dataset.folders[0].rstrip('*')}.tgz or .tar" if dataset.archive else "train/<class>/ and val/<class>/"
+    own = "its own archives, or train/<class>/ and val/<class>/"
+    names = f"{dataset.folders[0].rstrip('*')}.tgz or .tar" if dataset.archive else own
     return f'set data.path or {VARIABLE} to its folder or archive ({names}), or use source = "known-effects"'
 
 
@@ -240,6 +242,8 @@ def _is_archive(path: Path) -> bool:
 
 
 def _is_dataset(folder: Path, dataset: NamedDataset) -> bool:
+    if not dataset.classes and is_imagenet(folder):
+        return True
     train = folder / "train"
     if not train.is_dir():
         return False
@@ -256,6 +260,8 @@ def _folders(folder: Path) -> list[Path]:
 
 def _open(name: str, path: Path, options: ReadingOptions | None = None) -> Source:
     cache = user_cache()
+    if path.is_dir() and is_imagenet(path):
+        return ImageNetTars(name, path, cache / "scans", options)
     if path.is_dir():
         inside = _only_archive(path)
         if inside is None:

@@ -1,11 +1,13 @@
-"""The stage that decodes all images of a grid into one cache of pixels."""
+"""The stage that makes the cache of all images of a grid."""
 
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from sota_bench.data.build import build_cache
 from sota_bench.data.manifest import Manifest
+from sota_bench.data.packed import CacheKind
 from sota_bench.data.specs import source_from_spec
 from sota_bench.data.split import SPLITS
 from sota_bench.data.subset import choose
@@ -16,7 +18,7 @@ from sota_bench.stages.results import PrepareResult
 
 
 def prepare(params: PrepareParams, context: PrepareContext, run: RunContext) -> StageOutcome:
-    """Decodes the images that any subset of the grid uses into ``cache/``.
+    """Decodes the images that any subset of the grid uses, and keeps them in ``cache/`` as asked for.
 
     Raises:
         PlanAgain: some images turned out not to decode; their source leaves them out from now on.
@@ -33,8 +35,8 @@ def prepare(params: PrepareParams, context: PrepareContext, run: RunContext) -> 
         rate = done / max(time.perf_counter() - started, 1e-9)
         run.progress(Progress(done, total, images_per_s=rate, note="decoding"))
 
-    source = source_from_spec(dict(context.source))
-    cache = build_cache(run.workspace / "cache", source, items, params.size, context.processes, report)
+    source, kind = source_from_spec(dict(context.source)), cast(CacheKind, params.cache or "pixels")
+    cache = build_cache(run.workspace / "cache", source, items, params.size, context.processes, report, kind=kind)
     if cache["left_out"]:
         path, reason = cache["left_out"][0]
         problem = f"{len(cache['left_out'])} images cannot be used, such as {path} ({reason})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,9 @@ _FEW = 256
 """Below this many files, starting processes costs more than it saves."""
 
 _CHUNK = 256
+
+SAVE_EVERY_S = 60.0
+"""Seconds after which a scan keeps what it found, at least: it spends a twentieth of its time on that at most."""
 
 _KEY = "scan 4"
 """Changes when ``inspect_image`` judges files in another way."""
@@ -56,7 +60,8 @@ def scan_files(
     cache: Path | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Scanned]:
-    """Digest and check files, except those that are unchanged since the last scan.
+    """Digest and check files, except those that are unchanged since the last scan. What a scan found is kept while it
+    goes on, so one that is interrupted or killed is resumed by the next.
 
     Args:
         reader: reads a file's bytes.
@@ -81,15 +86,24 @@ def scan_files(
         if progress:
             progress(len(files), len(files))
         return results
-    done = len(results)
-    for chunk, checked in _map(reader, [unread[i : i + _CHUNK] for i in range(0, len(unread), _CHUNK)]):
-        results.update(zip(chunk, checked, strict=True))
-        done += len(chunk)
-        if progress:
-            progress(done, len(files))
-    if cache:
-        _save(cache, [(*file, *results[file[0]]) for file in files])
+    next_save = time.monotonic() + SAVE_EVERY_S
+    try:
+        for chunk, checked in _map(reader, [unread[i : i + _CHUNK] for i in range(0, len(unread), _CHUNK)]):
+            results.update(zip(chunk, checked, strict=True))
+            if progress:
+                progress(len(results), len(files))
+            if cache and time.monotonic() > next_save:
+                began = time.monotonic()
+                _save_found(cache, files, results)
+                next_save = time.monotonic() + max(SAVE_EVERY_S, 20 * (time.monotonic() - began))
+    finally:
+        if cache and results:
+            _save_found(cache, files, results)
     return results
+
+
+def _save_found(cache: Path, files: Sequence[tuple[str, int, int]], results: dict[str, Scanned]) -> None:
+    _save(cache, [(*file, *results[file[0]]) for file in files if file[0] in results])
 
 
 def remember(cache: Path, left_out: Iterable[tuple[str, str]]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sota_bench.data.curated import CuratedSource
 from sota_bench.data.files import FolderSource, TarSource, UnpackedSource
+from sota_bench.data.imagenet_tars import ImageNetTars
 from sota_bench.data.joined import JoinedSource
 from sota_bench.data.options import ReadingOptions
 from sota_bench.data.rendered import KnownEffects
@@ -37,6 +38,8 @@ def source_from_spec(spec: Mapping[str, Any]) -> Source:
         return UnpackedSource(spec["name"], Path(spec["path"]), cache, options, Path(spec.get("archive", spec["path"])))
     if kind == "torchvision":
         return TorchvisionSource(spec["name"], Path(spec["path"]), cache, options)
+    if kind == "imagenet-tars":
+        return ImageNetTars(spec["name"], Path(spec["path"]), cache, options)
     if kind == "tar":
         return TarSource(spec["name"], Path(spec["path"]), cache, options)
     raise ValueError(f"unknown kind of source {kind!r}")

@@ -103,6 +103,7 @@ class Combinations:
         machine: dict[str, Json] = {"software": made_with.software, "decoder": made_with.decoder}
         machine |= {"device": made_with.device} if made_with.device else {}
         group: dict[str, Json] = {**machine, "code": code, "workers": self.workers}
+        group |= {} if self.plan.images.cache == "pixels" else {"cache": self.plan.images.cache}
         if isinstance(params, PrepareParams):
             source = self.plan.images.source.spec
             return Combination("prepare", group | {"source": source, "size": params.size}, {})

@@ -195,6 +195,12 @@ class DataTable(Table):
         description="shorter side of the stored images in pixels; 0 derives it from the largest size in the grid. Set "
         "it to compare cells of different grids",
     )
+    cache: Literal["auto", "pixels", "jpeg", "none"] = Field(
+        "auto",
+        description="how images are kept at that size. pixels: decoded; jpeg: as JPEGs of quality 90, a tenth of the "
+        "disk, decoded whenever they are needed; none: decoded from the source each time, to the same bits as pixels; "
+        "auto: pixels up to 64 GiB, else jpeg",
+    )
 
     root: str = Field("", description="folder of the data set inside the source; detected by default")
     folders: dict[str, FolderRole] = Field(

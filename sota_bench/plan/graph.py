@@ -98,7 +98,8 @@ def _add_prepare(builder: StageBuilder, trials: Sequence[PhasedTrial], processes
     _check_counts(builder.grid, images, choices, split)
     contents, count = images.contents_digest(tuple(choices))
     context = PrepareContext(builder.manifest_file, images.source.spec, tuple(choices), processes)
-    params, made_with = PrepareParams(contents, images.size), builder.made_with("prepare", computes_on_device=False)
+    params = PrepareParams(contents, images.size, None if images.cache == "pixels" else images.cache)
+    made_with = builder.made_with("prepare", computes_on_device=False)
     title = f"decode {counted(count, 'image')} at {images.size} px"
     users = [trial.trial.id for trial in trials if trial.inapplicable is None]
     builder.prepare = builder.add("prepare", params, {}, title, users, made_with, context)

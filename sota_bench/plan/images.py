@@ -13,6 +13,7 @@ import numpy as np
 
 from sota_bench.data.account import Account
 from sota_bench.data.manifest import Manifest
+from sota_bench.data.packed import CacheKind, kind_of
 from sota_bench.data.source import Source
 from sota_bench.data.subset import class_split, limited
 from sota_bench.errors import UserError
@@ -45,6 +46,7 @@ class GridImages:
         manifest: all of them, here or in a process of their own.
         size: pixels of the shorter side in the cache.
         upsampled: sizes in the grid that are larger than the stored images.
+        cache: how they are kept.
         grid_file: where paths in its recipes start.
         technique_files: local technique files of the grid.
     """
@@ -53,6 +55,7 @@ class GridImages:
     manifest: Manifest | RemoteManifest
     size: int
     upsampled: list[int]
+    cache: CacheKind = "pixels"
     grid_file: Path = Path()
     technique_files: tuple[Path, ...] = ()
     _choices: dict[tuple[int, str], tuple[CoreRecipe, ImageChoice]] = field(default_factory=dict)
@@ -134,6 +137,11 @@ class GridImages:
         """A manifest of the images that some choice uses."""
         return self._ask(ManifestQueries.part, choices, name)
 
+    @cached_property
+    def count(self) -> int:
+        """All images."""
+        return self._ask(ManifestQueries.count)
+
     def paths(self, count: int) -> list[str]:
         """Some images, evenly spread."""
         return self._ask(ManifestQueries.paths, count)
@@ -154,7 +162,8 @@ def grid_images(grid: Grid, source: Source, manifest: Manifest | RemoteManifest)
             needed[size] = needed.get(size, True) and bool(cell.recipe.upsample)
             named[size] = "resize" if named.get(size) == "resize" else name
     size = grid.data.size or 8 * math.ceil(max(needed) * _headroom(grid) / 8)
-    images = GridImages(source, manifest, size, [], grid.file, grid.techniques)
+    images = GridImages(source, manifest, size, [], grid_file=grid.file, technique_files=grid.techniques)
+    images.cache = kind_of(grid.data.cache, images.count, size)
     ceiling = min(size, _typical_side(images, size))
     above = sorted(pixels for pixels in needed if pixels > ceiling)
     refused = [pixels for pixels in above if not needed[pixels]]

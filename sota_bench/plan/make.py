@@ -102,6 +102,7 @@ def remake_plan(grid: Grid, store: Path, recorded: Mapping[str, Any]) -> Plan:
         manifest,
         images_record["size"],
         images_record["upsampled"],
+        images_record.get("cache", "pixels"),
         grid.file,
         grid.techniques,
     )

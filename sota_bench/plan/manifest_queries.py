@@ -99,6 +99,10 @@ class ManifestQueries:
         digests = {split: subset.split_digest(split) for split in SPLITS}
         return SubsetSummary(subset.classes, subset.sizes(), digests)
 
+    def count(self) -> int:
+        """All images."""
+        return len(self.manifest.items)
+
     def contents_digest(self, choices: Sequence[ImageChoice]) -> tuple[str, int]:
         """SHA-256 over all images that some choice uses, and their number."""
         contents = self._contents(choices)

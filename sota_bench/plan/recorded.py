@@ -47,6 +47,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
             "manifest": images.manifest.digest,
             "size": images.size,
             "upsampled": images.upsampled,
+            "cache": images.cache,
         },
     }
 

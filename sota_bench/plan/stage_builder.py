@@ -112,7 +112,8 @@ class StageBuilder:
     def selection(self, choice: ImageChoice, split: str) -> ImageSelection:
         """One split of a choice, by content."""
         if (choice, split) not in self._selections:
-            selection = ImageSelection(split, self.images.digest(choice, split), self.images.size)
+            encoded = "jpeg" if self.images.cache == "jpeg" else None
+            selection = ImageSelection(split, self.images.digest(choice, split), self.images.size, encoded)
             self._selections[choice, split] = self.texts.shared(selection)
         return self._selections[choice, split]
 
@@ -120,7 +121,8 @@ class StageBuilder:
         """What a worker needs for a stage on these images; one object for all stages that need the same."""
         if (choice, weights) not in self._contexts:
             files = tuple(self.grid.techniques)
-            self._contexts[choice, weights] = StageContext(choice, self.manifest_file, files, weights)
+            source = self.images.source.spec if self.images.cache == "none" else None
+            self._contexts[choice, weights] = StageContext(choice, self.manifest_file, files, weights, source=source)
         return self._contexts[choice, weights]
 
 

@@ -33,6 +33,7 @@ class Preprocessing:
         crop: share of the shorter side that the central crop keeps.
         channels: 3 for RGB, 1 for luminance.
         mean, std: per channel, in grey levels 0 to 255.
+        encoded: ``jpeg`` where the stored images were JPEGs, so that each is encoded and decoded once more; else None.
     """
 
     stored_size: int
@@ -41,6 +42,7 @@ class Preprocessing:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    encoded: str | None = None
 
 
 @dataclass(frozen=True)

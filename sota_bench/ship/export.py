@@ -69,8 +69,9 @@ def _preprocessing(facts: TrialFacts, loaded: LoadedCheckpoint, own: Sequence[Te
             raise UserError("export", technique.name, problem, "export a trial without it")
         mean, std = (list(values) for values in technique.input_statistics())
     recipe = recipe_from(facts.evaluation.recipe, facts.files)
+    data, size = facts.evaluation.data, facts.evaluation.size
     return Preprocessing(
-        facts.stored_size, facts.evaluation.size, recipe.eval_crop, loaded.channels, tuple(mean), tuple(std)
+        facts.stored_size, size, recipe.eval_crop, loaded.channels, tuple(mean), tuple(std), data.encoded
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sota_bench.data.packed import QUALITY
 from sota_bench.grid.fields import recipe_fields
 from sota_bench.grid.template import toml_value
 from sota_bench.ship.bundle import Bundle
@@ -39,10 +40,11 @@ def _lines(facts: TrialFacts, bundle: Bundle) -> Iterator[str]:
     yield 'model = timm.create_model("local-dir:PATH/TO/THIS/FOLDER", pretrained=True).eval()'
     yield "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))"
     yield from ("```", "", "or `python -m sota_bench predict PATH/TO/THIS/FOLDER photo.jpg`.", "")
+    as_jpeg = f" and stored as a JPEG of quality {QUALITY}" if images.encoded else ""
     yield (
         f"`config.json` holds the input statistics: mean {_numbers(images.mean)} and deviation "
         f"{_numbers(images.std)} in grey levels of 0 to 255. `predict` repeats the pixels of the evaluation: a file is "
-        f"scaled down to {images.stored_size} px on the shorter side with a bicubic filter, then its central "
+        f"scaled down to {images.stored_size} px on the shorter side with a bicubic filter{as_jpeg}, then its central "
         f"{100 * images.crop:g}% is resized to {images.size} px with a bilinear one, both antialiased."
     )
     yield ""

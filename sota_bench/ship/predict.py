@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sota_bench.data.cache import PixelCache
 from sota_bench.data.decode import BadImage, decode_image
+from sota_bench.data.packed import packed, unpacked
 from sota_bench.errors import UserError
 from sota_bench.grid.recipe import CoreRecipe, recipe_from
 from sota_bench.registry import active
@@ -132,7 +133,8 @@ class Predictor:
         if file.content is None:
             return file.error
         try:
-            return decode_image(file.content, self.bundle.preprocessing.stored_size)
+            image = decode_image(file.content, self.bundle.preprocessing.stored_size)
+            return unpacked(packed(image)) if self.bundle.preprocessing.encoded else image
         except BadImage as error:
             return str(error)
 

@@ -72,6 +72,7 @@ class StageContext:
         weights: where pretrained weights lie: ``""`` for none, ``timm`` for the hub, or a path.
         checkpoint_s: seconds between two checkpoints inside a phase.
         accumulate: whether a step that does not fit into memory is computed in smaller parts.
+        source: what opens the source of the images, where no cache holds them; else None.
     """
 
     choice: ImageChoice
@@ -80,3 +81,4 @@ class StageContext:
     weights: str = ""
     checkpoint_s: float = CHECKPOINT_S
     accumulate: bool = True
+    source: Mapping[str, Json] | None = None

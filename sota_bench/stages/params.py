@@ -26,11 +26,13 @@ class ImageSelection:
         split: ``train``, ``select`` or ``test``.
         digest: SHA-256 over the split's classes, contents and labels.
         size: pixels of the shorter side at which they are stored.
+        encoded: ``jpeg`` where they are stored as JPEGs, which changes their pixels a little; else None.
     """
 
     split: str
     digest: str
     size: int
+    encoded: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,12 @@ class PrepareParams(StageParams):
     Attributes:
         contents: SHA-256 over the contents of the images.
         size: pixels of the shorter side at which they are stored.
+        cache: ``jpeg`` or ``none`` where they are not stored as pixels; else None.
     """
 
     contents: str
     size: int
+    cache: str | None = None
 
 
 @dataclass(frozen=True)

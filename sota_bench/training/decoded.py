@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sota_bench.data.cache import PixelCache, version_of
-from sota_bench.data.manifest import Manifest
+from sota_bench.data.cache import HEADER, ImageCache, version_of
+from sota_bench.data.manifest import Manifest, parse_scale
+from sota_bench.data.packed import SourceCache, open_cache
+from sota_bench.data.specs import source_from_spec
 from sota_bench.data.split import SPLITS
 from sota_bench.data.subset import Subset, choose
 from sota_bench.stages.context import ImageChoice, StageContext
@@ -23,13 +25,13 @@ class DecodedSubset:
     """Decoded images and a subset of them.
 
     Attributes:
-        cache: memory-mapped pixels.
+        cache: all images at the stored size.
         subset: which images are in each split, and the classes.
         labels: split -> int64 [N].
         rows: split -> int64 [N], rows of ``cache``.
     """
 
-    cache: PixelCache
+    cache: ImageCache
     subset: Subset
     rows: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
@@ -45,8 +47,8 @@ class DecodedSubset:
 
 
 @lru_cache(maxsize=8)
-def _cache(folder: Path, version: tuple[int, int]) -> PixelCache:
-    return PixelCache.open(folder / "cache")
+def _cache(folder: Path, version: tuple[int, int]) -> ImageCache:
+    return open_cache(folder / "cache")
 
 
 @lru_cache(maxsize=8)
@@ -85,8 +87,14 @@ def decoded_subset(folder: Path, context: StageContext, data: ImageSelection) ->
         ValueError: the subset made from the settings is not the one that the key promises.
     """
     # damaged pixels, and a damaged manifest, are made again at the same path
-    versions = (version_of(folder / "cache" / "pixels.u8"), version_of(context.manifest))
+    versions = (version_of(folder / "cache" / HEADER), version_of(context.manifest))
     chosen = _chosen(folder, context.manifest, versions, context.choice)
+    if isinstance(chosen.cache, SourceCache) and not chosen.cache.ready:
+        assert context.source is not None
+        items = chosen.subset.manifest.items
+        columns = zip(items["sha256"], items["path"], items["scale"], strict=True)
+        files = {content: (path, parse_scale(scale)) for content, path, scale in columns}
+        chosen.cache.read_from(source_from_spec(context.source), files)
     digest = _digest(folder, context.manifest, versions, context.choice, data.split)
     if digest != data.digest:
         raise ValueError(f"the {data.split} split has digest {digest[:12]}, the plan asks for {data.digest[:12]}")

@@ -161,6 +161,8 @@ def predict(
         for first in range(0, len(images), batch):
             begun = time.perf_counter()
             positions = np.arange(first, min(first + batch, len(images)))
+            if first + batch < len(images):
+                images.expect(np.arange(first + batch, min(first + 2 * batch, len(images))))
             collected.append(scored(positions))
             if not per_image or len(positions) == batch:  # a smaller last batch costs more per image
                 per_image.append((time.perf_counter() - begun) / len(positions))

@@ -1,20 +1,26 @@
-"""Batches from the decoded cache: rows of it, with their labels, cropped and resized on the device."""
+"""Batches from the cache: rows of it, with their labels, cropped and resized on the device."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sota_bench.data.cache import PixelCache
+from sota_bench.data.cache import ImageCache
+from sota_bench.data.scan import usable_cores
 from sota_bench.data.split import image_ids
 from sota_bench.training.crop import crop_resize_each, crop_resize_products
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """ITU-R BT.601 weights of red, green and blue, as Pillow's mode ``L``."""
+
+PART = 8
+"""Images that a thread decodes at once, where the cache holds no pixels."""
 
 LOADED_AT_ONCE = 256
 """Images that are copied to a GPU at once."""
@@ -24,7 +30,7 @@ class Images:
     """The images of one split.
 
     Args:
-        cache: decoded pixels.
+        cache: all images.
         rows: int64 [N], rows of the cache.
         labels: int64 [N].
         device: where batches are made. A GPU keeps the whole split where it fits, and else is sent each batch.
@@ -32,12 +38,17 @@ class Images:
     """
 
     def __init__(
-        self, cache: PixelCache, rows: np.ndarray, labels: np.ndarray, device: torch.device, in_chans: int = 3
+        self, cache: ImageCache, rows: np.ndarray, labels: np.ndarray, device: torch.device, in_chans: int = 3
     ) -> None:
         self.cache, self.rows, self.device, self.in_chans = cache, np.asarray(rows), device, in_chans
         self.labels = torch.from_numpy(np.asarray(labels, dtype=np.int64))
         self.heights = np.asarray(cache.heights)[self.rows].astype(np.int64)
         self.widths = np.asarray(cache.widths)[self.rows].astype(np.int64)
+        # A worker on a CPU decodes with as many threads as it computes with; one that feeds a GPU takes all cores.
+        threads = torch.get_num_threads() if device.type == "cpu" else usable_cores()
+        self._decoders = None if cache.in_memory else ThreadPoolExecutor(threads)
+        self._ahead: dict[bytes, list[Future[list[np.ndarray]]]] = {}
+        self._last: tuple[bytes, list[np.ndarray]] = b"", []
         self._resident = self._loaded() if device.type == "cuda" else None
 
     @cached_property
@@ -47,6 +58,35 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def expect(self, positions: np.ndarray) -> None:
+        """Begins to decode the images of a later batch, where the cache holds no pixels: they are decoded while the
+        batch before is computed.
+
+        Args:
+            positions: int [B], indices into ``rows``.
+        """
+        if self._decoders is not None and self._resident is None:
+            self._ahead[positions.tobytes()] = self._decode(positions)
+
+    def _images(self, positions: np.ndarray) -> list[np.ndarray]:
+        """The images at ``positions``, uint8 [h, w, 3] each."""
+        if self._decoders is None:
+            return [self.cache.image(int(row)) for row in self.rows[positions]]
+        name = positions.tobytes()
+        if self._last[0] != name:  # another view of the same batch needs no other images
+            parts = self._ahead.pop(name, None) or self._decode(positions)
+            self._last = name, [image for part in parts for image in part.result()]
+        return self._last[1]
+
+    def _decode(self, positions: np.ndarray) -> list[Future[list[np.ndarray]]]:
+        assert self._decoders is not None
+        rows = self.rows[positions]
+        parts = [rows[first : first + PART] for first in range(0, len(rows), PART)]
+        return [self._decoders.submit(self._decoded, part) for part in parts]
+
+    def _decoded(self, rows: Sequence[int] | np.ndarray) -> list[np.ndarray]:
+        return [self.cache.image(int(row)) for row in rows]
 
     def batch(self, positions: np.ndarray, boxes: np.ndarray, flip: np.ndarray, size: int) -> Tensor:
         """Crops the images at ``positions``.
@@ -61,7 +101,7 @@ class Images:
             float32 [B, in_chans, size, size], 0..255, on the device.
         """
         if self.device.type == "cpu":
-            images = [self.cache.image(int(row)) for row in self.rows[positions]]
+            images = self._images(positions)
             pixels = crop_resize_each(images, boxes, flip, size).float()
         else:
             pixels = crop_resize_products(
@@ -100,8 +140,7 @@ class Images:
         height, width = shape or (int(self.heights[positions].max()), int(self.widths[positions].max()))
         out = torch.zeros((len(positions), height, width, 3), dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         pixels = out.numpy()
-        for i, row in enumerate(self.rows[positions]):
-            image = self.cache.image(int(row))
+        for i, image in enumerate(self._images(positions)):
             pixels[i, : image.shape[0], : image.shape[1]] = image
         return out
 

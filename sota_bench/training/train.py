@@ -177,6 +177,8 @@ def train(params: TrainParams, context: StageContext, run: RunContext) -> StageO
             for technique in hooks.draws_size:  # mixed sizes
                 size = technique.image_size(phase, step, streams[technique.name]) or size
             pixels = augmented(images, positions, size, recipe, generator(seed, "augment", step.epoch, index))
+            if index + 1 < len(batches):
+                images.expect(batches[index + 1])
             labels = images.labels[torch.from_numpy(positions)]
             batch = Batch(images.image_ids[positions], labels.numpy())
             targets = F.one_hot(labels.to(device, non_blocking=True), len(data.classes)).float()

@@ -218,6 +218,28 @@ def test_a_second_scan_reads_no_file_that_is_unchanged(tmp_path, monkeypatch):
     assert sorted(seen) == ["train/a/0.png", "train/a/1.png"]
 
 
+def test_an_interrupted_scan_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr("sota_bench.data.scan.usable_cores", lambda: 1)
+    content, read = io.BytesIO(), []
+    Image.new("RGB", (8, 8)).save(content, "PNG")
+    files = [(f"{number}.png", 1, 1) for number in range(600)]
+
+    def reader(path):
+        if len(read) == 520:
+            raise KeyboardInterrupt
+        read.append(path)
+        return content.getvalue()
+
+    with pytest.raises(KeyboardInterrupt):
+        scan.scan_files(reader, files, tmp_path / "scan.npz")
+    done = 2 * 256  # whole chunks
+    first, read[:] = read[:done], []
+    results = scan.scan_files(reader, files, tmp_path / "scan.npz")
+    assert read == [path for path, _, _ in files[done:]]
+    assert [path for path, _, _ in files[:done]] == first
+    assert len(results) == len(files) and not any(scanned.problem for scanned in results.values())
+
+
 def test_a_damaged_scan_memory_costs_only_time(tmp_path):
     source = FolderSource("d", fill(tmp_path / "d", files()), tmp_path / "scans")
     first = source.scan()

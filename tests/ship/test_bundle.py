@@ -90,6 +90,13 @@ def test_other_networks(backbone: str, recipe: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(probabilities(exported, rows), stored_probabilities(exported), atol=1e-6)
 
 
+def test_images_that_were_stored_as_jpegs(tmp_path: Path) -> None:
+    exported = run_and_export(tmp_path, trial="c00", cache="jpeg")
+    assert exported.bundle.preprocessing.encoded == "jpeg"
+    rows = predicted(exported, *judged_files(exported))
+    np.testing.assert_allclose(probabilities(exported, rows), stored_probabilities(exported), atol=1e-6)
+
+
 def test_mistakes_are_one_line(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         read_bundle(tmp_path / "absent")

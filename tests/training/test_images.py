@@ -24,6 +24,8 @@ from sota_bench.training.images import Images
 class Pictures:
     """A cache of pictures in memory."""
 
+    in_memory = True
+
     def __init__(self, pictures: list[np.ndarray]) -> None:
         self.pictures = pictures
         self.heights, self.widths = (np.array([picture.shape[axis] for picture in pictures]) for axis in (0, 1))

@@ -301,7 +301,7 @@ def _judged(
     for cell, seed, name in zip(cell_of, seeds, images, strict=True):
         by_cell.setdefault(cell, {})[seed] = key(name)
     sets: list[dict[int, object]] = []
-    image_set = np.zeros(max(cell_of) + 1, dtype=int)
+    image_set = np.zeros(max(cell_of, default=-1) + 1, dtype=int)
     for cell in sorted(by_cell):
         own = by_cell[cell]
         agrees = [all(other.get(seed, name) == name for seed, name in own.items()) for other in sets]

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from sota_bench.data import facts, tarindex
 from sota_bench.data.files import FileReader, FileSource, FolderReader
-from sota_bench.data..py import Listing
+from sota_bench.data.listing import Listing
 from sota_bench.errors import UserError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"

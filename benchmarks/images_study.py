@@ -2,7 +2,7 @@
 
     SOTA_BENCH_DATA=/path/to/imagenette python benchmarks/images_study.py
 
-Trains the grid beside this file (4 cells of test_resnet at 32 px, each with and without test-time augmentation, 6
+Trains the grid beside this file (4 cells of test_resnet at 32 px, each with and without test-time augmentation, 10
 seeds) and judges all trainings on both halves of Imagenette's validation photographs, those that choose and those that
 confirm. Then, for every contrast (main and simple effects, interactions) and many divisions of seeds and photographs,
 the effect of half of the seeds on half of the photographs is compared with that of the other seeds

@@ -16,8 +16,10 @@ which it counts as doubt:
 - the cells with positive weights, or those with negative ones, vary more than all other cells;
 - the noisiest of these cells varies more than all others (corrected for their number by Sidak's inequality).
 
-Cells whose noise is far outside are left out of the rest. The levels were chosen by simulation:
-``benchmarks/false_verdicts.py`` measures errors, coverage and power, and its results file is the evidence.
+Cells whose noise is far outside are left out of the rest, and so are cells that hardly vary with the seed, as at
+chance: they do not share what a seed does to all others, so a contrast that rests on them has its own error alone
+(`sota_bench.stats.pools`). The levels were chosen by simulation: ``benchmarks/false_verdicts.py`` measures errors,
+coverage and power, and its results file is the evidence.
 
 Shapes as in `sota_bench.stats.kernels`: a response is ``y [..., S, C]``, contrasts are ``weights [K, C]``.
 """
@@ -25,12 +27,12 @@ Shapes as in `sota_bench.stats.kernels`: a response is ``y [..., S, C]``, contra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sota_bench.stats.kernels import ROUNDING, Array, Estimate, Weights, fit_cells
+from sota_bench.stats.kernels import ROUNDING, Array, Estimate, Weights
+from sota_bench.stats.pools import Pool, incomplete_pool, pool_of
 
 DOUBT_LARGER, DOUBT_SMALLER = 0.10, 0.05
 """p-values of the contrast's own variance against the rest below which the rest loses weight."""
@@ -38,24 +40,8 @@ DOUBT_LARGER, DOUBT_SMALLER = 0.10, 0.05
 DOUBT_CELLS, DOUBT_CELLS_MANY = 0.27, 0.20
 """The same for the variance of a contrast's cells against all others, with 3 seeds and with 5 or more."""
 
-OUTLYING = 0.002
-"""Level, over all cells of a table, at which a cell's noise is far outside."""
-
-
-class Pool(NamedTuple):
-    """Residuals of ``y = cell + seed`` over the cells whose noise is alike.
-
-    Attributes:
-        kept: which cells are in the pool [..., C].
-        residual: [..., S, C], 0 outside the pool and where a trial is missing.
-        total: sum of squares [...].
-        df: its degrees of freedom [...].
-    """
-
-    kept: NDArray[np.bool_]
-    residual: Array
-    total: Array
-    df: Array
+RESTS_ON = 0.2
+"""Share of a contrast's absolute weights on cells that hardly vary from which on it rests on them."""
 
 
 def moderated(y: Array, weights: Weights) -> Estimate:
@@ -79,40 +65,6 @@ def moderated(y: Array, weights: Weights) -> Estimate:
     return Estimate(differences.mean(axis=-2), np.where(exists, se, np.nan), df)
 
 
-def pool_of(y: Array) -> Pool:
-    """The cells of a complete table whose noise is alike: those that vary far more than all others are left out.
-
-    One cell after the other is taken out, the noisiest first, while its F test against the remaining cells is
-    significant at `OUTLYING` over the number of cells, and while three cells are left (two of three cells).
-    """
-    from scipy.special import fdtrc
-
-    seeds, cells = y.shape[-2:]
-    each, fewest = seeds - 1, min(3, cells - 1)
-    centred = y - y.mean(axis=-2, keepdims=True)
-    kept = np.ones((*y.shape[:-2], cells), dtype=bool)
-    while True:
-        count = kept.sum(axis=-1)
-        mask = kept[..., None, :]
-        residual = (centred - (centred * mask).sum(axis=-1, keepdims=True) / count[..., None, None]) * mask
-        squares = (residual**2).sum(axis=-2)
-        total = squares.sum(axis=-1)
-        if cells < 3:
-            break
-        # What is left of the residual without one cell, and what that cell adds: independent under equal variances.
-        many = count[..., None]
-        added = squares * many / (many - 1)
-        others = np.maximum(total[..., None] - added, 1e-300)
-        ratio = (added / each) / (others / (each * np.maximum(many - 2, 1)))
-        p = np.where(kept & (many > fewest), fdtrc(each, each * np.maximum(many - 2, 1), ratio), 1.0)
-        outlying = p.min(axis=-1) < OUTLYING / cells
-        if not outlying.any():
-            break
-        worst = np.expand_dims(p.argmin(axis=-1), -1)
-        np.put_along_axis(kept, worst, ~outlying[..., None] & np.take_along_axis(kept, worst, -1), axis=-1)
-    return Pool(kept, residual, total, each * (count - 1.0))
-
-
 def moderated_incomplete(y: Array, weights: Weights, pooled: Estimate, own: Estimate) -> Estimate:
     """Contrasts of a table with missing trials under the moderated error.
 
@@ -125,7 +77,7 @@ def moderated_incomplete(y: Array, weights: Weights, pooled: Estimate, own: Esti
         pooled: the contrasts with the pooled error of ``y = cell + seed``.
         own: the same with their own paired error.
     """
-    pool, square = _incomplete_pool(y)
+    pool, square = incomplete_pool(y)
     kappa = pooled.se**2 / square if square > 0 else np.full(len(pooled.value), np.nan)
     usable = np.isfinite(pooled.value) & np.isfinite(own.se) & np.isfinite(kappa) & (own.df >= 1)
     variance, df = moderate(
@@ -133,34 +85,6 @@ def moderated_incomplete(y: Array, weights: Weights, pooled: Estimate, own: Esti
     )
     se = np.sqrt(variance * np.where(usable, kappa, np.nan))
     return Estimate(np.where(usable, pooled.value, np.nan), se, np.where(usable, df, 0.0))
-
-
-def _incomplete_pool(y: Array) -> tuple[Pool, float]:
-    """The cells whose noise is alike, and the mean square of the residual of all cells."""
-    from scipy.special import fdtrc
-
-    present = np.isfinite(y)
-    kept = np.asarray(present.any(axis=0))
-    fewest, first_square = min(3, int(kept.sum()) - 1), None
-    while True:
-        seed, cell = (present & kept).nonzero()
-        numbers, codes = np.unique(cell, return_inverse=True)
-        fit = fit_cells(y[seed, cell], codes, np.unique(seed, return_inverse=True)[1])
-        first_square = fit.square if first_square is None else first_square
-        residual = np.zeros(y.shape)
-        residual[seed, cell] = fit.residual
-        total, each = float((fit.residual**2).sum()), fit.counts - 1
-        pool = Pool(kept, residual, np.asarray(total), np.asarray(float(fit.df)))
-        if len(numbers) <= max(fewest, 2) or fit.df < 1:
-            return pool, first_square
-        added = np.bincount(codes, fit.residual**2) * each.sum() / fit.df
-        others_df = np.maximum(fit.df - each, 1)
-        ratio = (added / np.maximum(each, 1)) / (np.maximum(total - added, 1e-300) / others_df)
-        p = np.where(each > 0, fdtrc(np.maximum(each, 1), others_df, ratio), 1.0)
-        if p.min() >= OUTLYING / y.shape[1]:
-            return pool, first_square
-        kept = kept.copy()
-        kept[numbers[p.argmin()]] = False
 
 
 def moderated_unpaired(y: Array, weights: Weights) -> Estimate:
@@ -236,11 +160,11 @@ def moderated_pairs_incomplete(y: Array, value: Array, se: Array, setting: NDArr
     rest_total, all_df, most_df = 0.0, 0.0, 0.0
     for number in np.unique(setting):
         at = setting == number
-        pool, _ = _incomplete_pool(y[:, at])
+        pool, _ = incomplete_pool(y[:, at])
         kept[at], p_each[at] = pool.kept, _p_each_noisier(pool)
         rest_total, all_df = rest_total + float(pool.total), all_df + float(pool.df)
         most_df = max(most_df, float(pool.df))
-    _, square = _incomplete_pool(y)
+    _, square = incomplete_pool(y)
     usable = (n >= 2) & np.isfinite(se) & (square > 0)
     kappa = np.where(usable, se**2 / (square if square > 0 else 1.0), np.nan)
     own_df = np.where(usable, n - 1, 1.0)
@@ -300,7 +224,9 @@ def moderate(own: Array, own_df: Array, pool: Pool, weights: Weights) -> tuple[A
     count = pool.kept.sum(axis=-1)[..., None].astype(float)
     each, total = pool.df[..., None] / np.maximum(count - 1, 1), pool.total[..., None]
     squares = (pool.residual**2).sum(axis=-2)
-    dropped = (~pool.kept).astype(float) @ abs(weights).T > 0
+    size = abs(weights)
+    dropped = (~pool.kept & ~pool.constant).astype(float) @ size.T > 0
+    dropped |= pool.constant.astype(float) @ size.T > RESTS_ON * np.asarray(size.sum(axis=-1))
     rest_df = np.where(dropped, 0.0, pool.df[..., None] - own_df)
     rest_variance = (total - own_df * own) / np.maximum(rest_df, 1)
     p_each, p_cells = _p_each_noisier(pool), []

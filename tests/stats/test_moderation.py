@@ -17,8 +17,8 @@ from sota_bench.stats.moderation import (
     moderated_incomplete,
     moderated_pairs,
     moderated_unpaired,
-    pool_of,
 )
+from sota_bench.stats.pools import pool_of
 from sota_bench.stats.ranking import best_cells
 from sota_bench.stats.verdicts import HELPS, HURTS, judge
 
@@ -160,3 +160,22 @@ def test_the_verdict_is_read_from_it_and_both_others_stay() -> None:
     read = by_error["moderated"]
     assert by_error["paired"].df == 2 <= read.df <= 4 == by_error["pooled"].df
     assert analysis.headlines()[1] == read
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_intervals_hold_against_a_baseline_at_chance(seeds: int) -> None:
+    """A constant cell does not share what a seed does to the others, so contrasts with it vary more than the rest."""
+    y, weights = tables(np.ones(5), seeds, 4000, 20 + seeds), against_first(5)
+    y[..., 0] = 1e-3 * np.random.default_rng(1).normal(size=(4000, seeds))
+    judged = judge(moderated(y, weights))
+    covered = ((judged.low <= 0) & (judged.high >= 0)).mean()
+    assert covered == pytest.approx(0.95, abs=0.01)
+    assert np.isin(judged.verdict, [HELPS, HURTS]).any(axis=-1).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 4000)
+    one = y[0]
+    assert not pool_of(one).kept[0] and pool_of(one).kept[1:].all()
+    seed, cell = np.indices(one.shape).reshape(2, -1)
+    again = moderated_incomplete(
+        one, weights, pooled_least_squares(one[seed, cell], cell, seed, weights), paired(one, weights)
+    )
+    for part, expected in zip(again, moderated(one, weights), strict=True):
+        assert part == pytest.approx(expected)

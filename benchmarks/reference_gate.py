@@ -11,9 +11,9 @@ compared, and the mean over them. Scenarios are every combination of
   with the whole margin between them ("other machine": every accuracy of the run is lower by 3 points); and 0.
 
 To reach: a sound run fails in at most 1% of the cases, in every scenario with normal noise, and with any noise where
-a run of 3 seeds has the margin to itself. A single seed under heavy tails has no promise, and neither has a machine that
-uses up the whole margin; their rates are told. The sizes that are found in 90% of the runs, with normal noise, are a
-loss in one cell, a loss in all of them, and a gain in one cell.
+a run of 3 seeds has the margin to itself. A single seed under heavy tails has no promise, nor has a machine that uses
+up the whole margin; their rates are told. The sizes that are found in 90% of the runs, with normal noise, are a loss
+in one cell, a loss in all of them, and a gain in one cell.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def difference(accuracy: pd.DataFrame, first: pd.DataFrame) -> dict[str, float]:
     """The mean over all cells minus that of the first arithmetic, and how far trials of the same seed lie apart."""
     here, there = accuracy.mean(), first.mean()
     interval = stats.ttest_ind(here, there, equal_var=False).confidence_interval()
-    apart = np.abs(accuracy - first).to_numpy()
+    apart = np.abs(accuracy.to_numpy() - first.to_numpy())
     return {
         "difference_pp": float(here.mean() - there.mean()),
         "low_pp": float(interval.low),

@@ -74,14 +74,14 @@ def draw(noise: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     if noise == "normal":
         return rng.standard_normal(shape)
     if noise == "t(3)":
-        return rng.standard_t(3, shape) / np.sqrt(3)
-    return 1 - rng.exponential(1, shape)
+        return np.asarray(rng.standard_t(3, shape) / np.sqrt(3))
+    return np.asarray(1 - rng.exponential(1, shape))
 
 
 def accuracies(noise: str, runs: int, cells: int, seeds: int, rng: np.random.Generator) -> Array:
     """Accuracies around 0 in percentage points [runs, cells, seeds]; the seeds of all cells vary together by half."""
     common, own = draw(noise, (runs, 1, seeds), rng), draw(noise, (runs, cells, seeds), rng)
-    return SPREAD_PP * np.sqrt(0.5) * (common + own)
+    return np.asarray(SPREAD_PP * np.sqrt(0.5) * (common + own))
 
 
 def fails(run: Array, reference: Array, margin: float) -> NDArray[np.bool_]:

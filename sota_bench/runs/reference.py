@@ -124,12 +124,13 @@ class Checked:
 
     def summary(self) -> str:
         """What was compared, and how strictly, in one sentence."""
-        from_seeds = min(comparison.reference_n for comparison in self.comparisons)
+        cells = counted(sum(name != OVERALL for name in self.names), "cell")
+        seeds = min(comparison.reference_n for comparison in self.comparisons)
+        device = f"{self.reference.device.get('name', 'unknown device')}, {self.reference.precision}"
         return (
-            f"Compared {counted(sum(name != OVERALL for name in self.names), 'cell')} with {from_seeds} or more "
-            f"reference runs each ({self.reference.device.get('name', 'unknown device')}, {self.reference.precision}): "
-            f"a cell fails if it is more than {self.reference.margin_pp:g} pp off, beyond what its seeds explain "
-            f"(one-sided t tests; a sound run fails with a probability of {100 * convergence.ALPHA:g}% at most)."
+            f"Compared {cells} with reference runs of {seeds} seeds ({device}). A cell fails if it is more than "
+            f"{self.reference.margin_pp:g} pp off, beyond what its seeds explain (one-sided t tests; a sound run fails "
+            f"with a probability of {100 * convergence.ALPHA:g}% at most)."
         )
 
 
@@ -158,7 +159,7 @@ def reference_from(plan: Plan, trials: pd.DataFrame, command: str) -> Reference:
         command: to be kept with them.
 
     Raises:
-        UserError: a cell has too few finished seeds.
+        UserError: a cell has too few finished seeds, or each of them is judged on other images.
     """
     grid, cells = plan.grid, []
     asked = trials[~trials["status"].isin(["not_applicable", "not_asked"])]
@@ -168,6 +169,9 @@ def reference_from(plan: Plan, trials: pd.DataFrame, command: str) -> Reference:
             continue
         epochs, judged_on = int(rows["epochs"].iloc[0]), str(rows["judged_on"].iloc[0])
         reference = ReferenceCell(cell.text, epochs, judged_on, _accuracy_by_seed(rows))
+        if rows["judged_on"].nunique() > 1:
+            problem = f"{reference.title} is judged on other images with each seed"
+            raise UserError("--write-reference", "", problem, 'leave "split" out of grid.vary')
         if len(reference.accuracy) < LEAST_REFERENCES:
             finished = counted(len(reference.accuracy), "finished seed")
             problem = f"{reference.title} has {finished}; a reference needs {LEAST_REFERENCES}"

@@ -89,6 +89,12 @@ def test_a_reference_needs_enough_seeds(plan: Plan) -> None:
         reference_from(plan, trials_of({"c00": 60.0, "c01": 50.0}, seeds=4), "")
 
 
+def test_seeds_that_are_judged_on_different_images_make_no_reference(plan: Plan) -> None:
+    trials = trials_of({"c00": 60.0, "c01": 50.0})
+    with pytest.raises(UserError, match="is judged on other images with each seed"):
+        reference_from(plan, trials.assign(judged_on=trials["seed"].astype(str)), "")
+
+
 def test_how_a_machine_computes_may_differ(plan: Plan, reference: Reference) -> None:
     other = replace(reference, precision="bf16", recipe={**reference.recipe, "precision": "bf16", "lr": 1.0})
     assert not check(plan, trials_of({"c00": 60.0, "c01": 50.0}, seeds=3), other, FILE).failures

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sota_bench.plan.plan import Plan
 
 USUAL_MARGIN_PP = 1.0
-"""Margin of a grid that declares no smallest effect of interest, in percentage points."""
+"""Margin of a grid that declares no smallest effect on accuracy, in percentage points."""
 
 REMEDY = "compare with a reference of this grid, or write one with `--write-reference`"
 
@@ -185,7 +185,7 @@ def reference_from(plan: Plan, trials: pd.DataFrame, command: str) -> Reference:
         versions=dict(plan.environment.versions),
         data_digest=plan.images.manifest.digest,
         recipe=grid.recipe.model_dump(mode="json"),
-        margin_pp=grid.smallest_effect or USUAL_MARGIN_PP,
+        margin_pp=grid.smallest_effects.get("accuracy", USUAL_MARGIN_PP),
         cells=tuple(cells),
     )
 

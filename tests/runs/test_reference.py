@@ -84,6 +84,12 @@ def test_trials_that_did_not_finish_are_not_compared(plan: Plan, reference: Refe
     assert checked.names == ("lr 0.001",) and not checked.failures
 
 
+@pytest.mark.parametrize(("effects", "margin"), [({"accuracy": 2.5, "nll": 0.02}, 2.5), ({"nll": 0.02}, 1.0)])
+def test_the_margin_is_the_smallest_effect_on_accuracy(plan: Plan, effects: dict[str, float], margin: float) -> None:
+    asking = replace(plan, grid=plan.grid.model_copy(update={"smallest_effects": effects}))
+    assert reference_from(asking, trials_of({"c00": 60.0, "c01": 50.0}), "").margin_pp == margin
+
+
 def test_a_reference_needs_enough_seeds(plan: Plan) -> None:
     with pytest.raises(UserError, match="has 4 finished seeds; a reference needs 5"):
         reference_from(plan, trials_of({"c00": 60.0, "c01": 50.0}, seeds=4), "")

@@ -149,6 +149,8 @@ def analyze(
         warnings.append(sentences.screening_only(block, screened=screening is not None, part=part))
     warnings += [sentences.flat_levels(name, levels, block) for name, levels in design.flat.items()]
     anova, notes = anova_rows(design), list(rows.notes)
+    if design.images_by_seed:
+        notes.append(sentences.images_by_seed(block))
     if not anova and len(design.cells) > 1:
         notes.append(sentences.anova_left_out(len(design.cells)))
     return Analysis(

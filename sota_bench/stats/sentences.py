@@ -533,6 +533,15 @@ def predictions_missing(trials: Sequence[str]) -> str:
     )
 
 
+def images_by_seed(block: str | None) -> str:
+    """A note for the details: the spread over seeds holds that over images, as far as seeds do not share them."""
+    each = block or "run"
+    return (
+        f"Each {each} is judged on images of its own, so the spread over {each}s holds that of images. Where they are "
+        f"drawn from one pool, {each}s share some of them, and intervals are too narrow for images outside the pool."
+    )
+
+
 def covered(overview: Overview) -> str:
     """What the intervals of an analysis cover, for a caption."""
     if overview.scope == SEEDS_AND_IMAGES:

@@ -95,7 +95,17 @@ class _Reading:
             out=Path(out) if out is not None else Path("reports") / head.name,
         )
         grid.cells()
+        self.check_effects(grid)
         return grid
+
+    def check_effects(self, grid: Grid) -> None:
+        """Raises UserError: a smallest effect of interest is set for a response that no verdict is about."""
+        varied = registry.techniques(grid.techniques).values()
+        claimed = {technique.card.response for technique in varied if len(grid.factors.get(technique.field, ())) > 1}
+        for name in grid.smallest_effects:
+            if name not in grid.response and name not in claimed:
+                problem = f"the grid does not ask about {name}"
+                raise self.error("grid", "smallest_effect", problem, "add it to grid.response, or leave it out here")
 
     def check_tables(self) -> None:
         for name, value in self.tables.items():

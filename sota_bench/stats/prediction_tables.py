@@ -108,9 +108,7 @@ def _numbers(column: pd.Series, path: Path) -> NDArray[np.float64]:
     numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
     if not np.isfinite(numbers).all():
         at = int(np.flatnonzero(~np.isfinite(numbers))[0])
-        raise UserError(
-            str(path), VALUE, f"line {column.index[at]} holds {column.iloc[at]!r}", "write a finite number"
-        )
+        raise UserError(str(path), VALUE, f"line {column.index[at]} holds {column.iloc[at]!r}", "write a finite number")
     return np.asarray(numbers, dtype=float)
 
 

@@ -125,3 +125,47 @@ def test_a_technique_may_not_redefine_a_field(read, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(text)
     with pytest.raises(UserError, match="this recipe field belongs to every recipe"):
         read('[grid]\ntechniques = ["own.py"]\n[factors]\nlr = [0.1]')
+
+
+def test_responses_with_their_smallest_effects(read) -> None:
+    one = read('[grid]\nresponse = "nll"\nsmallest_effect = 0.02\n[factors]\nlr = [0.1, 0.2]')
+    assert (one.response, one.smallest_effects, one.smallest_effect) == (("nll",), {"nll": 0.02}, 0.02)
+    table = 'response = ["ece", "recall:a b"]\nsmallest_effect = { "recall:a b" = 5 }'
+    several = read(f"[grid]\n{table}\n[factors]\nlr = [0.1, 0.2]")
+    assert several.response == ("ece", "recall:a b") and several.smallest_effects == {"recall:a b": 5.0}
+    assert several.smallest_effect is None
+    claimed = read("[grid]\nsmallest_effect = { accuracy = 1, ece = 0.01 }\n[factors]\nmixup = [0.0, 0.2]")
+    assert claimed.response == ("accuracy",) and claimed.smallest_effects["ece"] == 0.01
+
+
+def test_sources_of_chance_are_in_one_order(read) -> None:
+    grid = read('[grid]\nvary = ["split", "init"]\n[factors]\nlr = [0.1, 0.2]')
+    assert grid.vary == ("init", "split") and grid.resolved()["vary"] == ["init", "split"]
+    assert (grid.draws(5).init, grid.draws(5).order, grid.draws(5).split) == (5, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ('response = "acc"', "response: 'acc' is not a response; did you mean accuracy?"),
+        ("response = [1]", "response: [1] is not a response; write a name or a list of names in quotes"),
+        ('response = ["nll", "nll"]', "response: a response is named twice; name each one once"),
+        (
+            'response = ["nll", "ece"]\nsmallest_effect = 1',
+            "smallest_effect: 1 does not say which of 2 responses it is for; write { nll = ..., ece = ... }",
+        ),
+        (
+            "smallest_effect = { nll = 1 }",
+            "smallest_effect: the grid does not ask about nll; add it to grid.response, or leave it out here",
+        ),
+        (
+            "smallest_effect = 101",
+            "smallest_effect: 101 is out of range for accuracy; write a number above 0 and up to 100",
+        ),
+        ('vary = ["init", "init"]', "vary: a source is named twice; name each one once"),
+    ],
+)
+def test_mistakes_about_responses_and_sources(read, keys: str, problem: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(f"[grid]\n{keys}\n[factors]\nlr = [0.1, 0.2]")
+    assert str(caught.value).partition("grid.toml: grid.")[2] == problem

@@ -82,3 +82,21 @@ def test_what_is_not_clear_is_not_settled_and_a_loss_is_no_gain(plan: Plan) -> N
 def test_test_images_that_judged_before_are_named(plan: Plan) -> None:
     fresh, used = (outcome(plan, [4.0, 4.1], [2.0, 2.1], looks=looks) for looks in (0, 2))
     assert (fresh.looks_before, used.looks_before) == (0, 2) and used.words[:-1] == fresh.words
+
+
+def test_a_response_of_which_less_is_better_gains_by_falling(plan: Plan) -> None:
+    grid = plan.grid.model_copy(update={"response": ("nll", "accuracy"), "smallest_effects": {"nll": 0.02}})
+    asking = replace(plan, grid=grid)
+
+    def falling(gains: list[float], first_seed: int = 0) -> pd.DataFrame:
+        table = trials(gains, first_seed)
+        return table.assign(nll=2 - table["accuracy"] / 100)
+
+    found = compare(asking, falling([4.0, 4.1]), falling([2.0, 2.1], first_seed=2), "c00", "c01", nothing, nothing, 0)
+    assert found.response == "nll" and found.test.verdict == "helps" and (found.test.estimate or 0.0) < 0
+    assert found.survived == pytest.approx(2.05 / 4.05)
+    assert found.further["accuracy"].estimate == pytest.approx(2.05)
+    assert " in NLL." in found.words[0] and any(
+        line.startswith("Accuracy on the test images: ") for line in found.words
+    )
+    assert Confirmation.from_json(found.to_json()) == found

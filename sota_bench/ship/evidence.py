@@ -11,6 +11,7 @@ from sota_bench.grid.levels import level_text
 from sota_bench.report.effects import Effect
 from sota_bench.runs.confirmation import Confirmation
 from sota_bench.stats import verdicts
+from sota_bench.technique import TracksWeights
 from sota_bench.units import counted
 
 UNDECIDED = (verdicts.UNDETECTED, verdicts.NOT_ESTIMABLE)
@@ -36,7 +37,7 @@ def gaps(
         ablation, full: sizes of the data sets; None where the full one is not known.
     """
     decided, tried = _verdicts(grid, cell, effects, confirmation), _changes(grid, cell, changed)
-    return [*decided, *tried, *_images(ablation, full)]
+    return [*decided, *tried, *_averages(grid, cell), *_images(ablation, full)]
 
 
 def _verdicts(grid: Grid, cell: Cell, effects: list[Effect], confirmation: Confirmation | None) -> Iterator[str]:
@@ -70,6 +71,16 @@ def _changes(grid: Grid, cell: Cell, changed: Mapping[str, object]) -> Iterator[
             yield (
                 f"{', '.join(map(str, unseen))} px: the grid trained at {trained} px, so its verdicts may not hold at "
                 "another resolution."
+            )
+
+
+def _averages(grid: Grid, cell: Cell) -> Iterator[str]:
+    for technique in grid.active(cell.recipe):
+        if isinstance(technique, TracksWeights):
+            level = level_text(getattr(cell.recipe, technique.field))
+            yield (
+                f"{technique.field} {level} averages weights over optimizer steps. More images give more steps, and "
+                "the average was not scaled."
             )
 
 

@@ -13,7 +13,7 @@ from sota_bench.data.find import open_source
 from sota_bench.grid import load
 from sota_bench.grid.grid import Grid
 
-RECIPE = 'optimizer = "adamw"\nper_class = 6'
+RECIPE = 'optimizer = "adamw"\nper_class = 6\nema = 0.9'
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def test_the_recipe_on_ten_times_the_images(exported: Exported, full: Path, tmp_
     assert "Expected for each seed on" in said
     assert "run" in said and "--device cuda:$i" in said and "sbatch" in said
     assert "not estimable" in err  # one seed decides nothing
+    assert "ema 0.9 averages weights over optimizer steps" in err
     assert "c01 was not confirmed on the test split" in err
     assert f"24 training images of {len(CLASSES)} classes, not from 240 of {len(CLASSES)}" in err
     text = (tmp_path / "production.toml").read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -62,13 +62,43 @@ def kept_options(store: Path, overrides: tuple[str, ...], seeds: str | None) -> 
     return [part for option, value in given if value is not None for part in (option, value)]
 
 
-def load_grid(grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Path | None, writes: bool = True) -> Grid:
+def stopping_options(command: Command) -> Command:
+    """Options that say when a run ends; the command gets them together, as ``stopping``, for `load_grid`."""
+
+    @wraps(command)
+    def with_stopping(*, until_decided: bool, budget: str | None, max_seeds: int | None, **others: Any) -> Any:
+        given = {"stop": "decided" if until_decided else None, "budget": budget, "max_seeds": max_seeds}
+        return command(stopping={key: value for key, value in given.items() if value is not None}, **others)
+
+    for decorate in reversed([
+        click.option(
+            "--until-decided", is_flag=True,
+            help="Add seeds at planned looks, where comparisons need them, until all are decided.",
+        ),
+        click.option(
+            "--budget", metavar="TEXT",
+            help="With --until-decided: minutes by the clock, such as '40 min'; no look starts that would exceed it.",
+        ),
+        click.option(
+            "--max-seeds", type=click.IntRange(2), metavar="N",
+            help="With --until-decided: seeds of a cell at the last look (default 20).",
+        ),
+    ]):  # fmt: skip
+        with_stopping = decorate(with_stopping)
+    return cast(Command, with_stopping)
+
+
+def load_grid(
+    grid: Path, overrides: tuple[str, ...], seeds: str | None, out: Path | None, writes: bool = True,
+    stopping: Mapping[str, str | int] | None = None,
+) -> Grid:  # fmt: skip
     """The grid with the options applied; ``writes`` says whether the command writes into the report's folder.
 
     Raises:
         UserError: the grid or an option is wrong.
     """
-    loaded = load(grid, overrides, seeds=parse_seeds(seeds) if seeds is not None else None, out=out)
+    chosen = parse_seeds(seeds) if seeds is not None else None
+    loaded = load(grid, overrides, seeds=chosen, out=out, stopping=stopping)
     must_be_folder("--out", loaded.out, writes)
     return loaded
 

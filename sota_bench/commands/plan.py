@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from sota_bench.commands.fraction import FractionPlan, fraction_plan
-from sota_bench.commands.options import grid_options, load_grid, machine_of
+from sota_bench.commands.options import grid_options, load_grid, machine_of, stopping_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sota_bench.forecast.predictor import Predictor
+    from sota_bench.grid import Grid
     from sota_bench.grid.expand import Cell
+    from sota_bench.plan.machine import Machine
     from sota_bench.plan.plan import Plan
+    from sota_bench.runs.expected import ExpectedCost
     from sota_bench.stages.stage import Stage
 
 T = TypeVar("T")
@@ -31,12 +35,13 @@ PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 
 @click.command()
 @grid_options
+@stopping_options
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--all", "everything", is_flag=True, help="List every cell and stage, however many there are.")
 @click.option("--no-calibrate", is_flag=True, help="Measure nothing; predict times from earlier calibrations only.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
-    only: str | None, as_json: bool, everything: bool, no_calibrate: bool,
+    only: str | None, stopping: dict[str, str | int], as_json: bool, everything: bool, no_calibrate: bool,
 ) -> int:  # fmt: skip
     """Show what a run would do: cells, stages, what is shared, what is done, why the rest runs, and what it costs."""
     from sota_bench.forecast.describe import as_json as prediction_json
@@ -48,11 +53,12 @@ def command(
     from sota_bench.plan.why import Reasons, to_run
     from sota_bench.store import Store
 
-    loaded = load_grid(grid, overrides, seeds, out)
+    loaded = load_grid(grid, overrides, seeds, out, stopping=stopping)
     selected = {trial.id for trial in loaded.only(only)} if only else None
     machine = machine_of(store, device, workers, grid=loaded)
     log = partial(click.echo, err=True)
-    plan, n_workers = make_plan(settle_schedules(loaded, machine, measure=not no_calibrate, log=log), machine)
+    resolved = settle_schedules(loaded, machine, measure=not no_calibrate, log=log)
+    plan, n_workers = make_plan(resolved, machine)
     results = Store(store)
     predictor = Predictor(results, log)
     if not no_calibrate:
@@ -68,13 +74,83 @@ def command(
     dry_run = DryRun(plan, n_workers, tuple(
         PlannedStage(stage, key in pending, reasons.why(stage, pending)) for key, stage in stages.items()
     ))  # fmt: skip
+    looks = _planned_looks(resolved, machine, predictor) if resolved.stop == "decided" else None
     if as_json:
-        click.echo(json.dumps({**dry_run.to_json(), "minutes": prediction_json(plan, prediction, advice)}))
+        answer = {**dry_run.to_json(), "minutes": prediction_json(plan, prediction, advice)}
+        if looks is not None:
+            answer["until_decided"] = looks.to_json()
+        click.echo(json.dumps(answer))
         return 0
     console = dry_run.show(everything)
     for line in as_lines(plan, prediction, advice, n_workers, predictor.cache.folder):
         console.print(line, markup=False, **PLAIN)
+    for line in looks.lines(resolved) if looks is not None else ():
+        console.print(line, markup=False, **PLAIN)
     return 0
+
+
+@dataclass(frozen=True)
+class PlannedLooks:
+    """What a run until it is decided would do.
+
+    Attributes:
+        seeds: at each look.
+        cost: in trainings.
+        most_minutes: of all looks, where nothing is decided before the last one; None where it cannot be predicted.
+    """
+
+    seeds: tuple[int, ...]
+    cost: ExpectedCost
+    most_minutes: float | None
+
+    @property
+    def likely_minutes(self) -> float | None:
+        """Minutes of the likely number of trainings."""
+        return None if self.most_minutes is None else self.most_minutes * self.cost.likely / max(1, self.cost.most)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer for programs."""
+        return {
+            "looks": list(self.seeds),
+            "questions": self.cost.questions,
+            "most_trainings": self.cost.most,
+            "likely_trainings": self.cost.likely,
+            "most_minutes": self.most_minutes,
+            "likely_minutes": self.likely_minutes,
+        }
+
+    def lines(self, grid: Grid) -> list[str]:
+        """The same for people."""
+        from sota_bench.units import counted, duration_text
+
+        def cost(trainings: float, minutes: float | None) -> str:
+            time_text = "" if minutes is None else f" ({duration_text(60 * minutes)})"
+            return f"{counted(round(trainings), 'training')}{time_text}"
+
+        looks = f"Until decided: {counted(self.cost.questions, 'question')}, looks at "
+        looks += f"{', '.join(map(str, self.seeds))} seeds."
+        delta = grid.smallest_effect
+        if delta is None:
+            likely = "Set grid.smallest_effect: without it, a level without an effect is never decided."
+        else:
+            likely = (
+                f"Likely {cost(self.cost.likely, self.likely_minutes)}: the mean if effects of 0, {delta:g}, "
+                f"{2 * delta:g} and {4 * delta:g} pp are equally likely, and {self.seeds[-1]} seeds just suffice to "
+                f"find {delta:g} pp."
+            )
+        return [looks, f"At most {cost(self.cost.most, self.most_minutes)}. {likely}"]
+
+
+def _planned_looks(grid: Grid, machine: Machine, predictor: Predictor) -> PlannedLooks:
+    """The looks of a grid, and what they may cost; nothing more is measured."""
+    from sota_bench.plan.make import make_plan
+    from sota_bench.runs.expected import expected_cost
+    from sota_bench.runs.looks import new_history
+
+    history = new_history(grid)
+    wide, n_workers = make_plan(grid.with_seeds(history.seeds), machine)
+    prediction = predictor.predict(wide, n_workers)
+    return PlannedLooks(history.planned, expected_cost(wide, history), prediction and prediction.run_minutes)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sota_bench.commands.options import engine_options, grid_options, kept_options, load_grid, machine_of
+from sota_bench.commands.options import (
+    engine_options,
+    grid_options,
+    kept_options,
+    load_grid,
+    machine_of,
+    stopping_options,
+)
 from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.errors import UserError
@@ -33,14 +40,15 @@ REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
 @click.command()
 @grid_options
 @engine_options
+@stopping_options
 @click.option("--no-calibrate", is_flag=True, help="Skip the short measurement that predicts the run time.")
 @click.option("--exclusive-timing", is_flag=True, help="Also time each combination again with nothing else running.")
 @click.option("--enforce-goal", is_flag=True, help="Exit with code 3 if the slowest cell misses the goal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, a line for each grid.")
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
-    only: str | None, options: RunOptions, no_calibrate: bool, exclusive_timing: bool, enforce_goal: bool,
-    as_json: bool,
+    only: str | None, options: RunOptions, stopping: dict[str, str | int], no_calibrate: bool, exclusive_timing: bool,
+    enforce_goal: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Plan a grid, run what is missing, and render its report."""
     started = time.monotonic()
@@ -50,6 +58,7 @@ def command(
         environment, _ = machine.resolve()
         pool.prestart(WorkerSettings(environment.device, environment.threads))
     from sota_bench.commands.refine import second_step
+    from sota_bench.commands.until_decided import Setting, run_until_decided
     from sota_bench.forecast.describe import exclusive_timing_lines, slowest_measured_minutes
     from sota_bench.forecast.match import settle_schedules
     from sota_bench.forecast.predictor import Predictor
@@ -60,10 +69,14 @@ def command(
     from sota_bench.report.summary import next_steps, summary_lines
     from sota_bench.runs.execute import execute, must_plan_again
     from sota_bench.runs.history import confirmation_of
+    from sota_bench.runs.looks import declared_plan, new_history
     from sota_bench.runs.provenance import command_line
     from sota_bench.store import Store
 
-    loaded = load_grid(grid, overrides, seeds, out)
+    loaded = load_grid(grid, overrides, seeds, out, stopping=stopping)
+    until_decided = loaded.stop == "decided"
+    if until_decided and only:
+        raise UserError("--only", "", "a run until it is decided chooses its trials itself", "leave one of them out")
     machine = machine_of(store, device, workers, grid=loaded)
     selected = {trial.id for trial in loaded.only(only)} if only else None
     goal = loaded.minutes_per_iteration
@@ -71,22 +84,33 @@ def command(
         raise UserError("--enforce-goal", "", "the grid has no goal", "write grid.minutes_per_iteration")
     log = partial(click.echo, err=True)
     resolved = settle_schedules(loaded, machine, measure=True, log=log)
-    plan, n_workers = make_plan(resolved, machine)
+    asked = resolved.with_seeds(new_history(resolved).seeds) if until_decided else resolved
+    plan, n_workers = make_plan(asked, machine)
+    first = declared_plan(plan, resolved) if until_decided else plan
     options = replace(options, workers=n_workers)
     planned = time.monotonic()
     results = Store(store)
     with results.hold(command_line()):
         predictor = Predictor(results, log)
-        if not no_calibrate and predictor.is_cheap_to_calibrate(plan, n_workers):
-            predictor.calibrate(plan, n_workers)
-        prediction = predictor.predict(plan, n_workers, selected)
+        if not no_calibrate and (loaded.budget or predictor.is_cheap_to_calibrate(first, n_workers)):
+            predictor.calibrate(first, n_workers)
         alone = _measured_alone(resolved, machine, predictor, only) if exclusive_timing else None
         calibrated = time.monotonic()
         preload(REPORT_LIBRARIES)
-        run = execute(plan, results, options, selected, prediction, alone=alone)
-        if must_plan_again(plan, results) and not run.interrupted:
-            plan, _ = make_plan(resolved, machine)
+        if until_decided:
+            setting = Setting(
+                resolved.seeds, resolved.budget, results, options, predictor, lambda: make_plan(asked, machine)[0],
+                started, log, alone,
+            )  # fmt: skip
+            outcome = run_until_decided(plan, setting)
+            plan, run, failures = outcome.plan, outcome.run, outcome.failed
+        else:
+            prediction = predictor.predict(plan, n_workers, selected)
             run = execute(plan, results, options, selected, prediction, alone=alone)
+            if must_plan_again(plan, results) and not run.interrupted:
+                plan, _ = make_plan(resolved, machine)
+                run = execute(plan, results, options, selected, prediction, alone=alone)
+            failures = run.failed
         if run.interrupted:
             click.echo(f"interrupted; to resume: {command_line()}", err=True)
             return INTERRUPTED
@@ -116,7 +140,7 @@ def command(
         kept = kept_options(store, overrides, seeds)
         steps = next_steps(tables.run, str(grid), kept, [] if out is None else ["--out", str(out)])
         click.echo("\n".join([*lines, f"report: {resolved.out / 'report.html'}", *steps]))
-    failed = trials["status"].isin(["failed", "blocked"]).any() or run.failed > 0
+    failed = trials["status"].isin(["failed", "blocked"]).any() or failures > 0
     code = 1 if failed else 3 if missed else 0
     if refined is None:
         return code

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sota_bench.grid.matched import MatchedSchedule
 from sota_bench.grid.only import parse_only
 from sota_bench.grid.recipe import CoreRecipe, scope_of
 from sota_bench.grid.resize_schedule import rises
-from sota_bench.grid.tables import DataTable, Design, Match, Scope
+from sota_bench.grid.tables import MAX_SEED, DataTable, Design, Match, Scope, Stop
 from sota_bench.technique import Technique, TrainsBaseModel, conflict
 
 
@@ -47,6 +48,9 @@ class Grid(BaseModel):
         smallest_effects: response -> the smallest difference that matters, in its unit, where one is set.
         scope: what intervals and verdicts cover.
         match: what compared trainings have in common.
+        stop: when a run ends: after ``seeds``, or when every comparison is decided.
+        max_seeds: for the latter, the seeds of a cell at the last look.
+        budget: for the latter, minutes by the clock, or None.
         techniques: local technique files, absolute.
         data: the table ``[data]`` as written.
         source: ``data.source`` with its path resolved, for ``open_source``.
@@ -78,6 +82,9 @@ class Grid(BaseModel):
     smallest_effects: dict[str, float]
     scope: Scope
     match: Match
+    stop: Stop
+    max_seeds: int
+    budget: float | None
     techniques: tuple[Path, ...]
     data: DataTable
     source: str
@@ -187,6 +194,18 @@ class Grid(BaseModel):
         values |= {"recipe": recipe, "schedules": {**self.schedules, **(schedules or {})}}
         return Grid(**values | {"matched": dict(matched or self.matched)})
 
+    def with_seeds(self, seeds: Sequence[int]) -> Grid:
+        """The same grid with other seeds, none of them added after a look."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return Grid(**values | {"seeds": tuple(seeds), "added_seeds": ()})
+
+    @property
+    def further_seeds(self) -> Iterator[int]:
+        """The seeds that follow those of the grid, for runs that need more of them: each once, in a fixed order."""
+        used = set(self.seeds)
+        after = range(max(used) + 1, MAX_SEED + 1)
+        return (seed for seed in chain(after, range(max(used))) if seed not in used)
+
     def as_matched(self, matched: Mapping[str, MatchedSchedule]) -> Grid:
         """The grid with schedules that were matched before; itself where none were."""
         schedules = {cell: matching.schedule for cell, matching in matched.items()}
@@ -263,6 +282,9 @@ class Grid(BaseModel):
             "smallest_effects": self.smallest_effects,
             "scope": self.scope,
             "match": self.match,
+            "stop": self.stop,
+            "max_seeds": self.max_seeds,
+            "budget": self.budget,
             "techniques": [file.name for file in self.techniques],
             "data": self.data.model_dump(mode="json"),
             "recipe": self.recipe.model_dump(mode="json"),

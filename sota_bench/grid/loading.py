@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,8 +27,17 @@ Model = TypeVar("Model", bound=BaseModel)
 TABLES = ("grid", "data", "recipe", "factors")
 
 
+STOPPING = {"stop": "--until-decided", "budget": "--budget", "max_seeds": "--max-seeds"}
+"""Keys of ``[grid]`` and the options that give them."""
+
+
 def load(
-    path: Path, overrides: Sequence[str] = (), *, seeds: Sequence[int] | None = None, out: Path | None = None
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    seeds: Sequence[int] | None = None,
+    out: Path | None = None,
+    stopping: Mapping[str, str | int] | None = None,
 ) -> Grid:
     """Reads and validates a grid completely; nothing is written, and nothing but named technique files is run.
 
@@ -37,6 +46,7 @@ def load(
         overrides: ``table.key=value`` options, applied before validation.
         seeds: replaces the grid's seeds (``--seeds``); those named in ``added_seeds`` stay marked.
         out: the folder of the report; ``reports/<name>`` by default.
+        stopping: values of `STOPPING` that replace the grid's.
 
     Raises:
         UserError: anything is wrong; its one line names the file, the key and the remedy.
@@ -44,7 +54,10 @@ def load(
     path = Path(path)
     text = read_text(path)
     tables = parse(text, str(path))
-    written = apply_overrides(tables, overrides)
+    written = dict.fromkeys(apply_overrides(tables, overrides), "--set")
+    if stopping and isinstance(tables.setdefault("grid", {}), dict):
+        tables["grid"] |= stopping
+        written |= {("grid", key): STOPPING[key] for key in stopping}
     return _Reading(path, text, tables, written, tuple(overrides)).grid(seeds, out)
 
 
@@ -55,11 +68,11 @@ class _Reading:
     path: Path
     text: str
     tables: dict[str, Any]
-    written: set[tuple[str, str]]
+    written: dict[tuple[str, str], str]
     overrides: tuple[str, ...]
 
     def error(self, table: str, key: str, problem: str, remedy: str) -> UserError:
-        source = "--set" if (table, key) in self.written else str(self.path)
+        source = self.written.get((table, key), str(self.path))
         return UserError(source, f"{table}.{key}" if key else table, problem, remedy)
 
     def grid(self, seeds: Sequence[int] | None, out: Path | None) -> Grid:
@@ -75,8 +88,10 @@ class _Reading:
         factors = self.tables.get("factors", {})
         self.check_factors(model, factors)
         recipe, levels = self.levels(model, written, factors, files)
+        self.check_stop(head, len(first), added)
         layout = layout_of(head.design, head.resolution, levels, model)
-        self.check_size(head, layout, levels, len(first) + len(added))
+        seed_count = head.max_seeds if head.stop == "decided" else len(first) + len(added)
+        self.check_size(head, layout, levels, seed_count)
         grid = Grid(
             **head.model_dump(exclude={"seeds", "added_seeds", "techniques", "smallest_effect", "resolution"}),
             smallest_effects=head.smallest_effects,
@@ -257,6 +272,25 @@ class _Reading:
         if made is not None:
             defaults["resize"] = " ".join(f"{made.size}x{phase.epochs}" for phase in stated.phases)
         return defaults
+
+    def check_stop(self, head: GridTable, seeds: int, added: tuple[int, ...]) -> None:
+        """Seeds that agree with a run that goes on until it is decided, where it does.
+
+        Raises:
+            UserError: they do not, or a budget is given to a run that has no use for it.
+        """
+        if head.stop != "decided":
+            for key in ("budget", "max_seeds"):
+                if self.written.get(("grid", key)) == STOPPING[key] or (key == "budget" and head.budget is not None):
+                    raise self.error("grid", key, "it is for a run that goes on until it is decided",
+                                     'write grid.stop = "decided" or give --until-decided')  # fmt: skip
+            return
+        if added:
+            raise self.error("grid", "added_seeds", "a run until it is decided plans its seeds before the first look",
+                             "leave added_seeds out")  # fmt: skip
+        if head.max_seeds < seeds:
+            raise self.error("grid", "max_seeds", f"{head.max_seeds} is fewer than the {seeds} seeds of the grid",
+                             f"write {seeds} or more, or fewer seeds")  # fmt: skip
 
     def check_size(self, head: GridTable, layout: Layout, levels: dict[str, tuple[Any, ...]], seeds: int) -> None:
         if head.design != "fractional":

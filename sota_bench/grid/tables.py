@@ -18,6 +18,7 @@ from sota_bench.responses import names as response_names
 Design = Literal["full", "one-at-a-time", "leave-one-out", "fractional"]
 Match = Literal["epochs", "minutes", "flops"]
 Scope = Literal["seeds and images", "these images"]
+Stop = Literal["seeds", "decided"]
 
 FolderRole = Literal["train", "val", "test", "class", "skip"]
 
@@ -45,7 +46,25 @@ class GridTable(Table):
         description="each cell is trained once per seed, and trials of the same seed are paired; use 3 or more",
     )
     added_seeds: tuple[int, ...] = Field(
-        (), description="seeds that you added after looking at the results; the report marks them"
+        (),
+        description="seeds that you added after looking at the results; the report marks them, and says by how much a "
+        "second look raises the error",
+    )
+    stop: Stop = Field(
+        "seeds",
+        description="when a run ends. seeds: when the seeds above are trained; decided: when every comparison is "
+        "decided (it helps, hurts, is real but negligible, or is no larger than smallest_effect). Comparisons that are "
+        "not get more seeds, at planned looks, so that the error stays as promised",
+    )
+    max_seeds: int = Field(
+        20, ge=2, le=10_000, description='for stop = "decided": seeds of a cell at the last look, whatever is decided'
+    )
+    budget: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description='for stop = "decided": minutes by the clock, or text such as "40 min"; a look that is predicted to '
+        "take longer than what is left is not started",
     )
     vary: tuple[Source, ...] = Field(
         ("init", "order", "augment"),
@@ -118,7 +137,7 @@ class GridTable(Table):
     def _stays_inside(cls, name: str) -> str:
         return safe_name(name)
 
-    @field_validator("minutes_per_iteration", mode="before")
+    @field_validator("minutes_per_iteration", "budget", mode="before")
     @classmethod
     def _duration(cls, value: object) -> object:
         return minutes(value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sota_bench.grid.expand import Trial
@@ -103,6 +103,22 @@ class Plan:
         context = self.prepare.context
         assert isinstance(context, PrepareContext)
         return context
+
+    def restricted(self, trials: Collection[str], grid: Grid | None = None) -> Plan:
+        """The plan of some of the trials, by their ids, and what they need.
+
+        Args:
+            trials: those that stay.
+            grid: that asks for them; the plan's own by default.
+        """
+        kept = frozenset(trials)
+        stages = {
+            key: replace(stage, trials=tuple(trial for trial in stage.trials if trial in kept))
+            for key, stage in self.stages.items()
+            if not kept.isdisjoint(stage.trials)
+        }
+        chosen = tuple(trial for trial in self.trials if trial.trial.id in kept)
+        return replace(self, grid=grid or self.grid, stages=stages, trials=chosen)
 
     def training_images(self, trial: TrialPlan) -> list[str]:
         """Digests of the images of each training phase of a trial."""

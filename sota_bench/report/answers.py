@@ -8,10 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from sota_bench.report.run_record import RunRecord
 from sota_bench.report.tables import RunTables
 from sota_bench.responses import response_named
 from sota_bench.stats import Analysis, analyze, nothing_to_compare, sentences
-from sota_bench.stats.result import MAIN
+from sota_bench.stats.compared import compared_cells
+from sota_bench.stats.result import MAIN, ContrastRow
+from sota_bench.stats.sequential import Look
 from sota_bench.stats.verdicts import NOT_ESTIMABLE
 
 CLAIM = "claim"
@@ -49,10 +52,40 @@ class Answers:
 
 def answers_of(tables: RunTables) -> Answers:
     """Every analysis of a run's trials."""
-    grid = tables.run.grid
-    asked = tuple(analysis_of(tables, response) for response in grid.response)
+    asked = asked_analyses(tables)
     claims = [_claimed(tables, response, fields) for response, fields in claimed_responses(tables).items()]
     return Answers(asked, tuple(claim for claim in claims if claim is not None))
+
+
+def asked_analyses(tables: RunTables, look: Look | None = None) -> tuple[Analysis, ...]:
+    """The analysis of each response that the grid asks for.
+
+    Args:
+        tables: of the run.
+        look: the planned look that is taken now, of a run that goes on until it is decided.
+    """
+    return tuple(analysis_of(tables, response, look) for response in tables.run.grid.response)
+
+
+def compared_factors(run: RunRecord) -> dict[str, Sequence[str]]:
+    """Factors with several levels."""
+    return {factor: levels for factor, levels in run.grid.factors.items() if len(levels) > 1}
+
+
+def cells_of_questions(tables: RunTables) -> dict[tuple[str, str], frozenset[str]]:
+    """The ids of the cells that each main effect compares, by factor and level."""
+    factors = compared_factors(tables.run)
+    if not factors or not _has_values(tables, "accuracy"):
+        return {}
+    return compared_cells(
+        tables.trials,
+        response="accuracy",
+        factors=factors,
+        cell="cell",
+        within=[name for name in tables.run.within if name in factors],
+        judged="judged_on",
+        place="trials.csv",
+    )
 
 
 def claimed_responses(tables: RunTables) -> dict[str, list[str]]:
@@ -71,7 +104,7 @@ def claimants(claim: Analysis) -> list[str]:
     return list(dict.fromkeys(row.factor for row in claim.headlines()))
 
 
-def analysis_of(tables: RunTables, response: str | None = None) -> Analysis:
+def analysis_of(tables: RunTables, response: str | None = None, look: Look | None = None) -> Analysis:
     """The analysis of one response over a run's trials, with the grid's baselines, delta and within-run factors.
 
     A factor with one level is a setting; a grid of such factors alone has one cell, and nothing to compare.
@@ -79,18 +112,25 @@ def analysis_of(tables: RunTables, response: str | None = None) -> Analysis:
     Args:
         tables: of the run.
         response: one that the grid asks for; its first one by default.
+        look: the planned look that is taken now; by default the last one that the run has recorded, if any.
     """
     grid = tables.run.grid
     name = response or grid.response[0]
     about, delta = response_named(name), grid.smallest_effects.get(name)
-    factors = {factor: levels for factor, levels in grid.factors.items() if len(levels) > 1}
+    factors = compared_factors(tables.run)
     missing = bool((tables.trials["status"] == "done").any()) and not _has_values(tables, name)
     if missing or not factors:
         return nothing_to_compare(
             tables.trials, name, delta, unit=about.unit, higher_is_better=about.higher_is_better,
             warnings=[sentences.no_values(about.noun)] if missing else (),
         )  # fmt: skip
-    return _analyzed(tables, name, factors)
+    history, look = tables.looks, look or _last_look(tables)
+    decided = history.decided_before(look, name) if history and look else ()
+    return _analyzed(tables, name, factors, look=look, decided=decided)
+
+
+def _last_look(tables: RunTables) -> Look | None:
+    return tables.looks.last_look if tables.looks else None
 
 
 def _has_values(tables: RunTables, response: str) -> bool:
@@ -103,12 +143,22 @@ def _claimed(tables: RunTables, response: str, claiming: Sequence[str]) -> Analy
     nothing can be estimated."""
     if not _has_values(tables, response):
         return None
-    factors = {name: levels for name, levels in tables.run.grid.factors.items() if len(levels) > 1}
-    analysis = _analyzed(tables, response, factors, families={CLAIM: claiming}, simple="none")
-    rows = tuple(row for row in analysis.contrasts if row.kind == MAIN and row.family == CLAIM)
+    analysis = _analyzed(
+        tables, response, compared_factors(tables.run), families={CLAIM: claiming}, simple="none",
+        look=_last_look(tables),
+    )  # fmt: skip
+    rows = tuple(
+        _without_look(row, analysis) for row in analysis.contrasts if row.kind == MAIN and row.family == CLAIM
+    )
     if all(row.verdict == NOT_ESTIMABLE for row in rows):
         return None
     return replace(analysis, contrasts=rows, interactions=(), anova=(), warnings=(), notes=())
+
+
+def _without_look(row: ContrastRow, analysis: Analysis) -> ContrastRow:
+    """The row of a claim: looks correct its error too, but no look waits for it to be decided."""
+    plain = replace(row, decided=None, look=None, seeds_used=None)
+    return replace(plain, words=sentences.sentence(plain, analysis.overview))
 
 
 def _analyzed(tables: RunTables, response: str, factors: Mapping[str, Sequence[str]], **how: Any) -> Analysis:

@@ -24,12 +24,14 @@ from sota_bench.report.run_record import (
     PredictedMinutes,
     RunRecord,
     Sharing,
+    Stopping,
     TrialCounts,
 )
 from sota_bench.report.samples import samples_of
 from sota_bench.report.tables import RunTables, UsedTechnique
 from sota_bench.report.trial_rows import ITERATION_PARTS, Results, trial_rows
 from sota_bench.runs.entry import RunEntry
+from sota_bench.runs.looks import LookHistory
 from sota_bench.store import Store
 
 
@@ -82,6 +84,7 @@ class Collector:
             samples=samples_of(plan, self.store, results),
             techniques=self._used_techniques(),
             grid_text=plan.grid.text,
+            looks=entry.looks if entry.looks and entry.looks.looks else None,
         )
 
     def _used_techniques(self) -> list[UsedTechnique]:
@@ -130,7 +133,15 @@ class Collector:
             },
             added_seeds=list(grid.added_seeds),
             confirmation=entry.confirmation,
+            looks=entry.looks.looks if entry.looks else (),
+            until_decided=_stopping(entry.looks),
         )
+
+
+def _stopping(looks: LookHistory | None) -> Stopping | None:
+    if looks is None or not looks.looks:
+        return None
+    return Stopping(looks.planned, looks.ended, looks.trainings, looks.fixed_trainings, looks.costs)
 
 
 def _image_counts(plan: Plan) -> ImageCounts:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from sota_bench.grid.tables import Scope
 from sota_bench.runs.confirmation import Confirmation
+from sota_bench.runs.looks import LookRecord, QuestionCost
 from sota_bench.stages.values import Json
 
 Settings = Mapping[str, Json]
@@ -26,6 +27,9 @@ class GridRecord:
     resolution: int | None = None
     refine: bool = False
     match: str = "epochs"
+    stop: str = "seeds"
+    max_seeds: int = 20
+    budget: float | None = None
     question: str = ""
     notes: str = ""
     added_seeds: Sequence[int] = ()
@@ -131,6 +135,26 @@ class ImageCounts:
 
 
 @dataclass(frozen=True)
+class Stopping:
+    """How a run that goes on until it is decided has ended.
+
+    Attributes:
+        planned: seeds at each look, as planned before the first one.
+        ended: one of ``runs.looks.ENDS``; "" where it was interrupted.
+        trainings: that it took, those that trials share counted once.
+        fixed_trainings: that a design with the same number of seeds in all cells takes to find the smallest effect of
+            interest as often; None where it is not known.
+        questions: the same for each question.
+    """
+
+    planned: Sequence[int]
+    ended: str
+    trainings: int
+    fixed_trainings: int | None
+    questions: Sequence[QuestionCost]
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """All of it.
 
@@ -159,6 +183,8 @@ class RunRecord:
         accumulated: trial -> images of a part, where memory ran out.
         added_seeds: seeds that were added after a look at the results.
         confirmation: outcome of ``confirm`` for the trials of this grid.
+        looks: what each look of a run that goes on until it is decided has shown.
+        until_decided: how that run ended and what it took.
     """
 
     name: str
@@ -189,6 +215,8 @@ class RunRecord:
     accumulated: Mapping[str, int] = field(default_factory=dict)
     added_seeds: Sequence[int] = ()
     confirmation: Confirmation | None = None
+    looks: Sequence[LookRecord] = ()
+    until_decided: Stopping | None = None
 
     @property
     def device_name(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sota_bench.report.answers import Answers, claimants
 from sota_bench.report.effects import effects, level_by_level, typeset
-from sota_bench.report.run_record import RunRecord
+from sota_bench.report.run_record import RunRecord, Stopping
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import duration, join
 from sota_bench.report.view import View
@@ -35,6 +35,8 @@ def summary_lines(tables: RunTables, answers: Answers) -> list[str]:
         lines = [typeset(warning) for warning in answers.first.warnings] or [
             "Nothing to compare: the grid varies nothing."
         ]
+    if (stopped := tables.run.until_decided) is not None:
+        lines += stopping_sentences(stopped, tables.run, answers)
     question = [f"Question: {' '.join(tables.run.question.split())}"] if tables.run.question else []
     return [*question, *lines, totals(tables.run)]
 
@@ -80,6 +82,25 @@ def next_steps(run: RunRecord, grid: str, options: Sequence[str], out: Sequence[
         steps.append((["export", grid, *options, "--out", "model"], what))
     lines = [(shlex.join(["python", "-m", "sota_bench", *words]), what) for words, what in steps]
     return ["Next:", *(line for command, what in lines for line in (f"  {command}", f"      {what}"))]
+
+
+def stopping_sentences(stopped: Stopping, run: RunRecord, answers: Answers) -> list[str]:
+    """How a run that goes on until it is decided has ended, and what it took."""
+    last = run.looks[-1]
+    return sentences.stopping(
+        stopped.ended,
+        decided=len(last.questions) - len(last.undecided),
+        questions=len(last.questions),
+        looks=len(run.looks),
+        seeds=last.seeds,
+        trainings=stopped.trainings,
+        fixed=stopped.fixed_trainings,
+        smallest_effects=[
+            sentences.amount(analysis.overview.delta, analysis.overview.unit)
+            for analysis in answers.asked
+            if analysis.overview.delta is not None
+        ],
+    )
 
 
 def totals(run: RunRecord) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sota_bench.report.predictions import Predictions, per_image
 from sota_bench.report.run_record import RunRecord
+from sota_bench.runs.looks import LookHistory
 from sota_bench.technique import Card
 
 
@@ -64,6 +65,7 @@ class RunTables:
         samples: pictures of what the network saw.
         techniques: those in use.
         grid_text: the grid file as the user wrote it.
+        looks: of a run that goes on until it is decided.
     """
 
     run: RunRecord
@@ -76,6 +78,7 @@ class RunTables:
     samples: Sequence[Sample]
     techniques: Sequence[UsedTechnique]
     grid_text: str
+    looks: LookHistory | None = None
 
     def per_image(self, response: str) -> dict[str, NDArray[Any]]:
         """Trial -> the numbers of single images whose mean is a response; empty where it is no such mean."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from sota_bench.runs.confirmation import Confirmation
+from sota_bench.runs.looks import LookHistory
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class RunEntry:
         minutes_alone: trial -> minutes of its iteration with nothing else running, where they were measured.
         cpu_wait_alone: share of that measurement without a free processor, or None.
         confirmation: of a run that confirmed a winner.
+        looks: those that were done by then, of a run that goes on until it is decided.
     """
 
     started: str = ""
@@ -59,6 +61,7 @@ class RunEntry:
     minutes_alone: Mapping[str, float] = field(default_factory=dict)
     cpu_wait_alone: float | None = None
     confirmation: Confirmation | None = None
+    looks: LookHistory | None = None
 
     @property
     def keys(self) -> frozenset[str]:
@@ -68,7 +71,11 @@ class RunEntry:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         values = asdict(self)
-        return {**values, "confirmation": self.confirmation and self.confirmation.to_json()}
+        return {
+            **values,
+            "confirmation": self.confirmation and self.confirmation.to_json(),
+            "looks": self.looks and self.looks.to_json(),
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunEntry:
@@ -82,6 +89,8 @@ class RunEntry:
                 stored[name] = Minutes(**stored[name])
         if "confirmation" in stored:
             stored["confirmation"] = Confirmation.from_json(stored["confirmation"])
+        if "looks" in stored:
+            stored["looks"] = LookHistory.from_json(stored["looks"])
         return cls(**stored)
 
 

@@ -10,6 +10,7 @@ from sota_bench.plan.make import remake_plan
 from sota_bench.plan.plan import Plan
 from sota_bench.runs.confirmation import Confirmation, trials_digest
 from sota_bench.runs.entry import Minutes, RunEntry
+from sota_bench.runs.looks import trials_of_runs
 from sota_bench.store import Store
 
 _OF_IMAGES = ("prepare", "statistics")
@@ -31,10 +32,19 @@ def recorded_plan(grid: Grid, store: Store) -> tuple[Plan, RunEntry] | None:
     """
     for entry in recorded_runs(store, grid.name):
         if entry.keys:
-            plan = remake_plan(grid, store.root, entry.plan)
+            plan = _remade(grid, store, entry)
             if entry.keys.intersection(plan.stages):  # else it was another grid of the same name
                 return plan, entry
     return None
+
+
+def _remade(grid: Grid, store: Store, entry: RunEntry) -> Plan:
+    """The plan of a recorded run; of one that goes on until it is decided, the trials of the looks that are done."""
+    looks = entry.looks
+    if looks is None or (last := looks.last_look) is None:
+        return remake_plan(grid, store.root, entry.plan)
+    plan = remake_plan(grid.with_seeds(looks.seeds[: last.seeds]), store.root, entry.plan)
+    return plan.restricted(trials_of_runs(plan, looks.seeds, looks.runs))
 
 
 def earlier_minutes(store: Store, name: str, plan: Plan) -> list[Minutes]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from sota_bench.errors import UserError
 from sota_bench.stats import sentences
-from sota_bench.stats.result import SEEDS_AND_IMAGES, THESE_IMAGES, Analysis, Overview, Scope
+from sota_bench.stats.result import SEEDS_AND_IMAGES, THESE_IMAGES, Analysis, ContrastRow, Overview, Scope
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
 
     from sota_bench.stats.design import Design
+    from sota_bench.stats.sequential import Look
 
 ACCURACY = re.compile(r"(?i)(^|[^a-z])(acc|accuracy|top[-_ ]?[15]|recall|precision|f1)([^a-z]|$)")
 """Columns whose usual unit is percent."""
@@ -48,6 +49,8 @@ def analyze(
     predictions: Mapping[str, ArrayLike] | None = None,
     trial: str = "trial",
     scope: Scope = SEEDS_AND_IMAGES,
+    look: Look | None = None,
+    decided: Sequence[ContrastRow] = (),
     place: str = "table",
 ) -> Analysis:
     """Contrasts, interactions and verdicts of a factorial experiment with repeated seeds.
@@ -90,6 +93,9 @@ def analyze(
         trial: column that names the trials of ``predictions``.
         scope: what intervals and verdicts cover: "seeds and images", other seeds and other images like these; or
             "these images", other seeds alone. Without predictions it is the latter.
+        look: which of the planned looks this is, for a run that goes on until it is decided: p-values and intervals
+            allow for all of them. Cells may then have fewer seeds than others.
+        decided: the rows of main contrasts that earlier looks have decided; they stay as they are.
         place: what an error calls the table, such as its file name.
 
     Raises:
@@ -109,7 +115,7 @@ def analyze(
     design = read_design(
         table, response=response, factors=factors, block=block, within=within, added_seeds=added_seeds,
         allow_missing=allow_missing, shares=shares, judged=judged, predictions=predictions, trial=trial,
-        fractional=fractional, place=place,
+        fractional=fractional, planned_gaps=look is not None, place=place,
     )  # fmt: skip
     if design.image_sets:
         images = max(image_set.scores.images for image_set in design.image_sets)
@@ -137,10 +143,12 @@ def analyze(
         images=images,
         fractional=design.fraction is not None,
         scope=scope if design.image_sets or design.images_by_seed else THESE_IMAGES,
+        looks=look.plan.seeds if look else (),
     )
     declared = Declared(
-        family_of={member: family for family, members in (families or {}).items() for member in members}, simple=simple
-    )
+        {member: family for family, members in (families or {}).items() for member in members}, simple, look,
+        tuple(decided),
+    )  # fmt: skip
     rows = all_rows(design, overview, declared)
     screening = screen(design, alpha) if len(design.y) == 1 else None
     warnings = list(scale_warnings)

@@ -18,6 +18,7 @@ from sota_bench.stats.image_sets import ImageSet, lay_out
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.levels import Factor, distinct, is_missing, key, label, ordered
 from sota_bench.stats.sentences import Lost
+from sota_bench.stats.sequential import error_after_second_look
 from sota_bench.stats.split_plot import Plots, find_plots
 from sota_bench.stats.table import Finished, finished_rows, missing_in_any, require_column
 
@@ -126,6 +127,7 @@ class Given(NamedTuple):
     predictions: Mapping[str, ArrayLike]
     trial: str
     fractional: bool
+    planned_gaps: bool
 
 
 def read_design(
@@ -142,6 +144,7 @@ def read_design(
     fractional: bool = False,
     predictions: Mapping[str, ArrayLike] | None = None,
     trial: str = "trial",
+    planned_gaps: bool = False,
     place: str = "table",
 ) -> Design:
     """Check the table and lay it out.
@@ -186,7 +189,7 @@ def read_design(
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
     named = FRACTION_RUNS in rows and len(rows) > 0 and not missing_in_any(rows, [FRACTION_RUNS]).any()
-    given = Given(added_seeds, shares, judged, predictions or {}, trial, fractional or named)
+    given = Given(added_seeds, shares, judged, predictions or {}, trial, fractional or named, planned_gaps)
     return _lay_out(table, rows, response, laid_out, block, finished, given, notes, place)
 
 
@@ -247,12 +250,13 @@ def _lay_out(
     lost = lost_levels(table, rows, factors)
     notes += empty_cell_notes(table, factors, codes, given.fractional)
     if block:
-        notes += block_notes(y, labels, block, factors, cells)
+        notes += block_notes(y, labels, block, factors, cells, given.planned_gaps)
     else:
         notes += unequal_run_notes(y)
     after = _after_look(table, block, given.added_seeds, labels, place)
     if after:
-        notes.append(sentences.added_after_look(str(block), after))
+        error = error_after_second_look(len(labels) - len(after), len(labels))
+        notes.append(sentences.added_after_look(str(block), after, error))
     row_cells = [cell_index[cell] for cell in cell_of]
     plots = _plots(rows, given.shares, block, row_cells, notes) if given.shares and block else None
     image_sets: tuple[ImageSet, ...] = ()

@@ -80,15 +80,25 @@ def block_notes(
     block: str,
     factors: tuple[Factor, ...],
     cells: tuple[tuple[int, ...], ...],
+    planned: bool = False,
 ) -> list[str]:
-    """Sentences about blocks: labels that are words, blocks that a level lacks, results missing here and there."""
+    """Sentences about blocks: labels that are words, blocks that a level lacks, results missing here and there.
+
+    Args:
+        y: response [S, C, W], NaN where missing.
+        labels: of the blocks.
+        block: their column.
+        factors: all factors.
+        cells: levels of each cell.
+        planned: whether cells have fewer blocks on purpose, which needs no sentence.
+    """
     notes = []
     words = [text for text in labels if not NUMBER.fullmatch(text)]
     if words and (len(words) < len(labels) or "seed" in block.lower()):
         notes.append(sentences.word_blocks(block, words, all_words=len(words) == len(labels)))
     occurs = np.asarray(np.isfinite(y).any(axis=0))
     expected, present = int(occurs.sum()) * len(y), int(np.isfinite(y).sum())
-    if present == expected:
+    if planned or present == expected:
         return notes
     explained, unpaired = 0, []
     between = [factor for factor in factors if not factor.within]

@@ -91,6 +91,9 @@ class ContrastRow:
         factor_b, level_b, baseline_b: for an interaction, the second factor.
         p_better, p_better_low, p_better_high: of a main or simple effect, the probability that the level does better
             than its baseline in one more run, with its interval; see `sota_bench.stats.superiority`.
+        decided: at a look of a run that goes on until it is decided, whether the question is answered; else None.
+        look: the look that the row stems from, 1 for the first: the one that decided it, or the last one.
+        seeds_used: seeds of that look.
         words: the sentence of the row.
     """
 
@@ -141,6 +144,9 @@ class ContrastRow:
     p_better: float | None = None
     p_better_low: float | None = None
     p_better_high: float | None = None
+    decided: bool | None = None
+    look: int | None = None
+    seeds_used: int | None = None
     words: str = ""
 
     @property
@@ -289,6 +295,7 @@ class Overview:
         images: how many images each accuracy was measured on, or None where nobody said.
         fractional: whether the cells are a fractional factorial design.
         scope: what intervals cover; "these images" without predictions.
+        looks: seeds at each of the looks that were planned, for a run that goes on until it is decided.
     """
 
     response: str
@@ -306,6 +313,7 @@ class Overview:
     images: int | None = None
     fractional: bool = False
     scope: Scope = THESE_IMAGES
+    looks: tuple[int, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -350,8 +358,8 @@ class Analysis:
     def from_dict(cls, values: Mapping[str, Any]) -> Analysis:
         """The analysis that `to_dict` wrote."""
         overview, screening = dict(values["about"]), values["screening"]
-        for name in ("within", "seeds", "added_after_look"):
-            overview[name] = tuple(overview[name])
+        for name in ("within", "seeds", "added_after_look", "looks"):
+            overview[name] = tuple(overview.get(name, ()))
         return cls(
             Overview(**overview),
             tuple(AnovaRow(**row) for row in values["anova"]),

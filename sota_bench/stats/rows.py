@@ -36,6 +36,7 @@ from sota_bench.stats.result import (
     ContrastRow,
     Overview,
 )
+from sota_bench.stats.sequential import Look, Settled
 from sota_bench.stats.superiority import Superiority, spread_of_one_run, superiority
 
 FAMILY_OF_KIND = {LINEAR: "trends", QUADRATIC: "trends", INTERACTION: "interactions"}
@@ -47,6 +48,8 @@ class Declared:
 
     family_of: Mapping[str, str]
     simple: Literal["flagged", "all", "none"]
+    look: Look | None = None
+    decided: tuple[ContrastRow, ...] = ()
 
 
 class Rows(NamedTuple):
@@ -61,6 +64,7 @@ class Rows(NamedTuple):
 def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     """Every row of the analysis."""
     contrasts = _judged(design, overview, declared, [*main_contrasts(design), *trend_contrasts(design)])
+    contrasts = _at_look(contrasts, declared)
     every = interaction_contrasts(design)
     possible = [contrast for contrast in every if contrast.possible]
     impossible = [contrast for contrast in every if not (contrast.possible or contrast.apart)]
@@ -116,7 +120,9 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
     for number, contrast in enumerate(contrasts):
         families[_family(contrast, declared)].append(number)
     rows: dict[tuple[int, str], ContrastRow] = {}
+    settled = _settled(declared.decided)
     for family, members in families.items():
+        claimed = [settled.get(_question(contrasts[number])) for number in members]
         curvature = np.array([contrasts[number].kind == QUADRATIC for number in members])
         over_seeds = {
             error: Estimate(*(array[members] for array in whole)) for error, whole in estimates.by_error.items()
@@ -131,15 +137,15 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
         # The family that is read holds one error per contrast: its correction is over those, whatever their error.
         spoken = _judge(
             Estimate(*(np.array([getattr(parts[error], name)[index] for index, error in enumerate(speaks)])
-                       for name in Estimate._fields)), overview, curvature)  # fmt: skip
+                       for name in Estimate._fields)), overview, curvature, declared.look, claimed)  # fmt: skip
         repeats = np.array([_replicates(design, contrasts[n], estimates.differences[:, n]) for n in members])
         for error, part in parts.items():
-            alone = _judge(part, overview, curvature)
+            alone = _judge(part, overview, curvature, declared.look, claimed)
             headline = np.array([speaker == error for speaker in speaks])
             judged = verdicts.Judged(*(np.where(headline, a, b) for a, b in zip(spoken, alone, strict=True)))
             sizes = np.where(headline, *(max(int(np.isfinite(of.p).sum()), 1) for of in (spoken, alone)))
             precision = _precision(over_seeds[error], images if covers_images else None, repeats)
-            prospects = _prospects(part, precision, overview, sizes)
+            prospects = _prospects(part, precision, overview, sizes, declared.look)
             sources = _sources(over_seeds[error], images, overview, nested=design.images_by_seed)
             for index, number in enumerate(members):
                 if error == MODERATED and not headline[index]:
@@ -157,11 +163,55 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
     ]
 
 
-def _judge(part: Estimate, overview: Overview, curvature: NDArray[np.bool_]) -> verdicts.Judged:
+def _judge(
+    part: Estimate, overview: Overview, curvature: NDArray[np.bool_], look: Look | None,
+    claimed: Sequence[Settled | None],
+) -> verdicts.Judged:  # fmt: skip
     return verdicts.judge(
         part, delta=overview.delta, alpha=overview.alpha, higher_is_better=overview.higher_is_better,
-        curvature=curvature,
+        curvature=curvature, look=look, settled=claimed,
     )  # fmt: skip
+
+
+Question = tuple[str, str, str]
+"""A main effect by its kind, factor and level."""
+
+
+def _question(contrast: Contrast | ContrastRow) -> Question:
+    return contrast.kind, contrast.factor, contrast.level
+
+
+def _settled(decided: Sequence[ContrastRow]) -> dict[Question, Settled]:
+    """What the headlines of earlier looks claim."""
+    return {
+        _question(row): Settled(
+            real=row.verdict in (verdicts.HELPS, verdicts.HURTS, verdicts.NEGLIGIBLE),
+            small=row.verdict in (verdicts.NEGLIGIBLE, verdicts.EQUIVALENT),
+        )
+        for row in decided
+        if row.headline
+    }
+
+
+def _at_look(rows: Sequence[ContrastRow], declared: Declared) -> list[ContrastRow]:
+    """The rows of main effects and trends, the former with the look that they stem from; those that an earlier look
+    has decided are that look's own."""
+    if declared.look is None:
+        return list(rows)
+    before: dict[Question, list[ContrastRow]] = defaultdict(list)
+    for row in declared.decided:
+        before[_question(row)].append(row)
+    now = {_question(row): row.verdict in verdicts.DECIDED for row in rows if row.kind == MAIN and row.headline}
+    look, marked = declared.look, list[ContrastRow]()
+    for row in rows:
+        question = _question(row)
+        if row.kind != MAIN:
+            marked.append(row)
+        elif question not in before:
+            marked.append(replace(row, decided=now[question], look=look.number, seeds_used=look.seeds))
+        elif row.headline:
+            marked += before[question]
+    return marked
 
 
 def _family(contrast: Contrast, declared: Declared) -> str:
@@ -189,10 +239,14 @@ def _precision(over_seeds: Estimate, images: ImageError | None, repeats: Array) 
     return precision._replace(images=np.maximum(added, 0.0), spread=spread, flips=flips)
 
 
-def _prospects(part: Estimate, precision: power.Precision, overview: Overview, sizes: NDArray[np.int_]) -> _Prospects:
-    """Minimum detectable effects, seeds and images needed, alone and as one of a family."""
+def _prospects(
+    part: Estimate, precision: power.Precision, overview: Overview, sizes: NDArray[np.int_], look: Look | None
+) -> _Prospects:
+    """Minimum detectable effects, seeds and images needed, alone and as one of a family; the latter two without further
+    looks."""
 
     def effects(alpha: Array) -> list[float | None]:
+        alpha = alpha if look is None else look.nominal(alpha)
         return [_plain(value) for value in power.minimum_detectable_effects(part.se, part.df, alpha)]
 
     def whole(values: Array) -> list[int | None]:

@@ -149,7 +149,8 @@ def details(row: ContrastRow, overview: Overview) -> str:
     text = f" ({effect(row, overview)})"
     if row.verdict == verdicts.NEGLIGIBLE and row.kind != INTERACTION:
         text += f", smaller than {amount(overview.delta, overview.unit)}"
-    return " ".join([f"{text}.", *one_more_run(row, overview), *prospects(row, overview), *caveats(row, overview)])
+    parts = (one_more_run, prospects, path_end, caveats)
+    return " ".join([f"{text}.", *(sentence for part in parts for sentence in part(row, overview))])
 
 
 def one_more_run(row: ContrastRow, overview: Overview) -> list[str]:
@@ -166,6 +167,14 @@ def _percent(probability: float) -> str:
     if not 0.005 <= probability < 0.995:
         return "under 1%" if probability < 0.5 else "over 99%"
     return f"{100 * probability:.0f}%"
+
+
+def path_end(row: ContrastRow, overview: Overview) -> list[str]:
+    """At which of the planned looks a row was decided; empty for a single analysis."""
+    if row.look is None or row.seeds_used is None or not row.headline:
+        return []
+    where = f"look {row.look} of {len(overview.looks)}, with {plural(row.seeds_used, overview.block or 'run')}"
+    return [f"Decided at {where}." if row.decided else f"Undecided at {where}."]
 
 
 def direction(overview: Overview, noun: str) -> str:
@@ -192,10 +201,10 @@ def prospects(row: ContrastRow, overview: Overview) -> list[str]:
         return []
     unit, delta = overview.unit, overview.delta
     reach = f"{number(row.mde_family, decimals(row, unit))} {unit}".strip()
-    text = f"This run could detect {reach}"
+    text = f"{'This run' if row.look is None else 'This look'} could detect {reach}"
     if unit in PERCENTAGE_POINTS and row.mde_family > 100:  # accuracies cannot differ so much
         text = f"With so few {_repeats(overview)} no effect can be detected"
-    if delta is None or row.n <= 1 or row.mde_family <= delta:
+    if delta is None or row.n <= 1 or row.mde_family <= delta or row.look is not None:
         return [f"{text}."]
     target = amount(delta, unit)
     needed = images_needed(overview)
@@ -330,6 +339,43 @@ def unbalanced_fraction() -> str:
         "Cells of the fractional design have no result, so it is not balanced: effects are estimated by least squares, "
         "and some are aliased in part with interactions of two factors. Each verdict names them."
     )
+# Runs that go on until they are decided
+
+
+def stopping(
+    why: str, *, decided: int, questions: int, looks: int, seeds: int, trainings: int, fixed: int | None,
+    smallest_effects: Sequence[str],
+) -> list[str]:  # fmt: skip
+    """How such a run ended, and what it took beside a design without looks, one sentence each.
+
+    Args:
+        why: ``decided``, ``maximum``, ``budget``, ``images``, or "" where it was interrupted.
+        decided, questions: how many questions are decided, and how many there are.
+        looks, seeds: looks that were taken, and the seeds of the last one.
+        trainings, fixed: trainings that it took, and that a design with equally many seeds in all cells takes to find
+            the smallest effects as often; None where that is not known.
+        smallest_effects: of interest, each with its unit.
+    """
+    which = f"All {questions}" if decided == questions > 1 else f"{decided} of {questions}"
+    verb = "is" if questions == 1 else "are"
+    text = f"{which} {'question' if questions == 1 else 'questions'} {verb} decided after {plural(looks, 'look')} and "
+    text += f"{plural(trainings, 'training')}."
+    sentences = [text]
+    reasons = {
+        "maximum": f"The last look, with {plural(seeds, 'seed')}, is done, so no more seeds are added.",
+        "budget": "The next look does not fit the budget; the same command with a larger one goes on.",
+        "images": "More seeds would hardly narrow what is open: the images are the limit. Evaluate on more of them.",
+    }
+    if decided < questions and why in reasons:
+        sentences.append(reasons[why])
+    if decided < questions and not smallest_effects:
+        sentences.append("Without grid.smallest_effect, a level without an effect is never decided.")
+    if fixed is not None:
+        sentences.append(
+            f"With the same number of seeds in every cell and one analysis, {plural(fixed, 'training')} would find "
+            f"{'an effect' if len(smallest_effects) == 1 else 'effects'} of {join(smallest_effects)} as often."
+        )
+    return sentences
 
 
 # Warnings about the whole analysis
@@ -474,11 +520,22 @@ def averaged_rows(combinations: int, block: str) -> str:
     )
 
 
-def added_after_look(block: str, seeds: Sequence[str]) -> str:
-    """Seeds that were added once results had been seen."""
+def added_after_look(block: str, seeds: Sequence[str], error: float | None) -> str:
+    """Seeds that were added once results had been seen.
+
+    Args:
+        block: their column.
+        seeds: the added ones.
+        error: how often a comparison without an effect is significant at 5% before or after; None where that is not
+            known.
+    """
+    much = "" if error is None else (
+        f": looked at twice, a comparison without an effect is significant in about {100 * error:.0f}% of such runs, "
+        "not in 5%"
+    )  # fmt: skip
     return (
         f"{block} {', '.join(seeds)} added after looking at the results, which makes false findings likelier than the "
-        "p-values say; confirm with fresh seeds."
+        f"p-values say{much}. Confirm with fresh seeds; next time, run --until-decided plans its looks."
     )
 
 

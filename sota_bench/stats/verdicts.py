@@ -6,12 +6,14 @@ and Biopharmaceutics 15 (1987).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sota_bench.stats.kernels import Array, Estimate
+from sota_bench.stats.sequential import Look, Settled
 
 HELPS, HURTS, CURVED = "helps", "hurts", "curved"
 NEGLIGIBLE = "real but negligible"
@@ -22,6 +24,8 @@ NOT_ESTIMABLE = "not estimable"
 VERDICTS = (HELPS, HURTS, CURVED, NEGLIGIBLE, EQUIVALENT, UNDETECTED, NOT_ESTIMABLE)
 # What is said of an interaction, which is neither good nor bad.
 CLEAR, UNCLEAR = "clear interaction", "no clear interaction"
+DECIDED = (HELPS, HURTS, NEGLIGIBLE, EQUIVALENT)
+"""Verdicts of a main effect that answer its question."""
 INTERACTION_VERDICTS = (CLEAR, UNCLEAR, NOT_ESTIMABLE)
 
 
@@ -60,6 +64,8 @@ def judge(
     alpha: float = 0.05,
     higher_is_better: bool = True,
     curvature: bool | NDArray[np.bool_] = False,
+    look: Look | None = None,
+    settled: Sequence[Settled | None] = (),
 ) -> Judged:
     """Interval, p-values and verdict of every contrast in one family (the last axis).
 
@@ -67,12 +73,20 @@ def judge(
     whether the effect lies inside (-delta, delta); its p-values get their own Holm correction, because "no effect
     larger than delta" is a claim too.
 
+    At a look of a run that goes on until it is decided, p-values are repeated p-values and intervals repeated ones (see
+    `sota_bench.stats.sequential`), and "no effect larger than delta" asks that the interval at the level of Holm's
+    correction lies within (-delta, delta): half the error of TOST at ``alpha``, so that both kinds of claims together
+    stay near it.
+
     Args:
         estimate: contrasts [..., K].
         delta: smallest effect of interest, in the units of the response.
         alpha: two-sided level of the interval and of the family.
         higher_is_better: whether a positive difference helps.
         curvature: which contrasts are quadratic trends, which have no better or worse [K].
+        look: one of the looks that were planned; None for a single analysis.
+        settled: what earlier looks have claimed of each contrast [K], which Holm's procedure counts as rejected; of a
+            settled contrast nothing else is claimed.
     """
     from scipy.stats import t
 
@@ -83,11 +97,16 @@ def judge(
     def where_usable(array: Array) -> Array:
         return np.where(usable, array, np.nan)
 
-    margin = t.isf(alpha / 2, safe_df) * safe_se
+    level = alpha if look is None else float(look.nominal(alpha))
+    margin = t.isf(level / 2, safe_df) * safe_se
     p = where_usable(2 * t.sf(np.abs(value) / safe_se, safe_df))
-    p_holm = holm(p)
     p_tost = where_usable(t.sf((delta - np.abs(value)) / safe_se, safe_df)) if delta else np.full_like(p, np.nan)
-    p_tost_holm = holm(p_tost)
+    if look is None:
+        p_holm, p_tost_holm = holm(p), holm(p_tost)
+    else:
+        p, p_tost = look.repeated(p), look.repeated(np.minimum(2 * p_tost, 1.0))
+        p_holm = _holm_at_look(p, [part.real if part else None for part in settled])
+        p_tost_holm = _holm_at_look(p_tost, [part.small if part else None for part in settled])
     real, small = p_holm < alpha, p_tost_holm < alpha
     better = (value > 0) == higher_is_better
     verdict = np.select(
@@ -96,3 +115,20 @@ def judge(
         default=UNDETECTED,
     )
     return Judged(where_usable(value - margin), where_usable(value + margin), p, p_holm, p_tost, p_tost_holm, verdict)
+
+
+def _holm_at_look(p: Array, claimed: Sequence[bool | None]) -> Array:
+    """Holm's adjusted p-values at a look: what was claimed before is rejected, and a contrast that cannot be estimated
+    yet, or of which something else was claimed, still counts.
+
+    Args:
+        p: repeated p-values [K].
+        claimed: whether an earlier look has claimed it; None where nothing is settled yet. Empty for none at all.
+    """
+    if not np.isfinite(p).any():
+        return p
+    counted = np.where(np.isfinite(p), p, 1.0)
+    for index, before in enumerate(claimed):
+        if before is not None:
+            counted[..., index] = 0.0 if before else 1.0
+    return np.where(np.isfinite(p), holm(counted), np.nan)

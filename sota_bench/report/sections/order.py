@@ -13,6 +13,7 @@ from sota_bench.report.sections import (
     interactions,
     iteration,
     learning,
+    looks,
     provenance,
     resolution,
     seen,
@@ -27,6 +28,7 @@ from sota_bench.units import counted
 ORDER = (
     verdict,
     forest,
+    looks,
     iteration,
     tradeoff,
     interactions,

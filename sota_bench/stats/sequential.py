@@ -283,7 +283,7 @@ def _log_nominal_levels(fractions: tuple[float, ...]) -> Array:
     from scipy.special import ndtr
 
     if len(fractions) == 1:
-        return np.log(_LEVELS)[:, None]
+        return np.asarray(np.log(_LEVELS)[:, None])
     return np.asarray(np.log(2 * ndtr(-boundaries(fractions, _LEVELS))))
 
 

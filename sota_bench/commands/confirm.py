@@ -45,10 +45,11 @@ def command(
     from sota_bench.store import Store
 
     loaded = load_grid(grid, overrides, seeds, out)
-    fresh = _fresh_seeds(loaded, fresh_seeds)
+    _fresh_seeds(loaded, fresh_seeds)  # a mistake is told before anything is read
     machine = machine_of(store, device, workers, grid=loaded)
     stored = stored_run(loaded, grid, machine)
-    resolved = stored.plan.grid  # with the schedules of cells that were compared at equal cost
+    resolved = stored.plan.grid  # with schedules matched at equal cost, and with all seeds that took part in choosing
+    fresh = _fresh_seeds(resolved, fresh_seeds)
     selected = stored.trial_table()
     if only:
         selected = selected[selected["trial"].isin([trial.id for trial in resolved.only(only)])]
@@ -117,9 +118,12 @@ def _pair(grid: Grid, trials: pd.DataFrame, cell: str | None, file: Path) -> tup
     done = trials[trials["status"] == "done"]
     # values on other images do not compare
     done = done[done["judged_on"].isin(done.loc[done["cell"] == baseline, "judged_on"])]
-    complete = done.groupby("cell").filter(lambda rows: len(rows) == len(grid.seeds))
+    asked = trials.groupby("cell").size()  # in a run until it is decided, cells have different numbers of seeds
+    complete = done.groupby("cell").filter(lambda rows: len(rows) == asked[rows.name])
     response = response_named(grid.response[0])
-    means = complete.groupby("cell")[response.name].mean()
+    by_seed = complete.pivot(index="seed", columns="cell", values=response.name)
+    # Within seeds, so that seeds which only some cells have favour none of them.
+    means = by_seed.sub(by_seed[baseline], axis=0).mean() if baseline in by_seed else by_seed.mean()
     means = (means if response.higher_is_better else -means).dropna()
     if baseline not in means.index:
         raise UserError(str(file), "", "its baseline cell is not finished for all seeds", "start with run")

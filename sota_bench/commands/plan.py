@@ -150,7 +150,8 @@ def _planned_looks(grid: Grid, machine: Machine, predictor: Predictor) -> Planne
     history = new_history(grid)
     wide, n_workers = make_plan(grid.with_seeds(history.seeds), machine)
     prediction = predictor.predict(wide, n_workers)
-    return PlannedLooks(history.planned, expected_cost(wide, history), prediction and prediction.run_minutes)
+    minutes = prediction.run_minutes if prediction else None
+    return PlannedLooks(history.planned, expected_cost(wide, history), minutes)
 
 
 @dataclass(frozen=True)

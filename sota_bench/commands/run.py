@@ -102,8 +102,8 @@ def command(
                 resolved.seeds, resolved.budget, results, options, predictor, lambda: make_plan(asked, machine)[0],
                 started, log, alone,
             )  # fmt: skip
-            outcome = run_until_decided(plan, setting)
-            plan, run, failures = outcome.plan, outcome.run, outcome.failed
+            looped = run_until_decided(plan, setting)
+            plan, run, failures = looped.plan, looped.run, looped.failed
         else:
             prediction = predictor.predict(plan, n_workers, selected)
             run = execute(plan, results, options, selected, prediction, alone=alone)

@@ -86,8 +86,10 @@ def _placeholder(grid: Grid) -> pd.DataFrame:
 
     cells = [cell for cell in grid.cells() if grid.inapplicable(cell) is None]
     results = np.random.default_rng(0).normal(50.0, 1.0, (2, len(cells)))
+    runs = {cell.id: grid.layout.runs(grid.factors, cell.levels) for cell in cells if grid.design == "fractional"}
     rows = [
-        {"cell": cell.id, **cell.text, "seed": seed, "status": "done", "accuracy": results[seed, number]}
+        {"cell": cell.id, **cell.text, "seed": seed, "status": "done", "accuracy": results[seed, number],
+         **({"fraction_runs": runs[cell.id]} if runs else {})}
         for seed in range(2)
         for number, cell in enumerate(cells)
     ]

@@ -18,8 +18,8 @@ from sota_bench import files
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.plan.plan import Plan
-from sota_bench.stats.result import ContrastRow
 from sota_bench.stats.power import Precision
+from sota_bench.stats.result import ContrastRow
 from sota_bench.stats.sequential import Look, LookPlan, fixed_seeds, narrowed, plan_looks
 
 if TYPE_CHECKING:

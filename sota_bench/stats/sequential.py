@@ -321,7 +321,7 @@ def fixed_seeds(plan: LookPlan, delta: float, precision: Precision, alpha: float
 
 
 def narrowed(plan: LookPlan, precision: Precision) -> float:
-    """The standard error of one contrast at the last look over that of now: near 1 where more seeds hardly narrow it."""
+    """The standard error of one contrast at the last look over that of now; near 1, more seeds hardly narrow it."""
     now, last = (float(precision.at(seeds)[0][0]) for seeds in (precision.seeds, plan.most))
     return last / now
 

@@ -11,6 +11,7 @@ from scipy.stats import multivariate_normal, norm
 
 from sota_bench.stats import analyze
 from sota_bench.stats.kernels import Estimate, paired
+from sota_bench.stats.power import Precision, power_of
 from sota_bench.stats.result import ContrastRow
 from sota_bench.stats.sequential import (
     Look,
@@ -20,6 +21,7 @@ from sota_bench.stats.sequential import (
     error_after_second_look,
     exit_probabilities,
     fixed_seeds,
+    narrowed,
     plan_looks,
     spent,
 )
@@ -114,19 +116,31 @@ def test_looking_without_a_plan_errs_more_often() -> None:
     assert error_after_second_look(1, 6) is None and error_after_second_look(6, 6) is None
 
 
-def test_the_fixed_design_finds_delta_as_often() -> None:
+@pytest.mark.parametrize("se", [0.7, 0.9, 1.2])
+def test_the_fixed_design_finds_delta_as_often(se: float) -> None:
+    plan, precision = plan_looks(3, 20), Precision.of_seeds([se], [10.0], [3.0])
+    seeds, power = fixed_seeds(plan, 1.0, precision, 0.05)
+    assert seeds is not None and 3 < seeds <= plan.most
+    enough, less = (float(power_of(1.0, *precision.at(total), 0.05)[0]) for total in (seeds, seeds - 1))
+    assert less < power <= enough
+    normal = plan.power(1.0 / (se * (3 / 20) ** 0.5), 0.05)
+    assert normal - 0.02 < power < normal  # Student's t with many degrees of freedom
+
+
+def test_seeds_narrow_what_seeds_leave_open_and_not_what_images_do() -> None:
     plan = plan_looks(3, 20)
-    seeds, power = fixed_seeds(plan, delta=1.0, se=0.9, df=10.0, seeds=3, alpha=0.05)
-    more, higher = fixed_seeds(plan, delta=1.0, se=0.7, df=10.0, seeds=3, alpha=0.05)
-    assert seeds is not None and more is not None
-    assert 3 < more < seeds <= plan.most and 0.5 < power < higher <= 0.99
+    seeds_alone = Precision.of_seeds([0.5], [10.0], [5.0])
+    mostly_images = seeds_alone._replace(images=np.array([4.0]), spread=np.array([0.1]))
+    assert narrowed(plan, seeds_alone) == pytest.approx((5 / 20) ** 0.5)
+    assert 0.95 < narrowed(plan, mostly_images) < 1
 
 
 def test_equivalence_asks_for_the_repeated_interval_within_delta() -> None:
     look = Look(LookPlan((3, 20)), 2)
     half = norm.isf(float(look.nominal(0.05)) / 2)
     inside, outside = (
-        judge(Estimate(np.zeros(1), np.ones(1), np.full(1, 1e7)), delta=half * factor, look=look) for factor in (1.01, 0.99)
+        judge(Estimate(np.zeros(1), np.ones(1), np.full(1, 1e7)), delta=half * factor, look=look)
+        for factor in (1.01, 0.99)
     )
     assert inside.verdict[0] == EQUIVALENT and outside.verdict[0] == UNDETECTED
     assert inside.high[0] == pytest.approx(half, rel=1e-4)

@@ -18,9 +18,10 @@ from sota_bench import files
 from sota_bench.errors import UserError
 from sota_bench.grid.grid import Grid
 from sota_bench.plan.plan import Plan
+from sota_bench.stats.fixed_design import fixed_seeds, narrowed
 from sota_bench.stats.power import Precision
 from sota_bench.stats.result import ContrastRow
-from sota_bench.stats.sequential import Look, LookPlan, fixed_seeds, narrowed, plan_looks
+from sota_bench.stats.sequential import Look, LookPlan, plan_looks
 
 if TYPE_CHECKING:
     from sota_bench.stats import Analysis

@@ -146,7 +146,8 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
             sizes = np.where(headline, *(max(int(np.isfinite(of.p).sum()), 1) for of in (spoken, alone)))
             precision = _precision(over_seeds[error], images if covers_images else None, repeats)
             prospects = _prospects(part, precision, overview, sizes, declared.look)
-            sources = _sources(over_seeds[error], images, overview, nested=design.images_by_seed)
+            level = overview.alpha if declared.look is None else float(declared.look.nominal(overview.alpha))
+            sources = _sources(over_seeds[error], images, overview, level, nested=design.images_by_seed)
             for index, number in enumerate(members):
                 if error == MODERATED and not headline[index]:
                     continue  # it exists only where the verdict is read from it
@@ -154,6 +155,7 @@ def _judged(design: Design, overview: Overview, declared: Declared, contrasts: S
                     design, overview, contrasts[number], estimates, number, error, family, part, judged, prospects,
                     sources, index,
                     n=float(repeats[index]), family_size=int(sizes[index]), headline=bool(headline[index]),
+                    level=level,
                 )  # fmt: skip
     return [
         rows[number, error]
@@ -268,10 +270,10 @@ def _prospects(
 
 
 def _sources(
-    over_seeds: Estimate, images: ImageError | None, overview: Overview, *, nested: bool
+    over_seeds: Estimate, images: ImageError | None, overview: Overview, level: float, *, nested: bool
 ) -> list[dict[str, Any]]:
     """What each row says of its two sources of error: scope, and the error over seeds and over images alone."""
-    narrow = verdicts.judge(over_seeds, alpha=overview.alpha)
+    narrow = verdicts.judge(over_seeds, alpha=level)
     rows = []
     for index in range(len(over_seeds.value)):
         added, spread = (math.nan, 1.0) if images is None else (float(part[index]) for part in images[:2])
@@ -291,12 +293,12 @@ def _sources(
 def _row(
     design: Design, overview: Overview, contrast: Contrast, estimates: Estimates, number: int, error: str, family: str,
     part: Estimate, judged: verdicts.Judged, prospects: _Prospects, sources: Sequence[Mapping[str, Any]], index: int, *,
-    n: float, family_size: int, headline: bool,
+    n: float, family_size: int, headline: bool, level: float,
 ) -> ContrastRow:  # fmt: skip
     verdict = str(judged.verdict[index])
     better = None
     if headline and contrast.kind in (MAIN, SIMPLE) and verdict != verdicts.NOT_ESTIMABLE:
-        better = _better_in_one_more_run(design, overview, contrast, part, sources[index], index)
+        better = _better_in_one_more_run(design, overview, contrast, part, sources[index], index, level)
     differences = estimates.differences[:, number]
     factor_b, level_b, baseline_b = contrast.other or (None, None, None)
     at_factor, at_level = contrast.at or (None, None)
@@ -345,14 +347,15 @@ def _row(
 
 
 def _better_in_one_more_run(
-    design: Design, overview: Overview, contrast: Contrast, part: Estimate, source: Mapping[str, Any], index: int
-) -> Superiority | None:
+    design: Design, overview: Overview, contrast: Contrast, part: Estimate, source: Mapping[str, Any], index: int,
+    level: float,
+) -> Superiority | None:  # fmt: skip
     """How probable it is that the level does better in one more run; where the interval covers images, on others."""
     value, se, df = (float(column[index]) for column in part)
     spread = spread_of_one_run(design, contrast, source["se_seeds"] or se)
     if source["scope"] == SEEDS_AND_IMAGES:
         spread = math.hypot(spread, source["se_images"] or 0.0)
-    return superiority(value, se, df, spread, alpha=overview.alpha, higher_is_better=overview.higher_is_better)
+    return superiority(value, se, df, spread, alpha=level, higher_is_better=overview.higher_is_better)
 
 
 def _diluted(design: Design, contrast: Contrast) -> tuple[str, ...]:

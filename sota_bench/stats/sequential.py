@@ -27,13 +27,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-if TYPE_CHECKING:
-    from sota_bench.stats.power import Precision
 
 Array = NDArray[np.float64]
 
@@ -42,9 +38,6 @@ EXPONENT = 1.5
 
 GROWTH = 1.5
 """Seeds of a look over those of the look before, at most."""
-
-SAME_POWER = 0.99
-"""The largest power that a fixed design is compared at; nobody asks for more."""
 
 _REACH = 8.5
 """Standard deviations of a normal beyond which nothing is left (2e-17)."""
@@ -293,40 +286,3 @@ def _interpolated(at: Array, x: Array, y: Array) -> Array:
     first, last = ((y[1] - y[0]) / (x[1] - x[0]), (y[-1] - y[-2]) / (x[-1] - x[-2]))
     inside = np.where(at < x[0], y[0] + first * (at - x[0]), inside)
     return np.asarray(np.where(at > x[-1], y[-1] + last * (at - x[-1]), inside))
-
-
-def fixed_seeds(plan: LookPlan, delta: float, precision: Precision, alpha: float) -> tuple[int | None, float]:
-    """Seeds of a fixed design that finds ``delta`` as often as the looks do, and that probability.
-
-    Args:
-        plan: the looks.
-        delta: smallest effect of interest, in the units of the standard error.
-        precision: of one contrast.
-        alpha: two-sided level of this contrast.
-
-    Returns:
-        The seeds, None beyond ten thousand; the power, `SAME_POWER` at most.
-    """
-    from scipy.special import stdtrit
-
-    from sota_bench.stats.power import seeds_needed_each
-
-    # The boundaries are normal: the effect shrinks by what Student's t asks beyond the normal at the last look.
-    se, df = (float(part[0]) for part in precision.at(plan.most))
-    level = float(plan.nominal(alpha, len(plan.seeds)))
-    wider = float(stdtrit(df, level / 2) / _normal_quantile(level / 2))
-    power = min(plan.power(delta / se / wider, alpha), SAME_POWER)
-    needed = float(seeds_needed_each(delta, precision, alpha, power)[0])
-    return (None if math.isnan(needed) else int(needed)), power
-
-
-def narrowed(plan: LookPlan, precision: Precision) -> float:
-    """The standard error of one contrast at the last look over that of now; near 1, more seeds hardly narrow it."""
-    now, last = (float(precision.at(seeds)[0][0]) for seeds in (precision.seeds, plan.most))
-    return last / now
-
-
-def _normal_quantile(p: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(p))

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from sota_bench.stats import analyze
+from sota_bench.stats.fixed_design import fixed_seeds, narrowed
 from sota_bench.stats.kernels import Estimate, paired
 from sota_bench.stats.power import Precision, power_of
 from sota_bench.stats.result import ContrastRow
@@ -20,8 +21,6 @@ from sota_bench.stats.sequential import (
     boundaries,
     error_after_second_look,
     exit_probabilities,
-    fixed_seeds,
-    narrowed,
     plan_looks,
     spent,
 )

@@ -1,4 +1,4 @@
-"""Other losses than cross-entropy: binary cross-entropy for each class, and generalized cross-entropy."""
+"""Other losses than cross-entropy: binary cross-entropy for each class, generalized cross-entropy, and focal loss."""
 
 from __future__ import annotations
 
@@ -51,13 +51,34 @@ def generalized_cross_entropy(logits: Tensor, targets: Tensor, q: float) -> Tens
     return (targets * -torch.expm1(q * log_p) / q).sum(dim=1).mean()  # exact also for a small q
 
 
+def focal_loss(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
+    """Mean over images of ``-sum_k t_k (1 - p_k)^gamma log p_k`` (Lin et al. 2017, equation 4, of a softmax).
+
+    The loss of each class, weighted with its target: for a hard label it is the paper's, for smoothed and mixed targets
+    its expectation. Cross-entropy is gamma = 0.
+
+    Args:
+        logits: float32 [B, K].
+        targets: float32 [B, K], rows sum to 1.
+        gamma: 0 or more.
+
+    Returns:
+        float32 scalar.
+    """
+    import torch
+
+    log_p = torch.log_softmax(logits, dim=1)
+    unsure = -torch.expm1(log_p)  # 1 - p, exact also near p = 1
+    return -(targets * unsure.clamp(min=torch.finfo(log_p.dtype).tiny) ** gamma * log_p).sum(dim=1).mean()
+
+
 class LossSettings(Settings):
-    loss: Literal["cross-entropy", "bce", "gce"] = setting(
+    loss: Literal["cross-entropy", "bce", "gce", "focal"] = setting(
         "cross-entropy",
-        "training loss: cross-entropy, bce (binary cross-entropy of each class) or gce (generalized "
-        "cross-entropy); NLL and the reported training loss are cross-entropy for all of them",
+        "training loss: cross-entropy, bce (binary cross-entropy of each class), gce (generalized "
+        "cross-entropy) or focal; NLL and the reported training loss are cross-entropy for all of them",
         scope="train",
-        levels=("cross-entropy", "bce", "gce"),
+        levels=("cross-entropy", "bce", "gce", "focal"),
     )
     bce_threshold: float = setting(
         0.2, "target above which a class counts as present, with `bce`; 0 keeps smoothed and mixed targets",
@@ -66,6 +87,10 @@ class LossSettings(Settings):
     gce_q: float = setting(
         0.7, "q of `gce`: near 0 it is cross-entropy, at 1 the mean absolute error", scope="train", gt=0, le=1
     )
+    focal_gamma: float = setting(
+        2.0, "gamma of `focal`: 0 is cross-entropy; the larger, the less count images that are known well",
+        scope="train", ge=0, le=10,
+    )  # fmt: skip
 
 
 class BinaryCrossEntropy(Technique[LossSettings]):
@@ -120,3 +145,30 @@ class GeneralizedCrossEntropy(Technique[LossSettings]):
     def loss(self, loss: Tensor, outputs: Outputs) -> Tensor:
         """Takes the place of cross-entropy."""
         return generalized_cross_entropy(outputs.logits, outputs.targets, self.settings.gce_q)
+
+
+class FocalLoss(Technique[LossSettings]):
+    name = "focal"
+    field = "loss"
+    level = "focal"
+    off = "cross-entropy"
+    order = 15
+    settings_type = LossSettings
+    card = Card(
+        name="Focal loss",
+        claim="Better calibration, and more accuracy on rare classes.",
+        response="ece",
+        why="Images that the network knows well count less, by (1 - p) to the power of gamma, so that hard ones count "
+        "more and probabilities are not driven towards 1.",
+        paper="Lin, Goyal, Girshick, He and Dollár 2017, Focal Loss for Dense Object Detection "
+        "(https://arxiv.org/abs/1708.02002); Mukhoti et al. 2020, Calibrating Deep Neural Networks using Focal Loss "
+        "(https://arxiv.org/abs/2002.09437)",
+        defaults="gamma = 2, the best of the first paper; without its weights of classes.",
+        cost="None.",
+        fails="Images with a wrong label are hard ones too, and count more. Trained for long, it can leave "
+        "probabilities too low.",
+    )
+
+    def loss(self, loss: Tensor, outputs: Outputs) -> Tensor:
+        """Takes the place of cross-entropy."""
+        return focal_loss(outputs.logits, outputs.targets, self.settings.focal_gamma)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lab import Lab
 from torch import Tensor
 
-from ablations.losses import binary_cross_entropy, generalized_cross_entropy
+from ablations.losses import binary_cross_entropy, focal_loss, generalized_cross_entropy
 from sota_bench.training.train import cross_entropy
 
 
@@ -87,3 +87,25 @@ def test_each_level_trains_its_own_network_and_reports_cross_entropy(lab: Lab) -
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-4)
     trained = lab.run("", 'loss = ["cross-entropy", "bce", "gce"]')
     assert len({trained.trained(trial=trial).values["curve"][0]["loss"] for trial in range(3)}) == 3
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
+def test_focal_loss_of_two_classes_is_torchvisions(gamma: float) -> None:
+    """A softmax over (z, 0) is torchvision's sigmoid of z."""
+    from torchvision.ops import sigmoid_focal_loss
+
+    scores = 3 * torch.randn(64, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    present = (torch.arange(64) % 2).double()
+    expected = sigmoid_focal_loss(scores, present, alpha=-1, gamma=gamma, reduction="mean")
+    both, targets = torch.stack((scores, torch.zeros(64)), dim=1), torch.stack((present, 1 - present), dim=1)
+    torch.testing.assert_close(focal_loss(both, targets, gamma), expected)
+
+
+@pytest.mark.parametrize("targets", [hard(), mixed()], ids=["hard", "mixed"])
+def test_focal_loss_is_cross_entropy_at_gamma_0_and_finite_where_all_is_known(targets: Tensor) -> None:
+    torch.testing.assert_close(focal_loss(logits(), targets, 0.0), cross_entropy(logits(), targets))
+    sure = (hard().float() * 200).requires_grad_()
+    for gamma in (0.5, 2.0):
+        focal_loss(sure, targets.float(), gamma).backward()
+        assert sure.grad is not None
+        assert sure.grad.isfinite().all()

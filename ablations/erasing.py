@@ -42,7 +42,7 @@ def random_boxes(height: int, width: int, draws: np.ndarray) -> np.ndarray:
         (place[:, 0] * (height - tall + 1)).astype(np.int64),
         (place[:, 1] * (width - wide + 1)).astype(np.int64),
     )
-    some: np.ndarray = fits.any(axis=1, keepdims=True)
+    some = np.max(fits, axis=1, keepdims=True).astype(np.int64)
     boxes: np.ndarray = np.stack((top, left, top + tall, left + wide), axis=1) * some
     return boxes
 

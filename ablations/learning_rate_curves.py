@@ -56,15 +56,15 @@ def restarted_rate(step: int, total: int, peak: float, cycles: int) -> float:
 
 
 class CurveSettings(Settings):
-    lr_curve: Literal["schedule", "linear", "wsd", "restarts"] = setting(
+    lr_curve: Literal["schedule", "linear-decay", "wsd", "restarts"] = setting(
         "schedule",
-        "curve of the learning rate instead of `schedule`: linear, wsd (warmup-stable-decay) or restarts (cosine with "
-        "warm restarts)",
+        "curve of the learning rate instead of `schedule`: linear-decay, wsd (warmup-stable-decay) or restarts "
+        "(cosine with warm restarts)",
         scope="train",
-        levels=("schedule", "linear", "wsd", "restarts"),
+        levels=("schedule", "linear-decay", "wsd", "restarts"),
     )
     curve_warmup: float = setting(
-        0.05, "share of the steps in which the rate rises, with `linear` and `wsd`", scope="train", ge=0, lt=1
+        0.05, "share of the steps in which the rate rises, with `linear-decay` and `wsd`", scope="train", ge=0, lt=1
     )
     wsd_decay: float = setting(
         0.2, "share of the steps in which the rate falls at the end, with `wsd`", scope="train", gt=0, le=1
@@ -77,7 +77,7 @@ class CurveSettings(Settings):
 class LinearDecay(Technique[CurveSettings], SchedulesLearningRate):
     name = "linear-decay"
     field = "lr_curve"
-    level = "linear"
+    level = "linear-decay"
     off = "schedule"
     settings_type = CurveSettings
     card = Card(

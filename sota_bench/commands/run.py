@@ -138,7 +138,7 @@ def command(
         click.echo(json.dumps(outcome, allow_nan=False))
     else:
         kept = kept_options(store, overrides, seeds)
-        steps = next_steps(tables.run, str(grid), kept, [] if out is None else ["--out", str(out)])
+        steps = next_steps(tables.run, answers, str(grid), kept, [] if out is None else ["--out", str(out)])
         click.echo("\n".join([*lines, f"report: {resolved.out / 'report.html'}", *steps]))
     failed = trials["status"].isin(["failed", "blocked"]).any() or failures > 0
     code = 1 if failed else 3 if missed else 0

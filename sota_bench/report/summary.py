@@ -12,7 +12,7 @@ from sota_bench.report.tables import RunTables
 from sota_bench.report.text import duration, join
 from sota_bench.report.view import View
 from sota_bench.responses import response_named
-from sota_bench.stats import Analysis, sentences
+from sota_bench.stats import Analysis, sentences, verdicts
 from sota_bench.units import counted
 
 STATUSES = (("failed", "failed"), ("blocked", "blocked"), ("not_asked", "not asked for"),
@@ -59,11 +59,14 @@ def _verdicts(view: View, analysis: Analysis) -> list[str]:
     return lines
 
 
-def next_steps(run: RunRecord, grid: str, options: Sequence[str], out: Sequence[str] = ()) -> list[str]:
+def next_steps(
+    run: RunRecord, answers: Answers, grid: str, options: Sequence[str], out: Sequence[str] = ()
+) -> list[str]:
     """What to do with a finished run: commands as they can be given, each with what it is for.
 
     Args:
         run: what is known of the run.
+        answers: its verdicts.
         grid: the grid's file as the user named it.
         options: that led to this run and that further commands on it need.
         out: the option that names the folder of the report, where it was given.
@@ -72,6 +75,9 @@ def next_steps(run: RunRecord, grid: str, options: Sequence[str], out: Sequence[
     steps = []
     if run.counts.done < run.counts.asked:
         steps.append((["run", *again, "--retry", "failed"], "tries what failed once more"))
+    open_questions = [row for row in answers.first.headlines() if row.shown_verdict == verdicts.UNDETECTED]
+    if open_questions and run.until_decided is None:
+        steps.append((["run", *again, "--until-decided"], "adds seeds until every question is decided"))
     if run.confirmation is None and run.counts.cells > 1:
         what = "trains the best cell and the baseline with new seeds, and judges them on images that chose nothing"
         steps.append((["confirm", *again], what))

@@ -111,6 +111,7 @@ def trial_facts(collector: Collector, trial_or_cell: str, licence: str = "") -> 
         levels=trial.trial.cell.text,
         seed=trial.trial.seed,
         seeds=len(cell),
+        vary=plan.grid.vary,
         files=plan.grid.techniques,
         training_recipe=training.recipe,
         recipe=written,

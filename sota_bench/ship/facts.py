@@ -22,6 +22,7 @@ class TrialFacts:
         seed: of the trial.
         seeds: how many seeds its cell was trained with.
         files: local technique files of the grid.
+        vary: what differs from seed to seed.
         training_recipe: the recipe fields that the last training phase was done with.
         recipe: every recipe field.
         data: the grid's table ``[data]``.
@@ -51,6 +52,7 @@ class TrialFacts:
     levels: Mapping[str, str]
     seed: int
     seeds: int
+    vary: Sequence[str]
     files: tuple[Path, ...]
     training_recipe: Mapping[str, Json]
     recipe: Mapping[str, Json]

@@ -23,6 +23,7 @@ class GridFile:
         recipe: every recipe field.
         levels: factor -> its levels, the baseline first.
         notes: recipe field -> a comment on it.
+        vary: what differs from seed to seed; none for the default.
     """
 
     comments: Sequence[str]
@@ -33,6 +34,7 @@ class GridFile:
     recipe: Mapping[str, Json]
     levels: Mapping[str, Sequence[Json]]
     notes: Mapping[str, str]
+    vary: Sequence[str] = ()
 
     def text(self) -> str:
         """The file."""
@@ -41,6 +43,8 @@ class GridFile:
     def _lines(self) -> Iterator[str]:
         yield from (f"# {comment}".rstrip() for comment in self.comments)
         yield from ("", "[grid]", f"name = {toml_value(self.name[:64])}", f"seeds = {toml_value(list(self.seeds))}")
+        if self.vary:
+            yield f"vary = {toml_value(list(self.vary))}"
         if self.files:
             yield f"techniques = {toml_value([str(file) for file in self.files])}"
         yield from ("", "[data]")

@@ -21,4 +21,5 @@ def recipe_file(facts: TrialFacts) -> str:
         recipe=facts.recipe,
         levels={factor: (facts.recipe[factor],)},
         notes={},
+        vary=facts.vary,
     ).text()

@@ -14,8 +14,7 @@ from sota_bench.report.parts import VerdictLine
 from sota_bench.report.text import MINUS, finite
 from sota_bench.report.view import View
 from sota_bench.responses import Response, response_named
-from sota_bench.stats import Analysis, analyze, image_uncertainty, sentences, verdicts
-from sota_bench.stats.images import ImageInterval
+from sota_bench.stats import Analysis, analyze, images, sentences, verdicts
 from sota_bench.stats.result import MAIN, SIMPLE, ContrastRow, Overview
 
 LOOKS = {
@@ -189,7 +188,7 @@ def effects_on(view: View, response: str, unit: str) -> list[Effect]:
     return [Effect(row, analysis.overview) for row in analysis.headlines()]
 
 
-def changed_images(view: View, effect: Effect) -> list[tuple[str, ImageInterval]]:
+def changed_images(view: View, effect: Effect) -> list[tuple[str, images.ChangedImages]]:
     """Each seed's images that only one of two predictions of the same training has right, with McNemar's test: for a
     factor that varies inside a training, with all other factors at their baseline. Empty for other factors."""
     if effect.row.factor not in view.within:
@@ -199,7 +198,7 @@ def changed_images(view: View, effect: Effect) -> list[tuple[str, ImageInterval]
         if name != effect.row.factor:
             pairs = pairs[pairs[name] == levels[0]]
     return [
-        (str(row["seed"]), image_uncertainty(stored[row["a"]].correct, stored[row["b"]].correct))
+        (str(row["seed"]), images.changed_images(stored[row["a"]].correct, stored[row["b"]].correct))
         for _, row in pairs.iterrows()
     ]
 

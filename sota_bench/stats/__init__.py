@@ -5,7 +5,6 @@
 
 from sota_bench.stats.analysis import analyze, nothing_to_compare
 from sota_bench.stats.forgetting import Forgetting, forgetting
-from sota_bench.stats.images import ImageInterval, image_uncertainty, mcnemar
 from sota_bench.stats.ranking import best_set, pareto
 from sota_bench.stats.result import Analysis, ContrastRow, Overview
 from sota_bench.stats.verdicts import VERDICTS
@@ -15,13 +14,10 @@ __all__ = [
     "Analysis",
     "ContrastRow",
     "Forgetting",
-    "ImageInterval",
     "Overview",
     "analyze",
     "best_set",
     "forgetting",
-    "image_uncertainty",
-    "mcnemar",
     "nothing_to_compare",
     "pareto",
 ]

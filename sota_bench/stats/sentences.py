@@ -646,8 +646,8 @@ def confirmation(
             f"{name[0].upper()}{name[1:]} on the test images: {head(row, about)} ({_measured(row, about)})."
             for name, row, about in further
         ),
-        f"Both intervals cover {covered(overview)}. They use only the differences between these two cells; the verdicts "
-        "of run also use the noise of the other cells, so their intervals can differ.",
+        f"Both intervals cover {covered(overview)}. They use only the differences between these two cells; the "
+        "verdicts of run also use the noise of the other cells, so their intervals can differ.",
     ]
     if earlier_looks:
         sentences.append(

@@ -4,9 +4,9 @@ MLPerf Training compares submissions with reference convergence points in the sa
 significantly faster than the reference is refused (Mattson et al. 2020, MLPerf Training Benchmark, MLSys,
 https://arxiv.org/abs/1910.01500; MLCommons' training rules, section on reference convergence points).
 
-Reference runs are independent draws of seed and rounding: after a few steps a training in bf16 is as far from one in
-fp32 as from one with another seed, so runs are not paired by seed. With m reference runs of mean a and standard
-deviation s, and n runs of mean b,
+Runs and references are compared as independent draws, not paired by seed: under the rounding of another processor the
+trainings of a seed drift apart, and where they stay close, fewer sound runs fail. With m reference runs of mean a and
+standard deviation s, and n runs of mean b,
 
     t = (a - margin - b) / (s sqrt(1/m + 1/n)),  m - 1 degrees of freedom
 

@@ -64,6 +64,12 @@ def _names(text: str) -> list[str]:
     is_flag=True,
     help="The rows are a fractional factorial design (also known by a column fraction_runs).",
 )
+@click.option(
+    "--sources",
+    default=None,
+    help="The column that names the data set of each row: effects are averaged over data sets, given on each and "
+    "compared between them.",
+)
 @click.option("--added-seeds", default="", help="Blocks that were added after looking at the results, such as 3,4.")
 @click.option("--json", "as_json", is_flag=True, help="Print the analysis as JSON and nothing else.")
 def command(
@@ -82,6 +88,7 @@ def command(
     lower_is_better: bool | None,
     alpha: float,
     fractional: bool,
+    sources: str | None,
     added_seeds: str,
     as_json: bool,
 ) -> None:
@@ -114,6 +121,7 @@ def command(
         scope=scope,
         judged=JUDGED if JUDGED in rows.columns else None,
         fractional=fractional,
+        sources=sources,
         place=place,
     )
     if as_json:

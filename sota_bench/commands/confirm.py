@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of, parse_seeds
+from sota_bench.commands.over_sources import winner_over_sources
+from sota_bench.commands.sources import each_source
 from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.errors import UserError
 from sota_bench.interrupts import INTERRUPTED
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--cell", help="The cell to confirm (default: the best on the select split).")
 @click.option("--fresh-seeds", help="Seeds to train with, none of them the grid's (default: as many as the grid has).")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@each_source(before=winner_over_sources)
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, cell: str | None, fresh_seeds: str | None, as_json: bool,

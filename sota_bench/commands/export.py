@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+from sota_bench.commands.sources import each_source
 
 if TYPE_CHECKING:
     from sota_bench.ship.facts import TrialFacts
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--to", "target", metavar="hub:NAME", help="Upload the folder as a model repository, with "
               "huggingface_hub; a new one is private.")  # fmt: skip
 @click.option("--license", "licence", default="", help="Licence of the weights for the model card, such as apache-2.0.")
+@each_source(one=True)
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, trial: str, onnx: bool, target: str | None, licence: str,

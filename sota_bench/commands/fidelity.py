@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+from sota_bench.commands.sources import each_source
 from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.units import duration_text
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--sizes", help="Sizes in pixels of the grid's largest phase, such as 32,64,128; schedules are scaled.")
 @click.option("--epochs", help="Epochs of the baseline, such as 2,5,10; schedules are scaled.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@each_source()
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, fractions: str | None, sizes: str | None, epochs: str | None, as_json: bool,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from sota_bench.commands.sources import chosen_source
 from sota_bench.engine.engines import ENGINES
 from sota_bench.errors import UserError
 from sota_bench.grid import Grid, load
@@ -99,6 +100,8 @@ def load_grid(
     """
     chosen = parse_seeds(seeds) if seeds is not None else None
     loaded = load(grid, overrides, seeds=chosen, out=out, stopping=stopping)
+    if loaded.sources:
+        loaded = loaded.for_source(chosen_source(loaded))
     must_be_folder("--out", loaded.out, writes)
     return loaded
 

@@ -14,6 +14,7 @@ import click
 
 from sota_bench.commands.fraction import FractionPlan, fraction_plan
 from sota_bench.commands.options import grid_options, load_grid, machine_of, stopping_options
+from sota_bench.commands.sources import each_source
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +40,7 @@ PLAIN: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 @click.option("--all", "everything", is_flag=True, help="List every cell and stage, however many there are.")
 @click.option("--no-calibrate", is_flag=True, help="Measure nothing; predict times from earlier calibrations only.")
+@each_source()
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, stopping: dict[str, str | int], as_json: bool, everything: bool, no_calibrate: bool,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+from sota_bench.commands.over_sources import report_over_sources
+from sota_bench.commands.sources import each_source
 
 if TYPE_CHECKING:
     from sota_bench.grid.grid import Grid
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @grid_options
 @click.argument("others", nargs=-1, type=click.Path(path_type=Path))
+@each_source(after=report_over_sources)
 def command(
     grid: Path, others: tuple[Path, ...], out: Path | None, store: Path, overrides: tuple[str, ...], device: str,
     workers: int, seeds: str | None, only: str | None,

@@ -19,6 +19,8 @@ from sota_bench.commands.options import (
     machine_of,
     stopping_options,
 )
+from sota_bench.commands.over_sources import report_over_sources
+from sota_bench.commands.sources import each_source
 from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.errors import UserError
@@ -45,6 +47,7 @@ REPORT_LIBRARIES = ("scipy.stats", "matplotlib.figure")
 @click.option("--exclusive-timing", is_flag=True, help="Also time each combination again with nothing else running.")
 @click.option("--enforce-goal", is_flag=True, help="Exit with code 3 if the slowest cell misses the goal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, a line for each grid.")
+@each_source(after=report_over_sources)
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, options: RunOptions, stopping: dict[str, str | int], no_calibrate: bool, exclusive_timing: bool,
@@ -145,7 +148,7 @@ def command(
     if refined is None:
         return code
     context = click.get_current_context()
-    as_before = {"device": plan.environment.device, "workers": n_workers}
+    as_before = {"device": plan.environment.device, "workers": n_workers, "source": None}
     followed = context.forward(command, grid=refined, out=refined.parent, overrides=(), seeds=None, **as_before)
     return int(followed) or code
 

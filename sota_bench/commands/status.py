@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+from sota_bench.commands.sources import each_source
 
 if TYPE_CHECKING:
     from sota_bench.store import Store
@@ -23,6 +24,7 @@ STATES = ("done", "running", "failed", "blocked", "left", "not applicable")
 @click.command()
 @grid_options
 @click.option("--json", "as_json", is_flag=True, help="Print the status as JSON.")
+@each_source()
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, as_json: bool,

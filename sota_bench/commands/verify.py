@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sota_bench.commands.options import grid_options, load_grid, machine_of
+from sota_bench.commands.sources import each_source
 from sota_bench.errors import UserError
 from sota_bench.units import counted
 
@@ -62,6 +63,7 @@ may differ by."""
     help="Write the accuracies as reference runs, if nothing is wrong with them; 5 seeds or more.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@each_source()
 def command(
     grid: Path, out: Path | None, store: Path, overrides: tuple[str, ...], device: str, workers: int, seeds: str | None,
     only: str | None, retrain: int, draw: int, reference_file: Path | None, new_reference: Path | None, as_json: bool,

@@ -17,6 +17,7 @@ from sota_bench.grid.expand import DEFAULT_RESOLUTION, Cell, Layout, Trial, iden
 from sota_bench.grid.explain import explain
 from sota_bench.grid.levels import level_text
 from sota_bench.grid.matched import MatchedSchedule
+from sota_bench.grid.names import MAX_LENGTH
 from sota_bench.grid.only import parse_only
 from sota_bench.grid.recipe import CoreRecipe, scope_of
 from sota_bench.grid.resize_schedule import rises
@@ -54,6 +55,8 @@ class Grid(BaseModel):
         techniques: local technique files, absolute.
         data: the table ``[data]`` as written.
         source: ``data.source`` with its path resolved, for ``open_source``.
+        sources: of a grid on several data sets, the name of each -> its source, resolved; ``for_source`` gives the grid
+            on one of them.
         data_path: ``data.path`` resolved, or None.
         recipe: the baseline: the first level of every factor.
         factors: recipe field -> its distinct levels, the baseline first.
@@ -88,6 +91,7 @@ class Grid(BaseModel):
     techniques: tuple[Path, ...]
     data: DataTable
     source: str
+    sources: dict[str, str] = {}
     data_path: Path | None
     recipe: SerializeAsAny[CoreRecipe]
     factors: dict[str, tuple[Any, ...]]
@@ -205,6 +209,23 @@ class Grid(BaseModel):
         used = set(self.seeds)
         after = range(max(used) + 1, MAX_SEED + 1)
         return (seed for seed in chain(after, range(max(used))) if seed not in used)
+
+    def for_source(self, label: str) -> Grid:
+        """The grid on one of its data sets, with a name and a folder of its own.
+
+        Args:
+            label: a key of ``sources``.
+        """
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        written = dict(zip(self.sources, self.data.sources, strict=True))[label]
+        values |= {
+            "name": f"{self.name[: MAX_LENGTH - len(label) - 1]}-{label}",
+            "data": self.data.model_copy(update={"source": written, "sources": ()}),
+            "source": self.sources[label],
+            "sources": {},
+            "out": self.out / label,
+        }
+        return Grid(**values)
 
     def as_matched(self, matched: Mapping[str, MatchedSchedule]) -> Grid:
         """The grid with schedules that were matched before; itself where none were."""

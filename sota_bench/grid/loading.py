@@ -21,6 +21,7 @@ from sota_bench.grid.nearest import did_you_mean
 from sota_bench.grid.pretrained import made_for
 from sota_bench.grid.read import apply_overrides, parse, read_text
 from sota_bench.grid.recipe import CoreRecipe, recipe_type, scope_of
+from sota_bench.grid.sources import source_labels
 from sota_bench.grid.tables import PATH_SOURCES, DataTable, GridTable
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -84,6 +85,7 @@ class _Reading:
         fields = self.tables.get("data", {})
         own = {key: value for key, value in fields.items() if key in DataTable.model_fields}
         data = self.check("data", DataTable, own)
+        self.check_sources(data, own)
         written = self.recipe_values(model, files)
         factors = self.tables.get("factors", {})
         self.check_factors(model, factors)
@@ -100,7 +102,8 @@ class _Reading:
             added_seeds=added,
             techniques=files,
             data=data,
-            source=self.resolve_source(data.source),
+            source=self.resolve_source(data.sources[0] if data.sources else data.source),
+            sources=dict(zip(source_labels(data.sources), map(self.resolve_source, data.sources), strict=True)),
             data_path=self.resolve(data.path) if data.path else None,
             recipe=recipe,
             factors=levels,
@@ -121,6 +124,13 @@ class _Reading:
             if name not in grid.response and name not in claimed:
                 problem = f"the grid does not ask about {name}"
                 raise self.error("grid", "smallest_effect", problem, "add it to grid.response, or leave it out here")
+
+    def check_sources(self, data: DataTable, written: Iterable[str]) -> None:
+        """Several sources are read as each is found: a key that says how one is read, or which one, has no place."""
+        for key in written if data.sources else ():
+            if key not in ("sources", "size"):
+                what = f"it is about one data set, and data.sources names {len(data.sources)}"
+                raise self.error("data", key, what, f"leave {key} out, or name one data set as data.source")
 
     def check_tables(self) -> None:
         for name, value in self.tables.items():

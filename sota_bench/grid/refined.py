@@ -34,6 +34,7 @@ def refined_text(grid: Grid, clear: Sequence[str], size: int) -> str:
     head, data, recipe, factors = (dict(tables.get(name, {})) for name in TABLES)
     for key in ("resolution", "refine"):
         head.pop(key, None)
+    data.pop("sources", None)
     held = [name for name in factors if name not in clear]
     head |= {
         "name": grid.name[: MAX_LENGTH - len(SUFFIX)] + SUFFIX,

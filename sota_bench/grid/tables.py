@@ -202,6 +202,12 @@ class DataTable(Table):
         "manifest:PATH (the images that a manifest.csv of `curate` keeps). Transparent pixels become black. "
         "`python -m sota_bench data SOURCE` shows how a source is read",
     )
+    sources: tuple[str, ...] = Field(
+        (),
+        examples=[["imagenette", "folder:photos"]],
+        description="several data sets instead of `source`: every cell is run on each of them, and an effect is given "
+        "on each, compared between them and averaged over them",
+    )
     path: str = Field(
         "",
         description="folder or archive of a named source or of a manifest's images, if it is not found automatically, "
@@ -265,16 +271,16 @@ class DataTable(Table):
     @field_validator("source")
     @classmethod
     def _known(cls, source: str) -> str:
-        kind, colon, path = source.partition(":")
-        if source in NAMED_SOURCES or (kind in (*PATH_SOURCES, TORCHVISION) and path.strip() and "\0" not in path):
-            return source
-        if colon and kind in PATH_SOURCES:
-            raise ValueError(f"{source[:80]!r} names no path; write {kind}:PATH")
-        if colon and kind == TORCHVISION:
-            raise ValueError(f"{source[:80]!r} names no data set; write {kind}:NAME, such as {kind}:CIFAR10")
-        valid = [*NAMED_SOURCES, f"{TORCHVISION}:NAME", *(f"{name}:PATH" for name in PATH_SOURCES)]
-        remedy = did_you_mean(source, valid, "write one of " + ", ".join(valid))
-        raise ValueError(f"{source[:80]!r} is not a data source; {remedy}")
+        return known_source(source)
+
+    @field_validator("sources")
+    @classmethod
+    def _several(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(sources) == 1:
+            raise ValueError("it names one data set; write source, or name two or more")
+        if len(set(sources)) < len(sources):
+            raise ValueError("a data set is named twice; name each one once")
+        return tuple(map(known_source, sources))
 
     @field_validator("path")
     @classmethod
@@ -313,6 +319,24 @@ def _check_effect(name: str, size: object) -> None:
 
 def _toml_key(name: str) -> str:
     return name if name.replace("_", "").isalnum() else json.dumps(name, ensure_ascii=False)
+
+
+def known_source(source: str) -> str:
+    """The source as it is.
+
+    Raises:
+        ValueError: it is none that the tool knows.
+    """
+    kind, colon, path = source.partition(":")
+    if source in NAMED_SOURCES or (kind in (*PATH_SOURCES, TORCHVISION) and path.strip() and "\0" not in path):
+        return source
+    if colon and kind in PATH_SOURCES:
+        raise ValueError(f"{source[:80]!r} names no path; write {kind}:PATH")
+    if colon and kind == TORCHVISION:
+        raise ValueError(f"{source[:80]!r} names no data set; write {kind}:NAME, such as {kind}:CIFAR10")
+    valid = [*NAMED_SOURCES, f"{TORCHVISION}:NAME", *(f"{name}:PATH" for name in PATH_SOURCES)]
+    remedy = did_you_mean(source, valid, "write one of " + ", ".join(valid))
+    raise ValueError(f"{source[:80]!r} is not a data source; {remedy}")
 
 
 def distinct_seeds(seeds: tuple[int, ...]) -> tuple[int, ...]:

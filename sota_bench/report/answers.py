@@ -104,7 +104,9 @@ def claimants(claim: Analysis) -> list[str]:
     return list(dict.fromkeys(row.factor for row in claim.headlines()))
 
 
-def analysis_of(tables: RunTables, response: str | None = None, look: Look | None = None) -> Analysis:
+def analysis_of(
+    tables: RunTables, response: str | None = None, look: Look | None = None, sources: str | None = None
+) -> Analysis:
     """The analysis of one response over a run's trials, with the grid's baselines, delta and within-run factors.
 
     A factor with one level is a setting; a grid of such factors alone has one cell, and nothing to compare.
@@ -113,6 +115,7 @@ def analysis_of(tables: RunTables, response: str | None = None, look: Look | Non
         tables: of the run.
         response: one that the grid asks for; its first one by default.
         look: the planned look that is taken now; by default the last one that the run has recorded, if any.
+        sources: the column that names the data set of a trial, where there are several.
     """
     grid = tables.run.grid
     name = response or grid.response[0]
@@ -126,7 +129,7 @@ def analysis_of(tables: RunTables, response: str | None = None, look: Look | Non
         )  # fmt: skip
     history, look = tables.looks, look or _last_look(tables)
     decided = history.decided_before(look, name) if history and look else ()
-    return _analyzed(tables, name, factors, look=look, decided=decided)
+    return _analyzed(tables, name, factors, look=look, decided=decided, sources=sources)
 
 
 def _last_look(tables: RunTables) -> Look | None:

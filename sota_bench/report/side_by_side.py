@@ -117,7 +117,7 @@ def _verdicts(runs: Runs) -> Section:
                 "side-by-side",
                 "Contrasts that the runs share",
                 _finding(shared, agree),
-                partial(_draw, data, names),
+                partial(draw_side_by_side, data, names),
                 None,
                 "Each mark is one run with its own 95% interval. The runs are separate experiments; nothing here tests "
                 "one against another.",
@@ -196,7 +196,14 @@ def _provenance(runs: Runs) -> Section:
     return Section("provenance", "Provenance", "The page of each run has everything else.", [Facts(pairs)])
 
 
-def _draw(data: list[tuple[str, list[Effect | None]]], names: list[str], width: int) -> Figure:
+def draw_side_by_side(data: list[tuple[str, list[Effect | None]]], names: list[str], width: int) -> Figure:
+    """Contrasts with one interval for each name.
+
+    Args:
+        data: contrast, and its effect under each name, None where it has none.
+        names: of runs or data sets.
+        width: in CSS pixels.
+    """
     narrow, lines = width < 500, len(names)
     figure, axes = sheet(width, len(data) * (16 * lines + (34 if narrow else 18)) + 90)
     axes.axvline(0, color=str(Ink.SOFT), linewidth=1.2)

@@ -46,6 +46,7 @@ def analyze(
     judged: str | None = None,
     images: int | None = None,
     fractional: bool = False,
+    sources: str | None = None,
     predictions: Mapping[str, ArrayLike] | None = None,
     trial: str = "trial",
     scope: Scope = SEEDS_AND_IMAGES,
@@ -88,6 +89,9 @@ def analyze(
         fractional: whether the rows are a fractional factorial design, in which no two cells need to differ in one
             factor alone: effects are estimated by regression on the levels, and each row names its aliases. A column
             ``fraction_runs`` (how many runs of the design a cell stands for) says the same.
+        sources: column that names the data set of each row. Data sets are fixed blocks: an effect is averaged over
+            them within each seed, given at each of them, and compared between them; the data sets themselves, which
+            are judged on different images, are not. Verdicts are about these data sets, each counting alike.
         predictions: trial -> for each image whether it is right (bool), or a number whose mean is the response. With
             them, intervals and verdicts cover seeds and images; see `sota_bench.stats.crossed`.
         trial: column that names the trials of ``predictions``.
@@ -114,8 +118,8 @@ def analyze(
         raise UserError(place, "images", f"{images} is not a number of images", "give how many judge each trial")
     design = read_design(
         table, response=response, factors=factors, block=block, within=within, added_seeds=added_seeds,
-        allow_missing=allow_missing, shares=shares, judged=judged, predictions=predictions, trial=trial,
-        fractional=fractional, planned_gaps=look is not None, place=place,
+        allow_missing=allow_missing, shares=shares, judged=judged or sources, predictions=predictions, trial=trial,
+        fractional=fractional, sources=sources, planned_gaps=look is not None, place=place,
     )  # fmt: skip
     if design.image_sets:
         images = max(image_set.scores.images for image_set in design.image_sets)
@@ -142,6 +146,7 @@ def analyze(
         rows=design.counts,
         images=images,
         fractional=design.fraction is not None,
+        sources=sources,
         scope=scope if design.image_sets or design.images_by_seed else THESE_IMAGES,
         looks=look.plan.seeds if look else (),
     )
@@ -150,13 +155,15 @@ def analyze(
         tuple(decided),
     )  # fmt: skip
     rows = all_rows(design, overview, declared)
-    screening = screen(design, alpha) if len(design.y) == 1 else None
+    screening = screen(design, alpha) if len(design.y) == 1 and sources is None else None
     warnings = list(scale_warnings)
     if len(design.y) == 1:
         part = screening.part if screening else ""
         warnings.append(sentences.screening_only(block, screened=screening is not None, part=part))
     warnings += [sentences.flat_levels(name, levels, block) for name, levels in design.flat.items()]
-    anova, notes = anova_rows(design), list(rows.notes)
+    anova, notes = tuple(row for row in anova_rows(design) if row.term != sources), list(rows.notes)
+    if sources is not None:
+        notes.insert(0, sentences.over_sources(overview.factors[sources]))
     if design.images_by_seed:
         notes.append(sentences.images_by_seed(block))
     if not anova and len(design.cells) > 1:

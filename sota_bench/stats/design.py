@@ -127,6 +127,7 @@ class Given(NamedTuple):
     predictions: Mapping[str, ArrayLike]
     trial: str
     fractional: bool
+    sources: str | None
     planned_gaps: bool
 
 
@@ -142,6 +143,7 @@ def read_design(
     shares: str | None = None,
     judged: str | None = None,
     fractional: bool = False,
+    sources: str | None = None,
     predictions: Mapping[str, ArrayLike] | None = None,
     trial: str = "trial",
     planned_gaps: bool = False,
@@ -155,8 +157,8 @@ def read_design(
         UserError: for a table that cannot be analysed: a column that is not there, a response that is not a finite
             number, a factor with fewer than two levels, a level outside the declared ones.
     """
-    names = list(dict.fromkeys([*factors, *within]))
-    if not names:
+    names = list(dict.fromkeys([*factors, *within, *([sources] if sources else [])]))
+    if not names or names == [sources]:
         raise UserError(place, "factors", "no factor is named", "name at least one column that varies")
     if len(table) == 0:
         raise UserError(place, "", "the table has no rows", "give one row per trial")
@@ -189,7 +191,7 @@ def read_design(
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
     named = FRACTION_RUNS in rows and len(rows) > 0 and not missing_in_any(rows, [FRACTION_RUNS]).any()
-    given = Given(added_seeds, shares, judged, predictions or {}, trial, fractional or named, planned_gaps)
+    given = Given(added_seeds, shares, judged, predictions or {}, trial, fractional or named, sources, planned_gaps)
     return _lay_out(table, rows, response, laid_out, block, finished, given, notes, place)
 
 
@@ -267,7 +269,8 @@ def _lay_out(
             shape=(len(y), len(cells), len(settings)), place=place,
         )  # fmt: skip
         notes += lacking
-    sets = _judged(rows[given.judged], row_cells, blocks or [0] * len(rows), notes) if given.judged else None
+    expected = len(distinct(list(rows[given.sources]))) if given.sources else 1
+    sets = _judged(rows[given.judged], row_cells, blocks or [0] * len(rows), expected, notes) if given.judged else None
     fraction = _fraction(rows, len(cells), row_cells, place) if given.fractional else None
     return Design(
         response, factors, block, cells, settings, labels, y, finished.counts, after, tuple(notes), lost,
@@ -295,9 +298,9 @@ def _runs(value: object, place: str) -> float:
 
 
 def _judged(
-    images: pd.Series, cell_of: Sequence[int], seeds: Sequence[int], notes: list[str]
+    images: pd.Series, cell_of: Sequence[int], seeds: Sequence[int], expected: int, notes: list[str]
 ) -> NDArray[np.int_] | None:
-    """The set of images that each cell is judged on, told in a note where there are several.
+    """The set of images that each cell is judged on, told in a note where there are more than are expected.
 
     Each seed may have images of its own: cells share a set where no seed judges them on different ones.
     """
@@ -315,7 +318,8 @@ def _judged(
         sets[image_set[cell]].update(own)
     if len(sets) < 2:
         return None
-    notes.append(sentences.different_images(len(sets), str(images.name)))
+    if len(sets) > expected:
+        notes.append(sentences.different_images(len(sets), str(images.name)))
     return image_set
 
 

@@ -294,6 +294,7 @@ class Overview:
         rows: rows of the table by status.
         images: how many images each accuracy was measured on, or None where nobody said.
         fractional: whether the cells are a fractional factorial design.
+        sources: the factor whose levels are data sets, or None.
         scope: what intervals cover; "these images" without predictions.
         looks: seeds at each of the looks that were planned, for a run that goes on until it is decided.
     """
@@ -312,6 +313,7 @@ class Overview:
     rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
     images: int | None = None
     fractional: bool = False
+    sources: str | None = None
     scope: Scope = THESE_IMAGES
     looks: tuple[int, ...] = ()
 

@@ -63,8 +63,8 @@ class Rows(NamedTuple):
 
 def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     """Every row of the analysis."""
-    contrasts = _judged(design, overview, declared, [*main_contrasts(design), *trend_contrasts(design)])
-    contrasts = _at_look(contrasts, declared)
+    mains = [row for row in (*main_contrasts(design), *trend_contrasts(design)) if row.factor != overview.sources]
+    contrasts = _at_look(_judged(design, overview, declared, mains), declared)
     every = interaction_contrasts(design)
     possible = [contrast for contrast in every if contrast.possible]
     impossible = [contrast for contrast in every if not (contrast.possible or contrast.apart)]
@@ -78,6 +78,7 @@ def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     if declared.simple == "flagged":
         pairs = [pair for pair in pairs if pair in {(row.factor, row.factor_b) for row in flagged}]
     held = [contrast for a, b in pairs for contrast in simple_contrasts(design, a, b) if contrast.possible]
+    held += _on_each_source(design, overview.sources, {(contrast.factor, contrast.at) for contrast in held})
     if declared.simple != "none":
         held += _beside_flat(design, {(contrast.factor, contrast.at) for contrast in held})
     contrasts += aliases.without_aliased_claims(_judged(design, overview, declared, held), clear)
@@ -96,6 +97,18 @@ def main_rows(design: Design, overview: Overview) -> list[ContrastRow]:
     """The main effects alone, each with the error that its verdict is read from."""
     rows = _judged(design, overview, Declared({}, "none"), main_contrasts(design))
     return [row for row in rows if row.headline]
+
+
+def _on_each_source(
+    design: Design, sources: str | None, listed: Collection[tuple[str, tuple[str, str] | None]]
+) -> list[Contrast]:
+    """The effects of all factors on each data set, which are always given."""
+    return [
+        contrast
+        for moving in (factor.name for factor in design.factors if sources and factor.name != sources)
+        for contrast in simple_contrasts(design, moving, str(sources))
+        if contrast.factor == moving and (moving, contrast.at) not in listed
+    ]
 
 
 def _beside_flat(design: Design, listed: Collection[tuple[str, tuple[str, str] | None]]) -> list[Contrast]:

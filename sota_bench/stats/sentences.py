@@ -109,10 +109,9 @@ def comparison(row: ContrastRow) -> str:
 def head(row: ContrastRow, overview: Overview) -> str:
     """The verdict in a few words: ``helps``, ``helps on average``, ``no effect larger than 1.0 pp``."""
     verdict = row.shown_verdict
-    if verdict == verdicts.EQUIVALENT:
-        return f"no effect larger than {amount(overview.delta, overview.unit)}"
-    on_average = verdict in (verdicts.HELPS, verdicts.HURTS) and (row.demoted or row.diluted_by)
-    return HEADS[verdict] + (" on average" if on_average else "")
+    averaged = verdict in (verdicts.HELPS, verdicts.HURTS, verdicts.EQUIVALENT) and (row.demoted or row.diluted_by)
+    larger = f"no effect larger than {amount(overview.delta, overview.unit)}"
+    return (larger if verdict == verdicts.EQUIVALENT else HEADS[verdict]) + (" on average" if averaged else "")
 
 
 def amount(value: float | None, unit: str) -> str:
@@ -544,6 +543,14 @@ def different_images(sets: int, column: str) -> str:
     return (
         f"Trials are judged on {sets} different sets of images ({column}). Accuracies on different images cannot be "
         "compared, so levels that differ in them are not; the analysis of variance ignores this."
+    )
+
+
+def over_sources(names: Sequence[str]) -> str:
+    """What an average over data sets is about."""
+    return (
+        f"Each effect is averaged over {join(names)} within each seed, each data set counting alike, and is about "
+        "these data sets: it says nothing of others. Accuracies on different data sets are not compared."
     )
 
 

@@ -1,0 +1,81 @@
+"""What commands do over all data sets of a grid: the report over them, and which cell is confirmed on each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sota_bench.commands.options import load_grid, machine_of
+from sota_bench.commands.sources import source_chosen
+from sota_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sota_bench.grid import Grid
+    from sota_bench.report.tables import RunTables
+
+Parameters = Mapping[str, Any]
+
+
+def report_over_sources(parameters: Parameters, labels: Sequence[str]) -> int:
+    """Renders the page over all data sets from what the store holds of each; gives the exit code 0."""
+    from sota_bench.report.over_sources import write_over_sources
+
+    if parameters.get("others"):
+        raise UserError(str(parameters["grid"]), "data.sources", "side by side, a grid is on one data set",
+                        f"add --source {labels[0]}, or name one grid")  # fmt: skip
+    runs: dict[str, RunTables] = {}
+    grids: list[Grid] = []
+    for label in labels:
+        grid, tables = _stored(parameters, label)
+        runs[label] = tables
+        grids.append(grid)
+    out = grids[0].out.parent
+    name = grids[0].name.removesuffix(f"-{labels[0]}")
+    lines = write_over_sources(out, name, runs)
+    if parameters.get("as_json"):
+        click.echo(json.dumps({"out": str(out), "summary": lines}))
+    else:
+        click.echo("\n".join(["over all data sets:", *lines, f"report: {out / 'report.html'}"]))
+    return 0
+
+
+def winner_over_sources(parameters: Parameters, labels: Sequence[str]) -> Parameters:
+    """The cell to confirm on every data set: the best on average, by its differences to the baseline on each."""
+    if parameters.get("cell") is not None:
+        return {}
+    from sota_bench.responses import response_named
+
+    gains = []
+    for label in labels:
+        grid, tables = _stored(parameters, label)
+        baseline = grid.baseline_cell
+        response = response_named(grid.response[0])
+        means = _complete(tables.trials, len(grid.seeds)).groupby("cell")[response.name].mean()
+        if baseline is None or baseline.id not in means.index:
+            return {}  # the command says what is missing
+        gains.append((means - means[baseline.id]) * (1 if response.higher_is_better else -1))
+    best = sum(gains[1:], start=gains[0]).dropna().idxmax()
+    return {"cell": str(best)}
+
+
+def _complete(trials: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """The finished trials of cells that finished for all seeds."""
+    done = trials[trials["status"] == "done"]
+    return done.groupby("cell").filter(lambda rows: len(rows) == seeds)
+
+
+def _stored(parameters: Parameters, label: str) -> tuple[Grid, RunTables]:
+    """The grid on one data set, and the tables of its run."""
+    from sota_bench.commands.report import stored_tables
+
+    names = ("grid", "overrides", "seeds", "out")
+    with source_chosen(label):
+        grid = load_grid(*(parameters[name] for name in names))
+    store, device, workers = (parameters[name] for name in ("store", "device", "workers"))
+    machine = machine_of(store, device, workers, writes=False, grid=grid)
+    return grid, stored_tables(grid, parameters["grid"], machine, parameters.get("only"))

@@ -20,7 +20,7 @@ from sota_bench.commands.options import (
     stopping_options,
 )
 from sota_bench.commands.over_sources import report_over_sources
-from sota_bench.commands.sources import each_source
+from sota_bench.commands.sources import chosen_option, each_source
 from sota_bench.engine.messages import WorkerSettings
 from sota_bench.engine.worker_pool import shared_worker_pool
 from sota_bench.errors import UserError
@@ -140,7 +140,7 @@ def command(
         outcome = {"out": str(resolved.out), "summary": lines, "run": tables.run.to_json()}
         click.echo(json.dumps(outcome, allow_nan=False))
     else:
-        kept = kept_options(store, overrides, seeds)
+        kept = [*kept_options(store, overrides, seeds), *chosen_option()]
         steps = next_steps(tables.run, answers, str(grid), kept, [] if out is None else ["--out", str(out)])
         click.echo("\n".join([*lines, f"report: {resolved.out / 'report.html'}", *steps]))
     failed = trials["status"].isin(["failed", "blocked"]).any() or failures > 0

@@ -36,6 +36,12 @@ def chosen_source(grid: Grid) -> str:
     return str(label)
 
 
+def chosen_option() -> list[str]:
+    """The option that chooses the data set that the command is carried out on; none for a grid on one."""
+    label = click.get_current_context().meta.get(CHOSEN)
+    return [] if label is None else ["--source", str(label)]
+
+
 @contextmanager
 def source_chosen(label: str | None) -> Iterator[None]:
     """While it is entered, grids on several data sets are loaded as the grid on this one."""

@@ -212,9 +212,9 @@ def _differences(view: View, analysis: Analysis) -> Section | None:
 
 def _runs(runs: Mapping[str, RunTables]) -> Section:
     facts = [
-        (label, f"{tables.run.source}: {tables.run.images.train:,} train, {tables.run.images.select:,} select, "
-         f"{tables.run.images.test:,} test images; {tables.run.counts.done} of {tables.run.counts.asked} trials done",
-         f"{duration(tables.run.measured.iteration_minutes_median)} per iteration")
+        (label, f"{tables.run.images.train:,} images to train, {tables.run.images.select:,} to select, "
+         f"{tables.run.images.test:,} to test; {tables.run.counts.done} of {tables.run.counts.asked} trials done; "
+         f"{duration(tables.run.measured.iteration_minutes_median)} per iteration", "")
         for label, tables in runs.items()
     ]  # fmt: skip
     links = Links([(f"{label}/report.html", f"everything about {label}") for label in runs])

@@ -88,7 +88,7 @@ def all_rows(design: Design, overview: Overview, declared: Declared) -> Rows:
     return Rows(
         tuple(contrasts),
         tuple(interactions),
-        (*_warnings(impossible, flagged), *aliases.alias_warnings(interactions, contrasts)),
+        (*_warnings(impossible, flagged, overview.sources), *aliases.alias_warnings(interactions, contrasts)),
         tuple(_disagreements([*contrasts, *interactions])),
     )
 
@@ -446,8 +446,8 @@ def _demoted(contrasts: Sequence[ContrastRow], flagged: Sequence[ContrastRow]) -
     return marked
 
 
-def _warnings(impossible: Sequence[Contrast], flagged: Sequence[ContrastRow]) -> list[str]:
-    warnings = [sentences.interaction_warning(row) for row in flagged]
+def _warnings(impossible: Sequence[Contrast], flagged: Sequence[ContrastRow], sources: str | None) -> list[str]:
+    warnings = [sentences.interaction_warning(row, sources) for row in flagged]
     if impossible:
         pairs = dict.fromkeys((contrast.factor, contrast.other[0]) for contrast in impossible if contrast.other)
         warnings.append(sentences.untested_interactions(list(pairs)))

@@ -272,7 +272,9 @@ def caveats(row: ContrastRow, overview: Overview) -> list[str]:
     if row.part:
         sentences.append(f"Compared only where both levels were run ({row.part}).")
     flat = {level.partition(" = ")[0] for level in row.diluted_by}
-    partners = [name for name in row.demoted_by if name not in flat]
+    partners = [name for name in row.demoted_by if name not in flat and name != overview.sources]
+    if overview.sources in row.demoted_by and overview.sources not in flat:
+        sentences.append("It differs between data sets: read the effect on each of them.")
     if partners:
         sentences.append(f"It interacts with {join(partners)}: read the effect at each level of {join(partners)}.")
     if row.diluted_by:
@@ -389,8 +391,18 @@ def flat_levels(factor: str, levels: Sequence[str], block: str | None) -> str:
     )
 
 
-def interaction_warning(row: ContrastRow) -> str:
-    """A clear interaction changes how main effects are read."""
+def interaction_warning(row: ContrastRow, sources: str | None) -> str:
+    """A clear interaction changes how main effects are read.
+
+    Args:
+        row: the interaction.
+        sources: the factor whose levels are data sets, if there is one.
+    """
+    if row.factor_b == sources:
+        return (
+            f"The effect of {row.factor} {level_name(row.level)} differs between {row.baseline_b} and {row.level_b}, "
+            "so its average is one of different effects; read it on each data set."
+        )
     return (
         f"{row.factor} {level_name(row.level)} and {row.factor_b} {level_name(row.level_b)} interact, so their main "
         f"effects average over different effects; read the effect of {row.factor} at each level of {row.factor_b}."

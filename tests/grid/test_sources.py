@@ -57,8 +57,8 @@ def test_the_second_step_of_a_fractional_design_is_on_the_same_data_set(tmp_path
         (
             '["imagenette", "imagewoof"]',
             'source = "imagenet"\n',
-            "data.source: it is about one data set, and data.sources names 2; leave source out, or name one data set as "
-            "data.source",
+            "data.source: it is about one data set, and data.sources names 2; leave source out, or name one data set "
+            "as data.source",
         ),
         ('["imagenette", "imagewoof"]', 'labels = "a.csv"\n', "data.labels: it is about one data set"),
     ],

@@ -13,6 +13,7 @@ from pyDOE3 import fracfact, fracfact_aliasing
 from sota_bench.errors import UserError
 from sota_bench.grid.fractions import fraction
 from sota_bench.stats import analyze
+from sota_bench.stats.aliases import clear_factors
 from sota_bench.stats.result import Analysis, ContrastRow
 from sota_bench.stats.verdicts import HELPS, HURTS, NOT_ESTIMABLE
 
@@ -85,6 +86,13 @@ def test_a_clear_sum_of_aliased_interactions_gets_no_verdict_and_main_effects_ke
     assert len(withheld) == 1 and withheld[0].estimate == pytest.approx(2, abs=0.4)
     assert "C x D" in withheld[0].words and not any(row.demoted for row in analysis.headlines())
     assert any("A x G, C x D and E x F are aliased" in warning for warning in analysis.warnings)
+
+
+def test_the_clear_factors_are_those_of_clear_effects_and_of_sums_that_are_aliased() -> None:
+    table = fractional_table((2,) * 7, 4, lambda run: 3 * run[0] - 0.4 * run[1] + 2 * run[4] * run[5])
+    # B is real but negligible; E x F is aliased with A x G and C x D
+    assert clear_factors(analysis_of(table)) == ["A", "C", "D", "E", "F", "G"]
+    assert clear_factors(analysis_of(fractional_table((2,) * 7, 4, lambda run: 0.0))) == []
 
 
 def test_each_sum_of_aliased_interactions_counts_once_in_its_family() -> None:

@@ -15,7 +15,7 @@ from lab import write_images
 from safetensors.torch import load_file
 
 from sota_bench.cli import main
-from sota_bench.commands.report import stored_run
+from sota_bench.commands.stored import stored_run
 from sota_bench.grid import load
 from sota_bench.plan.machine import Machine
 from sota_bench.ship.bundle import Bundle, read_bundle

@@ -36,7 +36,7 @@ def command(
 ) -> int:  # fmt: skip
     """Train the winner and the baseline with fresh seeds and judge them on the test split."""
     click.get_current_context().with_resource(shared_worker_pool())
-    from sota_bench.commands.report import stored_run
+    from sota_bench.commands.stored import stored_run
     from sota_bench.grid.expand import Trial
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector

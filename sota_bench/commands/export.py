@@ -32,7 +32,7 @@ def command(
 
     timm opens the folder: timm.create_model("local-dir:DIR", pretrained=True).
     """
-    from sota_bench.commands.report import stored_run
+    from sota_bench.commands.stored import stored_run
     from sota_bench.errors import UserError
     from sota_bench.ship.choose import trial_facts
     from sota_bench.ship.hub import repository_name, upload

@@ -71,7 +71,7 @@ def _complete(trials: pd.DataFrame, seeds: int) -> pd.DataFrame:
 
 def _stored(parameters: Parameters, label: str) -> tuple[Grid, RunTables]:
     """The grid on one data set, and the tables of its run."""
-    from sota_bench.commands.report import stored_tables
+    from sota_bench.commands.stored import stored_tables
 
     names = ("grid", "overrides", "seeds", "out")
     with source_chosen(label):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sota_bench.commands.options import load_grid, machine_of
+from sota_bench.commands.sources import each_source
 
 if TYPE_CHECKING:
     from sota_bench.data.counts import ImageCounts
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--seeds", help="As in the ablation's run.")
 @click.option("--device", default="", help="auto, cpu or cuda[:i]: where the expected hours are measured.")
 @click.option("--no-calibrate", is_flag=True, help="Measure nothing; hours come from earlier calibrations only.")
+@each_source(one=True)
 def command(
     grid: Path, target: str, out: Path, cell: str | None, with_baseline: bool, batch_size: int | None,
     epochs: int | None, changes: tuple[str, ...], store: Path, overrides: tuple[str, ...], seeds: str | None,
@@ -40,7 +42,7 @@ def command(
     Batch, learning rate and schedule are scaled by published rules. What the ablation does not show is said, and
     nothing is refused.
     """
-    from sota_bench.commands.report import stored_run
+    from sota_bench.commands.stored import stored_run
     from sota_bench.data.counts import ImageCounts
     from sota_bench.errors import UserError
     from sota_bench.files import write_text

@@ -24,6 +24,11 @@ from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array
 
 
+LARGEST_T = 36.0
+"""Beyond it the inversion of the noncentral t distribution does not end; limits grow in proportion to t there, as they
+do in the limit of a large t."""
+
+
 class Superiority(NamedTuple):
     """That the level does better in one more run: median-unbiased estimate and limits, 0 to 1."""
 
@@ -49,7 +54,8 @@ def superiority(
         return None
     t = value / se if higher_is_better else -value / se
     levels = np.array([0.5, 1 - alpha / 2, alpha / 2])
-    noncentrality = np.sign(t) * nctdtrinc(df, levels if t > 0 else 1 - levels, abs(t))
+    reach = min(abs(t), LARGEST_T)
+    noncentrality = np.sign(t) * nctdtrinc(df, levels if t > 0 else 1 - levels, reach) * (abs(t) / max(reach, 1e-300))
     if t == 0:
         noncentrality = np.array([0.0, 1.0, -1.0]) * nctdtrinc(df, 1 - alpha / 2, 0.0)
     return Superiority(*(float(limit) for limit in ndtr(noncentrality * se / spread)))

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from ship_lab import Exported, judged_files, predicted, probabilities
 
 from sota_bench.cli import main
-from sota_bench.commands.report import stored_run
+from sota_bench.commands.stored import stored_run
 from sota_bench.grid import load
 from sota_bench.grid.backbones import small_backbones
 from sota_bench.plan.machine import Machine

@@ -35,6 +35,10 @@ def report_over_sources(parameters: Parameters, labels: Sequence[str]) -> int:
         runs[label] = tables
         grids.append(grid)
     out = grids[0].out.parent
+    if grids[0].stop == "decided":  # each data set has its own number of seeds, chosen by its own looks
+        if not parameters.get("as_json"):
+            click.echo("Each data set was run until it was decided on it; there is no verdict over data sets.")
+        return 0
     name = grids[0].name.removesuffix(f"-{labels[0]}")
     lines = write_over_sources(out, name, runs)
     if parameters.get("as_json"):

@@ -23,7 +23,6 @@ from sota_bench.stats.contrasts import Contrast
 from sota_bench.stats.design import Design
 from sota_bench.stats.kernels import Array
 
-
 LARGEST_T = 36.0
 """Beyond it the inversion of the noncentral t distribution does not end; limits grow in proportion to t there, as they
 do in the limit of a large t."""

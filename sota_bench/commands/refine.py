@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sota_bench.plan.plan import Plan
+    from sota_bench.grid import Grid
     from sota_bench.report.answers import Answers
     from sota_bench.report.tables import RunTables
 
 FOLDER, FILE = "refined", "grid.toml"
 
 
-def second_step(plan: Plan, tables: RunTables, answers: Answers) -> tuple[Path | None, str]:
+def second_step(grid: Grid, size: int, tables: RunTables, answers: Answers) -> tuple[Path | None, str]:
     """The grid file of the full factorial of what was clear, written beside its report, and a sentence about it.
 
     Args:
-        plan: of the fractional design, with ``refine``.
+        grid: the fractional design, with ``refine``.
+        size: pixels at which its images are stored.
         tables: its results.
         answers: their analyses.
 
@@ -30,16 +31,16 @@ def second_step(plan: Plan, tables: RunTables, answers: Answers) -> tuple[Path |
     from sota_bench.stats.sentences import join
     from sota_bench.units import counted
 
-    missing = int((~tables.trials["status"].isin(["done", "not_applicable"])).sum())
+    settled = ["done", "not_applicable", *(["not_asked"] if grid.stop == "decided" else [])]  # looks ask for some alone
+    missing = int((~tables.trials["status"].isin(settled)).sum())
     if missing:
         verb = "is" if missing == 1 else "are"
         return None, f"{counted(missing, 'trial')} of the fractional design {verb} not done, so it is not refined yet."
-    grid = plan.grid
     found = {name for analysis in answers.asked for name in clear_factors(analysis)}
     clear = [name for name in grid.factors if name in found]
     if not clear:
         return None, "No effect of the fractional design is clear, so there is nothing to refine; add seeds."
     folder = grid.out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / FILE, refined_text(grid, clear, plan.images.size))
+    write_text(folder / FILE, refined_text(grid, clear, size))
     return folder / FILE, f"Second step: the full factorial of {join(clear)}, the others at their baseline."

@@ -131,7 +131,7 @@ def command(
         lines.append(_missed_line(goal or 0.0, slowest or 0.0))
     refined = None
     if loaded.refine:
-        refined, sentence = second_step(plan, tables, answers)
+        refined, sentence = second_step(loaded, plan.images.size, tables, answers)
         lines.append(sentence)
     rendered = time.monotonic()
     spans = {"calibrating": calibrated - planned, "running stages": ran - calibrated, "the report": rendered - ran}

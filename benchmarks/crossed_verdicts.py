@@ -296,7 +296,7 @@ def page(scenarios: list[Scenario]) -> list[str]:
 def main() -> int:
     """Runs the study and writes its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=int, default=2000, help="simulated tables in each scenario")
+    parser.add_argument("--tables", type=int, default=1000, help="simulated tables in each scenario")
     parser.add_argument("--quick", action="store_true", help="100 tables in each scenario")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
 from sota_bench.stats.crossed import ImageScores, image_error
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "crossed_verdicts.json"
 
 
 @pytest.fixture
@@ -44,3 +48,16 @@ def test_intervals_over_seeds_alone_are_wrong_where_images_decide(study: ModuleT
     assert scenario.wrong_these_images > 0.15 > scenario.wrong and scenario.coverage > 0.88
     assert scenario.tables == 4 * study.AT_ONCE and scenario.wrong_low <= scenario.wrong <= scenario.wrong_high
     assert not study.missed(scenario)
+
+
+def test_the_committed_results_hold_every_scenario_and_its_limit(study: ModuleType) -> None:
+    scenarios = [study.Scenario(**row) for row in json.loads(RESULTS.read_text(encoding="utf-8"))["scenarios"]]
+    found = {(row.design, row.component, row.seeds, row.effect) for row in scenarios}
+    assert found == {
+        (design.title, component, seeds, effect)
+        for design in study.DESIGNS
+        for component in study.COMPONENTS
+        for seeds in study.SEEDS
+        for effect in (0.0, study.EFFECT)
+    }
+    assert not [row for row in scenarios if study.missed(row) or row.tables < 1000]

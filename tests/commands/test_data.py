@@ -81,3 +81,14 @@ def test_a_grid_reads_the_source_as_its_data_table_says(folder: Path, tmp_path: 
     plan, _ = make_plan(load(tmp_path / "grid.toml"), Machine(tmp_path / "store", "cpu", 1))
     assert plan.images.account.used == 35
     assert plan.images.account.left_out["not a readable image"] == 1
+
+
+def test_groups_and_names_that_no_terminal_should_obey(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "val/cat/1.png").rename(folder / "val/cat/\x1b[31m1.png")
+    assert main(["data", str(folder), "--group", "(cat|dog)/", "--all"]) == 0
+    output = capsys.readouterr().out
+    assert "The pattern (cat|dog)/ makes 2 groups, each in one split (the largest, " in output
+    assert "12 evaluation images belong to a group of an earlier split and are left out" in output
+    assert "val/cat/\\x1b[31m1.png: group in two splits" in output
+    assert main(["data", str(folder), "--group", "cat|dog"]) == 2
+    assert "data.group: 'cat|dog' is no column of a table, and no pattern with parentheses" in capsys.readouterr().err

@@ -23,6 +23,7 @@ OURS, TUNED = "sota_bench", "tuned"
 TORCHVISION = ("torchvision", TUNED)
 """Peers whose resnet18 is torchvision's: unlike timm's, its residual branches do not start at zero."""
 TUNED_LEAST = {64: 1.25, 128: 1.0}
+LEAST_DECISION = 40
 
 Row = tuple[str, str, str, str]
 
@@ -98,6 +99,23 @@ def grid() -> Iterator[Row]:
                "peers/whole_grid.py")  # fmt: skip
 
 
+def decision() -> Iterator[Row]:
+    """Minutes until all questions of a grid are decided, compared with loops of a fixed number of seeds."""
+    if not (RESULTS / "peers" / "decision.json").is_file():
+        return
+    result = read("peers/decision.json")
+    decided = result["decision"]
+    what = f"{decided['decided']} of {decided['questions']} questions decided, trainings {decided['trainings']}"
+    yield (f"minutes to a decision ({what}; smallest effect {decided['delta']:g} pp)",
+           f"{result['ours_s'] / 60:.1f} min", "", "peers/whole_grid.py --decision")  # fmt: skip
+    for name, loop in result["loops"].items():
+        middle, low, high = (value / result["ours_s"] for value in loop["estimate_s"])
+        yield (f"minutes to a decision: speed-up over a loop of plain PyTorch tuned by hand, {name}, with the "
+               f"{decided['fixed_seeds']} seeds that the same power takes",
+               f"{middle:.1f} ({low:.1f} to {high:.1f})", f"{LEAST_DECISION}" if "each trial" in name else "",
+               "peers/whole_grid.py --decision")  # fmt: skip
+
+
 def step() -> Iterator[Row]:
     """The share of a step that is the network's arithmetic."""
     shares = [100 * row["share"] for row in read("peers/share.json")["rows"]]
@@ -166,7 +184,7 @@ def table() -> str:
     lines = ["| | measured | target | `benchmarks/` |", "| --- | --: | --: | --- |"]
     lines += [
         f"| {' | '.join(row)} |"
-        for part in (peers, cache, grid, step, growth, minutes, leaderboard, gpu)
+        for part in (decision, peers, cache, grid, step, growth, minutes, leaderboard, gpu)
         for row in part()
     ]
     result = read("peers/table.json")

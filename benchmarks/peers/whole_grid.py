@@ -8,6 +8,11 @@ faster loop starts one process for both levels of TTA. With ``--sample N`` a ran
 half before and half after this project's run, and the time of all is estimated with its 95% interval; 0 times all.
 
 Writes ``grid.md`` and ``grid.json``.
+
+With ``--decision`` it times something else: the minutes until the five questions of a smaller grid (two levels of each
+factor) are decided by a run that goes on until then, beside a loop that trains every cell with as many seeds as a fixed
+design takes to find ``--delta`` as often (``until_decided`` in the run's ``run.json``). This writes ``decision.md`` and
+``decision.json``.
 """
 
 from __future__ import annotations
@@ -46,29 +51,53 @@ resize = ["64x3", "32x2 64x1", "48x2 64x1"]
 mitigation = ["none", "freeze", "discriminative", "ewc", "low-lr"]
 tta = ["off", "flip"]
 """
+DECISION = """[grid]
+name = "decision"
+seeds = [0, 1, 2]
+smallest_effect = {delta}
+stop = "decided"
+[data]
+source = "folder:{images}"
+[recipe]
+backbone = "{backbone}"
+weight_decay = {weight_decay}
+[factors]
+normalize = ["dataset", "none"]
+mixup = [0.0, 0.2]
+resize = ["64x3", "32x2 64x1"]
+mitigation = ["none", "low-lr"]
+tta = ["off", "flip"]
+"""
 FACTORS = ("normalize", "mixup", "resize", "mitigation")
 
 
-def run_ours(images: Path, backbone: str, scratch: Path) -> tuple[float, list[dict[str, str]]]:
-    """Seconds of this project's run with an empty store, and its finished trials."""
+def grid_text(images: Path, backbone: str, delta: float | None) -> str:
+    """The grid file: the smaller one where there is a smallest effect of interest to decide about."""
+    values = {"images": images, "backbone": backbone, "weight_decay": common.WEIGHT_DECAY}
+    return GRID.format(**values) if delta is None else DECISION.format(**values, delta=delta)
+
+
+def run_ours(text: str, scratch: Path) -> tuple[float, list[dict[str, str]], dict[str, Any]]:
+    """Seconds of this project's run with an empty store, its finished trials, and its record."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
     grid = folder / "grid.toml"
-    grid.write_text(GRID.format(images=images, backbone=backbone, weight_decay=common.WEIGHT_DECAY))
+    grid.write_text(text)
     command = [sys.executable, "-m", "sota_bench", "run", grid, "--no-calibrate"]
     seconds = compare.timed([*command, "--store", folder / "store", "--out", folder / "out"])
     with (folder / "out" / "trials.csv").open() as file:
         trials = [row for row in csv.DictReader(file) if row["status"] == "done"]
+    record: dict[str, Any] = json.loads((folder / "out" / "run.json").read_text())
     shutil.rmtree(folder)
-    return seconds, trials
+    return seconds, trials, record
 
 
-def trials_of(images: Path, backbone: str, scratch: Path) -> list[dict[str, str]]:
-    """The applicable trials of the grid, without running them."""
+def trials_of(text: str, scratch: Path) -> list[dict[str, str]]:
+    """The applicable trials of the grid with its own seeds, without running them."""
     from sota_bench.grid import load
     from sota_bench.grid.resize_schedule import parse_schedule
 
     file = scratch / "whole-grid.toml"
-    file.write_text(GRID.format(images=images, backbone=backbone, weight_decay=common.WEIGHT_DECAY))
+    file.write_text(text)
     rows = [{**trial.cell.text, "seed": str(trial.seed)} for trial in load(file).trials()]
     return [row for row in rows if row["mitigation"] == "none" or len(parse_schedule(row["resize"])) > 1]
 
@@ -91,6 +120,23 @@ def estimate(seconds: Sequence[float], total: int) -> tuple[float, float, float]
 
     half = t.ppf(0.975, count - 1) * statistics.stdev(seconds) / count**0.5 * (1 - count / total) ** 0.5
     return mean * total, float((mean - half) * total), float((mean + half) * total)
+
+
+def decision_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run until it is decided says of its questions, and the seeds of the fixed design beside it.
+
+    Raises:
+        SystemExit: the fixed design is not known, so there is nothing to compare with.
+    """
+    stopped, last = record["until_decided"], record["looks"][-1]
+    fixed = [question["fixed_seeds"] for question in stopped["questions"]]
+    if None in fixed:
+        raise SystemExit("the fixed design is not known for every question; use a larger --delta")
+    return {
+        "questions": len(last["questions"]), "decided": len(last["questions"]) - len(last["undecided"]),
+        "looks": len(record["looks"]), "trainings": stopped["trainings"], "fixed_seeds": max(fixed),
+        "fixed_trainings": stopped["fixed_trainings"], "delta": record["grid"]["smallest_effect"],
+    }  # fmt: skip
 
 
 def markdown(ours_s: float, loops: Mapping[str, Mapping[str, Any]], task: Mapping[str, Any]) -> str:
@@ -121,6 +167,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--train", type=int, default=256)
     parser.add_argument("--val", type=int, default=100)
+    parser.add_argument("--decision", action="store_true", help="time the way to a decision instead of a whole grid")
+    parser.add_argument("--delta", type=float, default=5.0, help="with --decision: smallest effect, in points")
     parser.add_argument("--sample", type=int, default=0, help="processes of each loop that are timed; 0 for all")
     options = parser.parse_args(given)
     if options.data is None:
@@ -135,7 +183,8 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     python = compare.environment(options.envs.resolve())
     theirs, ours = compare.folders(Path(options.data), out / "images", options.train, options.val)
-    trials = trials_of(ours, options.backbone, out)
+    text = grid_text(ours, options.backbone, options.delta if options.decision else None)
+    trials = trials_of(text, out)
     both = [{**trial, "tta": "both"} for trial in trials if trial["tta"] == "off"]
     loops: dict[str, dict[str, Any]] = {
         "a process for each trial": {"trials": trials},
@@ -154,23 +203,34 @@ def main() -> int:
                 print(f"{name}: {loop['seconds'][-1]:.1f} s", file=sys.stderr, flush=True)
 
     run_loops(0)
-    ours_s, done = run_ours(ours, options.backbone, out)
+    ours_s, done, record = run_ours(text, out)
     print(f"sota_bench: {ours_s:.1f} s", file=sys.stderr, flush=True)
-    if len(done) != len(trials):
+    if not options.decision and len(done) != len(trials):
         raise SystemExit(f"{len(done)} of {len(trials)} trials were done")
     run_loops(1)
+    seeds = len({trial["seed"] for trial in trials})
+    decision = decision_of(record) if options.decision else None
+    fixed = seeds if decision is None else decision["fixed_seeds"]
     results = {
         name: {
-            "processes": len(loop["trials"]), "timed": len(loop["seconds"]), "seconds": loop["seconds"],
-            "estimate_s": estimate(loop["seconds"], len(loop["trials"])),
+            "processes": len(loop["trials"]) // seeds * fixed, "timed": len(loop["seconds"]),
+            "seconds": loop["seconds"], "estimate_s": estimate(loop["seconds"], len(loop["trials"]) // seeds * fixed),
         }
         for name, loop in loops.items()
     }  # fmt: skip
-    task = {"machine": compare.machine(), "trials": len(trials), "train": options.train, "backbone": options.backbone}
-    (out / "grid.json").write_text(json.dumps({**task, "ours_s": ours_s, "loops": results}, indent=1) + "\n")
-    text = markdown(ours_s, results, task)
-    (out / "grid.md").write_text(text)
-    print(text, end="")
+    count = len(trials) // seeds * fixed
+    task = {"machine": compare.machine(), "trials": count, "train": options.train, "backbone": options.backbone}
+    content = {**task, "ours_s": ours_s, "loops": results, **({"decision": decision} if decision else {})}
+    name = "decision" if decision else "grid"
+    (out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    table = markdown(ours_s, results, task)
+    if decision:
+        table += (
+            f"\n{decision['decided']} of {decision['questions']} questions were decided with {decision['trainings']} "
+            f"trainings; the loops train {fixed} seeds of every cell, which find {options.delta:g} pp as often.\n"
+        )
+    (out / f"{name}.md").write_text(table)
+    print(table, end="")
     return 0
 
 

@@ -101,3 +101,29 @@ def test_every_runner_exists_and_the_grid_is_valid(compare: ModuleType, tmp_path
     grid.write_text(compare.GRID.format(**task, images=tmp_path, weight_decay=0.05, crop_scale=0.35))
     recipe = load(grid).cells()[0].recipe
     assert (recipe.backbone, recipe.resize, recipe.crop_scale, recipe.batch_size) == ("resnet10t", "64x1", 0.35, 64)
+
+
+def test_the_decision_grid_asks_five_questions_and_knows_its_fixed_design(
+    imported: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    from sota_bench.grid import load
+
+    whole_grid = imported("whole_grid")
+    text = whole_grid.grid_text(tmp_path, "test_resnet", 5.0)
+    (tmp_path / "grid.toml").write_text(text)
+    grid = load(tmp_path / "grid.toml")
+    assert grid.stop == "decided" and grid.smallest_effect == 5.0
+    assert sum(len(levels) - 1 for levels in grid.factors.values()) == 5
+    assert len(whole_grid.trials_of(text, tmp_path)) == 24 * 3  # the mitigation needs a rise
+    record = {
+        "grid": {"smallest_effect": 5.0},
+        "looks": [{"questions": [1, 2], "undecided": ["b"]}],
+        "until_decided": {
+            "trainings": 9, "fixed_trainings": 36, "questions": [{"fixed_seeds": 4}, {"fixed_seeds": 12}]
+        },
+    }  # fmt: skip
+    decision = whole_grid.decision_of(record)
+    assert (decision["decided"], decision["questions"], decision["fixed_seeds"]) == (1, 2, 12)
+    record["until_decided"]["questions"].append({"fixed_seeds": None})
+    with pytest.raises(SystemExit, match="larger --delta"):
+        whole_grid.decision_of(record)

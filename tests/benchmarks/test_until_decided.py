@@ -65,3 +65,17 @@ def test_the_committed_results_reach_the_targets(imported: Callable[[str], Modul
     for scenario in study.scenarios():
         assert rows[scenario.title].grids >= 1000
         assert not study.misses(scenario, rows[scenario.title]), scenario.title
+
+
+def test_verdicts_of_looks_and_of_all_seeds_are_compared(imported: Callable[[str], ModuleType]) -> None:
+    photographs = imported("decided_photographs")
+    row = {"factor": "mixup", "level": "0.4", "baseline": "0.0", "seeds_used": "6.0", "estimate": "-2.5"}
+    ended = {"until_decided": {"trainings": 30, "ended": "decided"}}
+
+    def agree(looked: str, fixed: str) -> bool:
+        result = photographs.compared([row | {"verdict": looked}], [row | {"verdict": fixed}], ended, 80)
+        assert "30 trainings until decided, 80 with all seeds: 38%." in photographs.page(result)
+        return bool(result["questions"][0]["agree"])
+
+    assert agree("hurts", "hurts") and agree("hurts", "no detectable effect") and agree("hurts", "real but negligible")
+    assert not agree("hurts", "helps") and not agree("hurts", "no effect larger than delta")

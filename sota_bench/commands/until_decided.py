@@ -111,8 +111,8 @@ class _Loop:
                 why = "budget"
                 break
             plan, run = self._train(look, runs, announce=True)
-            if run.interrupted:
-                return LoopOutcome(plan, run, self.failed)
+            if run.interrupted or (run.failed and self.setting.options.fail_fast):
+                return LoopOutcome(plan, run, self.failed)  # the same command takes this look again
             answer = self._answer(plan, run, look)
             minutes = self.minutes_before + self._elapsed_minutes()
             trainings = looks.trainings_of(plan, frozenset(trial.trial.id for trial in plan.trials))
@@ -142,6 +142,7 @@ class _Loop:
         run = execute(plan, store, options, prediction=prediction, alone=self.setting.alone)
         if must_plan_again(plan, store) and not run.interrupted:
             self.wide = self.setting.make_plan()
+            self.file = looks.record_file(store.root, self.wide, self.setting.declared)
             plan = self._plan(look, runs)
             run = execute(plan, store, options, prediction=prediction, alone=self.setting.alone)
         self.failed += run.failed
@@ -216,7 +217,8 @@ def look_line(look: Look, trainings: int, prediction: Prediction | None) -> str:
     minutes = None if prediction is None else prediction.run_minutes
     time_text = "" if minutes is None else f", about {duration_text(60 * minutes)}"
     seeds = counted(look.seeds, "seed")
-    return f"Look {look.number} of {len(look.plan.seeds)}, {seeds}: {counted(trainings, 'more training')}{time_text}."
+    noun = "training" if look.number == 1 else "more training"
+    return f"Look {look.number} of {len(look.plan.seeds)}, {seeds}: {counted(trainings, noun)}{time_text}."
 
 
 def looked_line(history: LookHistory, analyses: Sequence[Analysis]) -> str:

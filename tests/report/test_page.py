@@ -31,7 +31,7 @@ from sota_bench.stats import Analysis, Overview
 
 ORDER = (
     *("verdicts", "effects", "minutes", "tradeoff", "interactions", "resolution", "forgetting"),
-    *("calibration", "seen", "cells", "learning", "sensitivity", "diagnostics", "provenance"),
+    *("calibration", "classes", "seen", "cells", "learning", "sensitivity", "diagnostics", "provenance"),
 )
 
 

@@ -1,4 +1,4 @@
-"""(9) Effects on single classes, where classes are few: which ones an average gains on, and which it loses."""
+"""Effects on single classes, where classes are few: which ones an average gains on, and which it loses."""
 
 from __future__ import annotations
 

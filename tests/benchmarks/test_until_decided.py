@@ -79,3 +79,11 @@ def test_verdicts_of_looks_and_of_all_seeds_are_compared(imported: Callable[[str
 
     assert agree("hurts", "hurts") and agree("hurts", "no detectable effect") and agree("hurts", "real but negligible")
     assert not agree("hurts", "helps") and not agree("hurts", "no effect larger than delta")
+
+
+def test_on_photographs_the_committed_verdicts_agree(imported: Callable[[str], ModuleType]) -> None:
+    photographs = imported("decided_photographs")
+    result = json.loads((RESULTS.parent / "decided_photographs.json").read_text(encoding="utf-8"))
+    assert result["trainings"] < result["trainings_fixed"] and len(result["questions"]) == 3
+    for row in result["questions"]:
+        assert photographs.agree(row["verdict"], row["verdict_fixed"]) and row["verdict"] in photographs.DECIDED

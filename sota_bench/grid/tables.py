@@ -63,6 +63,7 @@ class GridTable(Table):
         None,
         gt=0,
         le=1_000_000,
+        examples=["40 min"],
         description='for stop = "decided": minutes by the clock, or text such as "40 min"; a look that is predicted to '
         "take longer than what is left is not started",
     )

@@ -30,8 +30,8 @@ def test_every_key_is_there_and_is_its_default(tmp_path: Path) -> None:
     keys = {*GridTable.model_fields, *DataTable.model_fields, *(field.name for field in recipe_fields())}
     lines = []
     for line in text.splitlines():
-        name = line.removeprefix("# ").partition(" = ")[0]
-        lines.append(line.removeprefix("# ") if name in keys else line)
+        name, equals, _ = line.removeprefix("# ").partition(" = ")
+        lines.append(line.removeprefix("# ") if equals and name in keys else line)
     tables = tomllib.loads("\n".join(lines))
     assert set(tables["grid"]) == set(GridTable.model_fields)
     assert set(tables["data"]) == set(DataTable.model_fields)

@@ -166,7 +166,7 @@ def test_one_line(read, tmp_path: Path, kind: str) -> None:
         ("lr=1", "--set: 'lr=1' is not table.key=value; write --set recipe.lr=0.001"),
         ("recipe.lr", "--set: 'recipe.lr' is not table.key=value; write --set recipe.lr=0.001"),
         ("recipe.a.b=1", "--set: 'recipe.a.b=1' is not table.key=value; write --set recipe.lr=0.001"),
-        ("recipe.lrr=1", "--set: recipe.lrr: there is no such key; did you mean lr?"),
+        ("recipe.lrr=1", "--set: recipe.lrr: there is no such key; did you mean lr or lr_curve?"),
         ("recipe.dropout=x", "--set: recipe.dropout: 'x' is not a number; write a number from 0 and below 1"),
         ("recipes.lr=1", "grid.toml: recipes: there is no such table; did you mean recipe?"),
         ("factors.lr=0.1", "--set: factors.lr: 0.1 is not a list of levels; write lr = [...]"),

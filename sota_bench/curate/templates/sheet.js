@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const shots = [...document.querySelectorAll(".shot")];
+  const shots = [...document.querySelectorAll("button.shot")];
   const changed = new Map(); // row -> { keep, class } as it is now, where it differs from the file
   const original = new Map(shots.map((shot) => [shot.dataset.row, { keep: shot.getAttribute("aria-pressed"), class: shot.dataset.class }]));
   const now = (shot) => changed.get(shot.dataset.row) ?? original.get(shot.dataset.row);
@@ -87,7 +87,7 @@
   }
 
   document.addEventListener("click", (event) => {
-    const shot = event.target.closest?.(".shot");
+    const shot = event.target.closest?.("button.shot");
     if (!shot) return;
     set(shot, { keep: now(shot).keep === "true" ? "false" : "true" });
     focus(shot);
@@ -96,7 +96,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input")) return;
     if (event.key === "s") { event.preventDefault(); save(); return; }
-    const shot = event.target.closest?.(".shot");
+    const shot = event.target.closest?.("button.shot");
     if (!shot) return;
     const all = visible(), at = all.indexOf(shot);
     const actions = {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sota_bench.stats import Analysis
 
 WORTH_SEEDS = 0.1
-"""Share by which all further seeds must narrow an interval to be worth training."""
+"""Share by which endlessly many seeds must narrow an interval for more of them to be worth training."""
 
 ENDS = ("decided", "maximum", "budget", "images")
 """Why a run ended: all is decided; the last look is done; the next one does not fit the budget; more seeds would hardly
@@ -319,7 +319,7 @@ def after_look(
     questions = tuple(
         QuestionAtLook(
             response, row.factor, row.level, row.baseline, row.estimate, row.low, row.high, row.verdict,
-            row.look or look.number, bool(row.decided), _limited_by_images(row, history.plan),
+            row.look or look.number, bool(row.decided), _limited_by_images(row),
         )
         for response, row in rows
     )  # fmt: skip
@@ -368,12 +368,12 @@ def ended(
     return replace(history, ended=why, costs=tuple(costs), fixed_trainings=total)
 
 
-def _limited_by_images(row: ContrastRow, plan: LookPlan) -> bool:
-    """Whether all seeds of the last look would make an undecided interval less than a tenth narrower."""
+def _limited_by_images(row: ContrastRow) -> bool:
+    """Whether any number of seeds would make an undecided interval less than a tenth narrower."""
     precision = Precision.of_row(row)
     if row.decided or not precision.usable.all() or not precision.images.any():
         return False
-    return narrowed(plan, precision) > 1 - WORTH_SEEDS
+    return narrowed(precision) > 1 - WORTH_SEEDS
 
 
 def _trials(plan: Plan, cells: frozenset[str] | None, seeds: Sequence[int]) -> frozenset[str]:

@@ -34,7 +34,7 @@ def fixed_seeds(plan: LookPlan, delta: float, precision: Precision, alpha: float
     return (None if math.isnan(needed) else int(needed)), power
 
 
-def narrowed(plan: LookPlan, precision: Precision) -> float:
-    """The standard error of one contrast at the last look over that of now; near 1, more seeds hardly narrow it."""
-    now, last = (float(precision.at(seeds)[0][0]) for seeds in (precision.seeds, plan.most))
-    return last / now
+def narrowed(precision: Precision) -> float:
+    """The standard error of one contrast with endlessly many seeds over that of now: near 1, images are the limit."""
+    images, seeds = float(precision.images[0]), float(precision.se[0]) ** 2
+    return math.sqrt(images / (images + seeds))

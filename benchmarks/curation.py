@@ -251,7 +251,7 @@ class Kept:
         clear, kept, reversed: pairs that all images order beyond the seeds' noise; those that the part orders alike,
             and the other way round.
         regret_pp: accuracy on all images of the true winner less that of the part's winner, in percentage points.
-        accuracy: on the part, of its best recipe, 0 to 1.
+        accuracy: on the part, of its best recipe, in percent.
     """
 
     aim: str
@@ -350,7 +350,7 @@ def compare(whole: pd.DataFrame, rest: pd.DataFrame, chosen: list[Part]) -> list
         winner = responses.mean(axis=1).idxmax()
         rows.append(Kept(
             part.aim, part.share, part.images, float(trials["minutes"].mean()), same.tau, same.low, same.high,
-            same.clear, same.kept, same.reversed, 100 * float(means.max() - means[winner]),
+            same.clear, same.kept, same.reversed, float(means.max() - means[winner]),
             float(responses.mean(axis=1).max()),
         ))  # fmt: skip
     return rows
@@ -370,7 +370,7 @@ def order_page(rows: list[Kept], about: dict[str, Any]) -> list[str]:
         for row in rows
     ]  # fmt: skip
     return [
-        f"{about['recipes']} recipes (learning rate, crops, Mixup), test_resnet, {about['seeds']} seeds, "
+        f"{about['recipes']} recipes (learning rate, crops, Mixup), test_resnet, seeds 0 to {about['seeds'] - 1}, "
         f"`{about['schedules'][0]}` on all images and `{about['schedules'][1]}` on parts, judged on the same select "
         "images: the order on parts of Imagenette against the order on all of its training photographs. `random` draws "
         "equally many images of each class, so it costs the same minutes as `representative`.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -48,3 +49,10 @@ def test_a_part_that_turns_the_order_has_regret(imported: Callable[[str], Module
     same, turned = study.compare(trials("", 1), rest, parts)
     assert same.tau == pytest.approx(1) and same.regret_pp == 0 and same.reversed == 0
     assert turned.tau == pytest.approx(-1) and turned.regret_pp == pytest.approx(11, abs=0.1) and turned.kept == 0
+
+def test_the_committed_results_reach_what_was_promised(imported: Callable[[str], ModuleType]) -> None:
+    study = imported("curation")
+    runs = json.loads((RESULTS / "curation_found.json").read_text(encoding="utf-8"))["runs"]
+    first = study.Found(**runs[0])
+    assert first.reached
+    assert first.images > 13_000

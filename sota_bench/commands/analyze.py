@@ -148,7 +148,8 @@ def _show(analysis: Analysis) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from sota_bench.stats.sentences import comparison, covered, decimals, number
+    from sota_bench.stats.sentences import comparison, covered
+    from sota_bench.stats.wording import decimals, number
 
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:

@@ -37,7 +37,7 @@ class FractionPlan:
 
     def lines(self) -> list[str]:
         """Sentences for people."""
-        from sota_bench.stats.sentences import join
+        from sota_bench.stats.wording import join
         from sota_bench.units import counted
 
         lines = [

@@ -28,7 +28,7 @@ def second_step(grid: Grid, size: int, tables: RunTables, answers: Answers) -> t
     from sota_bench.files import write_text
     from sota_bench.grid.refined import refined_text
     from sota_bench.stats.aliases import clear_factors
-    from sota_bench.stats.sentences import join
+    from sota_bench.stats.wording import join
     from sota_bench.units import counted
 
     settled = ["done", "not_applicable", *(["not_asked"] if grid.stop == "decided" else [])]  # looks ask for some alone

@@ -11,7 +11,7 @@ import pandas as pd
 from sota_bench.report.run_record import RunRecord
 from sota_bench.report.tables import RunTables
 from sota_bench.responses import response_named
-from sota_bench.stats import Analysis, analyze, nothing_to_compare, sentences
+from sota_bench.stats import Analysis, analyze, nothing_to_compare, sentences, warning_sentences
 from sota_bench.stats.compared import compared_cells
 from sota_bench.stats.result import MAIN, ContrastRow
 from sota_bench.stats.sequential import Look
@@ -125,7 +125,7 @@ def analysis_of(
     if missing or not factors:
         return nothing_to_compare(
             tables.trials, name, delta, unit=about.unit, higher_is_better=about.higher_is_better,
-            warnings=[sentences.no_values(about.noun)] if missing else (),
+            warnings=[warning_sentences.no_values(about.noun)] if missing else (),
         )  # fmt: skip
     history, look = tables.looks, look or _last_look(tables)
     decided = history.decided_before(look, name) if history and look else ()

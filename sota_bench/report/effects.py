@@ -14,7 +14,7 @@ from sota_bench.report.parts import VerdictLine
 from sota_bench.report.text import MINUS, finite
 from sota_bench.report.view import View
 from sota_bench.responses import Response, response_named
-from sota_bench.stats import Analysis, analyze, images, sentences, verdicts
+from sota_bench.stats import Analysis, analyze, images, sentences, verdicts, wording
 from sota_bench.stats.result import MAIN, SIMPLE, ContrastRow, Overview
 
 LOOKS = {
@@ -76,8 +76,8 @@ class Effect:
         """The estimate for the eye: ``+4.0 pp``."""
         if self.row.estimate is None:
             return ""
-        places = sentences.decimals(self.row, self.overview.unit)
-        return typeset(f"{sentences.number(self.row.estimate, places, sign=True)} {self.overview.unit}".strip())
+        places = wording.decimals(self.row, self.overview.unit)
+        return typeset(f"{wording.number(self.row.estimate, places, sign=True)} {self.overview.unit}".strip())
 
     @property
     def unit(self) -> str:

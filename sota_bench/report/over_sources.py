@@ -24,7 +24,7 @@ from sota_bench.report.side_by_side import draw_side_by_side
 from sota_bench.report.tables import RunTables
 from sota_bench.report.text import duration, finite, interval, join, p_value, signed
 from sota_bench.report.view import View
-from sota_bench.stats import Analysis, sentences
+from sota_bench.stats import Analysis, sentences, warning_sentences
 from sota_bench.stats.result import SIMPLE
 from sota_bench.units import counted
 
@@ -131,7 +131,7 @@ def _verdicts(view: View, labels: list[str]) -> Section:
         blocks += [Verdicts(lines, title), Prose([f"{about}, on the images of each data set's select split."], "how")]
         texts = [typeset(warning) for warning in analysis.warnings]
         blocks += [Listing("Warnings", texts, "warning")] if texts else []
-    return Section("verdicts", "Verdicts over data sets", sentences.over_sources(labels), blocks)
+    return Section("verdicts", "Verdicts over data sets", warning_sentences.over_sources(labels), blocks)
 
 
 def _effects(view: View, analysis: Analysis, labels: list[str]) -> Section | None:

@@ -139,7 +139,7 @@ def compare(
         tested_images: the same for the trials with fresh seeds, on the test images.
         looks_before: how often the test images have judged other choices of this grid.
     """
-    from sota_bench.stats import sentences
+    from sota_bench.stats import confirmation_sentences
 
     grid = plan.grid
     cells = {cell.id: cell.text for cell in grid.cells()}
@@ -152,7 +152,7 @@ def compare(
         for name in grid.response[1:]
         if tested.loc[tested["status"] == "done", name].notna().any()
     }
-    words = sentences.confirmation(
+    words = confirmation_sentences.confirmation(
         choosing,
         confirming,
         overview,
@@ -171,7 +171,7 @@ def compare(
         levels=levels,
         select=replace(Difference.from_row(choosing), verdict=""),
         test=Difference.from_row(confirming),
-        survived=sentences.survived_share(choosing, confirming, overview),
+        survived=confirmation_sentences.survived_share(choosing, confirming, overview),
         looks_before=looks_before,
         words=tuple(words),
         test_accuracy=float(tested.loc[(tested["cell"] == winner) & (tested["status"] == "done"), "accuracy"].mean()),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from sota_bench.errors import UserError
-from sota_bench.stats import sentences
+from sota_bench.stats import warning_sentences
 from sota_bench.stats.result import SEEDS_AND_IMAGES, THESE_IMAGES, Analysis, ContrastRow, Overview, Scope
 
 if TYPE_CHECKING:
@@ -159,15 +159,15 @@ def analyze(
     warnings = list(scale_warnings)
     if len(design.y) == 1:
         part = screening.part if screening else ""
-        warnings.append(sentences.screening_only(block, screened=screening is not None, part=part))
-    warnings += [sentences.flat_levels(name, levels, block) for name, levels in design.flat.items()]
+        warnings.append(warning_sentences.screening_only(block, screened=screening is not None, part=part))
+    warnings += [warning_sentences.flat_levels(name, levels, block) for name, levels in design.flat.items()]
     anova, notes = tuple(row for row in anova_rows(design) if row.term != sources), list(rows.notes)
     if sources is not None:
-        notes.insert(0, sentences.over_sources(overview.factors[sources]))
+        notes.insert(0, warning_sentences.over_sources(overview.factors[sources]))
     if design.images_by_seed:
-        notes.append(sentences.images_by_seed(block))
+        notes.append(warning_sentences.images_by_seed(block))
     if not anova and len(design.cells) > 1:
-        notes.append(sentences.anova_left_out(len(design.cells)))
+        notes.append(warning_sentences.anova_left_out(len(design.cells)))
     return Analysis(
         overview,
         anova,
@@ -232,7 +232,7 @@ def _check_scale(design: Design, unit: str | None, delta: float | None, place: s
                 place, design.response, f"{span}, like fractions, and delta is in percentage points",
                 "multiply the column by 100, or name the unit of both with --unit",
             )  # fmt: skip
-        return [sentences.looks_like_fractions(design.response, span)]
+        return [warning_sentences.looks_like_fractions(design.response, span)]
     if delta is not None and delta >= 1:
         raise UserError(
             place, design.response, f"{span}, so no difference can be larger than a delta of {delta:g}",

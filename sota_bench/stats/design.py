@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sota_bench.errors import UserError
-from sota_bench.stats import sentences
+from sota_bench.stats import warning_sentences
 from sota_bench.stats.gaps import block_notes, empty_cell_notes, lost_levels, unequal_run_notes
 from sota_bench.stats.image_sets import ImageSet, lay_out
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.levels import Factor, distinct, is_missing, key, label, ordered
-from sota_bench.stats.sentences import Lost
 from sota_bench.stats.sequential import error_after_second_look
 from sota_bench.stats.split_plot import Plots, find_plots
 from sota_bench.stats.table import Finished, finished_rows, missing_in_any, require_column
+from sota_bench.stats.warning_sentences import Lost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +186,7 @@ def read_design(
     )  # fmt: skip
     applies = ~missing_in_any(rows, names)
     if not applies.all():
-        notes.append(sentences.rows_left_out(int((~applies).sum()), None))
+        notes.append(warning_sentences.rows_left_out(int((~applies).sum()), None))
         rows = rows[applies]
     if block and any(is_missing(value) for value in rows[block]):
         raise UserError(place, block, "a row has no block", "fill the column in, or leave the block out")
@@ -248,7 +248,7 @@ def _lay_out(
         y[position_of_run] = np.mean(results)
     repeated = sum(len(results) > 1 for results in values.values())
     if repeated:
-        notes.append(sentences.averaged_rows(repeated, str(block)))
+        notes.append(warning_sentences.averaged_rows(repeated, str(block)))
     lost = lost_levels(table, rows, factors)
     notes += empty_cell_notes(table, factors, codes, given.fractional)
     if block:
@@ -258,7 +258,7 @@ def _lay_out(
     after = _after_look(table, block, given.added_seeds, labels, place)
     if after:
         error = error_after_second_look(len(labels) - len(after), len(labels))
-        notes.append(sentences.added_after_look(str(block), after, error))
+        notes.append(warning_sentences.added_after_look(str(block), after, error))
     row_cells = [cell_index[cell] for cell in cell_of]
     plots = _plots(rows, given.shares, block, row_cells, notes) if given.shares and block else None
     image_sets: tuple[ImageSet, ...] = ()
@@ -319,7 +319,7 @@ def _judged(
     if len(sets) < 2:
         return None
     if len(sets) > expected:
-        notes.append(sentences.different_images(len(sets), str(images.name)))
+        notes.append(warning_sentences.different_images(len(sets), str(images.name)))
     return image_set
 
 
@@ -333,7 +333,7 @@ def _plots(rows: pd.DataFrame, shares: str, block: str, cell_of: Sequence[int], 
     count = len(set(cell_of))
     plots = find_plots(named, count)
     if plots is not None:
-        notes.append(sentences.shared_training(block, shares, count, int(plots.max()) + 1))
+        notes.append(warning_sentences.shared_training(block, shares, count, int(plots.max()) + 1))
     return plots
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sota_bench.stats import sentences
+from sota_bench.stats import warning_sentences
 from sota_bench.stats.kernels import Array
 from sota_bench.stats.levels import NUMBER, Factor, is_missing, key
-from sota_bench.stats.sentences import Lost
 from sota_bench.stats.table import missing_in_any
+from sota_bench.stats.warning_sentences import Lost
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ def empty_cell_notes(
     if "status" not in table.columns:
         possible = math.prod(len(factor.levels) for factor in factors)
         some = 0 < len(with_result) < possible and not fractional
-        return [sentences.missing_combinations(len(with_result), possible)] if some else []
+        return [warning_sentences.missing_combinations(len(with_result), possible)] if some else []
     names = [factor.name for factor in factors]
     asked = table[table["status"].astype(str).str.strip().isin(ASKED).to_numpy()]
     asked = asked[~missing_in_any(asked, names)]
@@ -71,7 +71,7 @@ def empty_cell_notes(
     first = ", ".join(
         f"{factor.name} = {factor.levels[level]}" for factor, level in zip(factors, min(empty), strict=True)
     )
-    return [sentences.empty_combinations(first, len(empty) - 1)]
+    return [warning_sentences.empty_combinations(first, len(empty) - 1)]
 
 
 def block_notes(
@@ -95,7 +95,7 @@ def block_notes(
     notes = []
     words = [text for text in labels if not NUMBER.fullmatch(text)]
     if words and (len(words) < len(labels) or "seed" in block.lower()):
-        notes.append(sentences.word_blocks(block, words, all_words=len(words) == len(labels)))
+        notes.append(warning_sentences.word_blocks(block, words, all_words=len(words) == len(labels)))
     occurs = np.asarray(np.isfinite(y).any(axis=0))
     expected, present = int(occurs.sum()) * len(y), int(np.isfinite(y).sum())
     if planned or present == expected:
@@ -110,13 +110,13 @@ def block_notes(
             absent = np.flatnonzero(~has_run[:, at].any(axis=1) & has_run[:, ~at].any(axis=1))
             if at.any() and len(absent):
                 gone = [labels[seed] for seed in absent]
-                unpaired.append(sentences.unpaired_blocks(block, gone, factor.name, level))
+                unpaired.append(warning_sentences.unpaired_blocks(block, gone, factor.name, level))
                 explained += int(occurs[at].sum()) * len(absent)
     if len(unpaired) <= MOST_LEVELS:
         notes += unpaired
     if explained < expected - present or len(unpaired) > MOST_LEVELS:
         lost = [text for text, part in zip(labels, y, strict=True) if not np.isfinite(part[occurs]).all()]
-        notes.append(sentences.missing_results(expected - present, expected, block, lost))
+        notes.append(warning_sentences.missing_results(expected - present, expected, block, lost))
     return notes
 
 
@@ -125,4 +125,4 @@ def unequal_run_notes(y: Array) -> list[str]:
     runs = np.isfinite(y).sum(axis=0)
     runs = runs[runs > 0]
     unequal = len(runs) and runs.min() < runs.max()
-    return [sentences.unequal_runs(int(runs.min()), int(runs.max()))] if unequal else []
+    return [warning_sentences.unequal_runs(int(runs.min()), int(runs.max()))] if unequal else []

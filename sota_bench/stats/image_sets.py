@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sota_bench.errors import UserError
-from sota_bench.stats import sentences
+from sota_bench.stats import warning_sentences
 from sota_bench.stats.crossed import ImageError, ImageScores, image_error, image_error_of_pairs, sum_of_sets
 from sota_bench.stats.kernels import Weights
 from sota_bench.stats.levels import key, label
@@ -102,7 +102,7 @@ def lay_out(
                     f"{results[row]:.4g}", "give the predictions that the table was made from",
                 )  # fmt: skip
         sets.append(_image_set([positions[row] for row in points], list(points.values()), shape))
-    notes = (sentences.predictions_missing(lacking),) if lacking and sets else ()
+    notes = (warning_sentences.predictions_missing(lacking),) if lacking and sets else ()
     return LaidOut(tuple(sets), False, notes)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sota_bench.stats import aliases, power, sentences, split_plot, verdicts
+from sota_bench.stats import aliases, power, sentences, split_plot, verdicts, warning_sentences
 from sota_bench.stats.contrasts import (
     Contrast,
     interaction_contrasts,
@@ -404,7 +404,7 @@ def _reason(design: Design, contrast: Contrast, estimates: Estimates, number: in
     if not contrast.possible:
         for factor, level in ((contrast.factor, contrast.level), (contrast.factor, contrast.baseline)):
             if (factor, level) in design.lost:
-                return sentences.every_trial_lost(design.lost[factor, level])
+                return warning_sentences.every_trial_lost(design.lost[factor, level])
         return "no two cells with results differ in this alone"
     if len(design.y) == 1:
         return f"there is only one {design.block}" if design.block else "there is only one run per cell"
@@ -447,10 +447,10 @@ def _demoted(contrasts: Sequence[ContrastRow], flagged: Sequence[ContrastRow]) -
 
 
 def _warnings(impossible: Sequence[Contrast], flagged: Sequence[ContrastRow], sources: str | None) -> list[str]:
-    warnings = [sentences.interaction_warning(row, sources) for row in flagged]
+    warnings = [warning_sentences.interaction_warning(row, sources) for row in flagged]
     if impossible:
         pairs = dict.fromkeys((contrast.factor, contrast.other[0]) for contrast in impossible if contrast.other)
-        warnings.append(sentences.untested_interactions(list(pairs)))
+        warnings.append(warning_sentences.untested_interactions(list(pairs)))
     return warnings
 
 
@@ -459,7 +459,7 @@ def _disagreements(rows: Sequence[ContrastRow]) -> list[str]:
     for row in rows:
         by_contrast[row.identity][row.error] = row
     return [
-        sentences.errors_disagree(by_error)
+        warning_sentences.errors_disagree(by_error)
         for by_error in by_contrast.values()
         if len({row.shown_verdict for row in by_error.values() if row.verdict != verdicts.NOT_ESTIMABLE}) > 1
     ]

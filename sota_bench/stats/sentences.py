@@ -1,14 +1,13 @@
-"""Every sentence about contrasts: verdicts, caveats, warnings and confirmations, with one wording and one rounding.
+"""Every sentence about a contrast: its verdict, interval, prospects and caveats, with one wording and one rounding.
 
-Pure functions of typed rows, used by `analyze`, by the summary of `run`, by `confirm` and by the report. Text is ASCII
-but for the names that users give.
+Pure functions of typed rows, used by `analyze`, by the summary of `run`, by `confirm` and by the report. The sentences
+of warnings and of confirmations have modules of their own. Text is ASCII but for the names that users give.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from sota_bench.stats import verdicts
 from sota_bench.stats.result import (
@@ -23,8 +22,17 @@ from sota_bench.stats.result import (
     ContrastRow,
     Overview,
 )
+from sota_bench.stats.wording import (
+    PERCENTAGE_POINTS,
+    decimals,
+    join,
+    level_name,
+    number,
+    plural,
+    round_up,
+    short_number,
+)
 
-PERCENTAGE_POINTS = ("pp", "points")
 ERRORS = {
     POOLED: "the error pooled over all cells",
     PAIRED: "the contrast's own paired error",
@@ -42,54 +50,6 @@ HEADS = {
 }
 
 
-# Numbers, names and plurals
-
-
-def decimals(row: ContrastRow, unit: str) -> int:
-    """Decimals that a row's estimate and interval are shown with.
-
-    Percentage points have one, and two where the interval is narrower than half a point; other units have two
-    significant digits of the standard error. A limit close to 0 gets as many as show its side, up to three more.
-    """
-    if row.low is None or row.high is None or not row.se:
-        return 1 if unit in PERCENTAGE_POINTS else 4
-    if unit in PERCENTAGE_POINTS:
-        places = 2 if row.high - row.low < 0.5 else 1
-    else:
-        places = min(max(1 - math.floor(math.log10(row.se)), 0), 8)
-    nearest = min(abs(row.low), abs(row.high))
-    return next((more for more in range(places, places + 3) if round(nearest, more)), places + 2 if nearest else places)
-
-
-def number(value: float, places: int, sign: bool = False) -> str:
-    """A number with fixed decimals, without "-0.0", with a plus sign on request."""
-    text = f"{value:,.{places}f}"
-    if float(text.replace(",", "")) == 0:
-        return text.lstrip("-")
-    return f"+{text}" if sign and value > 0 else text
-
-
-def short_number(value: float) -> str:
-    """A number that a user declared: at least one decimal, no digits that were not given."""
-    text = f"{value:.6g}"
-    return text if "." in text or "e" in text else f"{text}.0"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 seed``, ``3 seeds``, ``1,200 seeds``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def join(words: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
-
-
-def level_name(level: object) -> str:
-    """A level as people say it: ``true`` is on, ``false`` is off."""
-    return {"true": "on", "false": "off"}.get(str(level).lower(), str(level))
-
-
 def comparison(row: ContrastRow) -> str:
     """What a row compares: ``mixup 0.2 vs 0.0``, ``mixup 0.2 vs 0.0 at resize 128x5``."""
     low, high = level_name(row.baseline), level_name(row.level)
@@ -101,9 +61,6 @@ def comparison(row: ContrastRow) -> str:
     if row.kind == INTERACTION:
         return f"{text} x {row.factor_b} {level_name(row.level_b)} vs {level_name(row.baseline_b)}"
     return f"{text} at {row.at_factor} {level_name(row.at_level)}" if row.at_factor else text
-
-
-# Verdicts
 
 
 def head(row: ContrastRow, overview: Overview) -> str:
@@ -245,12 +202,6 @@ def _more_images(row: ContrastRow, overview: Overview) -> str:
     return f"about {rounded:,} more{beside}"
 
 
-def round_up(count: int) -> int:
-    """A number of images with two digits that are not 0, rounded up: a forecast is no better."""
-    step = int(10 ** max(len(str(count)) - 2, 0))
-    return -(-count // step) * step
-
-
 def _more(extra: int, block: str | None) -> str:
     if block is None:
         return f"{extra:,} more run{'' if extra == 1 else 's'} per cell"
@@ -286,9 +237,6 @@ def caveats(row: ContrastRow, overview: Overview) -> list[str]:
     if row.after_look:
         sentences.append("Seeds were added after looking at the results.")
     return sentences
-
-
-# Fractional designs
 
 
 def alias_list(aliases: Sequence[Alias], everything: bool = False) -> str:
@@ -340,7 +288,6 @@ def unbalanced_fraction() -> str:
         "Cells of the fractional design have no result, so it is not balanced: effects are estimated by least squares, "
         "and some are aliased in part with interactions of two factors. Each verdict names them."
     )
-# Runs that go on until they are decided
 
 
 def stopping(
@@ -379,333 +326,8 @@ def stopping(
     return sentences
 
 
-# Warnings about the whole analysis
-
-
-def flat_levels(factor: str, levels: Sequence[str], block: str | None) -> str:
-    """Levels at which neither repetitions nor other factors change anything."""
-    return (
-        f"With {factor} = {', '.join(levels)} nothing varies, neither between {block or 'run'}s nor with any other "
-        "factor, as at chance or at a ceiling. Averages over these levels understate the other factors; read those at "
-        f"the other levels of {factor}."
-    )
-
-
-def interaction_warning(row: ContrastRow, sources: str | None) -> str:
-    """A clear interaction changes how main effects are read.
-
-    Args:
-        row: the interaction.
-        sources: the factor whose levels are data sets, if there is one.
-    """
-    if row.factor_b == sources:
-        return (
-            f"The effect of {row.factor} {level_name(row.level)} differs between {row.baseline_b} and {row.level_b}, "
-            "so its average is one of different effects; read it on each data set."
-        )
-    return (
-        f"{row.factor} {level_name(row.level)} and {row.factor_b} {level_name(row.level_b)} interact, so their main "
-        f"effects average over different effects; read the effect of {row.factor} at each level of {row.factor_b}."
-    )
-
-
-def untested_interactions(pairs: Sequence[tuple[str, str]]) -> str:
-    """Pairs of factors whose interaction needs combinations that were not run."""
-    named = ", ".join(f"{a} x {b}" for a, b in pairs)
-    return f"Interactions could not be tested: {named}. Run all combinations of these factors to test them."
-
-
-def errors_disagree(rows: Mapping[str, ContrastRow]) -> str:
-    """A note for the details: what each error says of one contrast.
-
-    Args:
-        rows: the contrast's rows by error, the headline among them.
-    """
-    read = next(row for row in rows.values() if row.headline)
-    each = "; ".join(f"{row.shown_verdict} with {ERRORS[error]} (df {row.df:.3g})" for error, row in rows.items())
-    return f"{comparison(read)}: the errors disagree: {each}. The verdict uses {ERRORS[read.error]}."
-
-
-def screening_only(block: str | None, screened: bool, part: str) -> str:
-    """One seed gives no verdict."""
-    lacking = f"one {block}" if block else "one run per cell"
-    more = f"{block}s" if block else "runs per cell"
-    text = f"There is only {lacking}, so no verdict is possible; add at least two more {more} to get one."
-    if not screened:
-        return text
-    kept = f", where the table is complete ({part})" if part else ""
-    return f"{text} Effects are screened by Lenth's method{kept}: treat them as hints, not as findings."
-
-
-# Warnings about the table
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The trials of one level that gave no result: how many have each status."""
-
-    factor: str
-    level: str
-    statuses: Mapping[str, int]
-
-
-def every_trial_lost(lost: Lost) -> str:
-    """Why a level cannot be compared: a clause that follows "because"."""
-    total = sum(lost.statuses.values())
-    each = join([f"{count:,} {status.replace('_', ' ')}" for status, count in lost.statuses.items()])
-    which = (
-        f"the only trial of {lost.factor} {level_name(lost.level)}"
-        if total == 1
-        else (f"all {total:,} trials of {lost.factor} {level_name(lost.level)}")
-    )
-    return f"{which} ended without a result ({each})"
-
-
-def looks_like_fractions(response: str, span: str) -> str:
-    """Accuracies are shown in percentage points."""
-    return f"{response}: {span}, like fractions, and accuracies are in percent: multiply the column by 100."
-
-
-def rows_without_result(status: str, count: int) -> str:
-    """Rows that are missing from every estimate."""
-    if status == "not_applicable":
-        return f"{plural(count, 'row')} not applicable: combinations that cannot exist; they are not compared."
-    if status == "not_asked":
-        return f"{plural(count, 'row')} not asked for (--only left them out): missing from every estimate."
-    return f"{plural(count, 'row')} with status {status}: missing from every estimate."
-
-
-def no_values(noun: str) -> str:
-    """A response that no finished trial has."""
-    return f"No finished trial has a value of {noun}, so nothing is compared by it; choose another grid.response."
-
-
-def unknown_status(names: Sequence[str], valid: Sequence[str]) -> str:
-    """Values of the column status that no command writes."""
-    return (
-        f"Unknown status {join([repr(name) for name in names])}: these rows are left out. Known values are "
-        f"{', '.join(valid)}; only done rows are analysed."
-    )
-
-
-def rows_left_out(count: int, response: str | None) -> str:
-    """Rows without a value of a factor, or of the response."""
-    if response is None:
-        return f"{plural(count, 'row')} left out, because a factor is empty there and does not apply."
-    return f"{plural(count, 'row')} without a value of {response}: left out."
-
-
-def missing_results(missing: int, expected: int, block: str, lost: Sequence[str]) -> str:
-    """An unbalanced table with blocks."""
-    shown = ", ".join(lost[:8]) + (", ..." if len(lost) > 8 else "")
-    return (
-        f"Unbalanced: {missing:,} of {expected:,} results are missing ({block} {shown}). Estimates come from least "
-        "squares, which allows for the missing ones."
-    )
-
-
-def unequal_runs(fewest: int, most: int) -> str:
-    """An unbalanced table without blocks."""
-    return f"Unbalanced: cells hold {fewest} to {most} runs; the mean of each cell counts alike."
-
-
-def missing_combinations(results: int, possible: int) -> str:
-    """A grid that is not full."""
-    return (
-        f"Only {results:,} of {possible:,} combinations of levels have a result. Levels are compared where all other "
-        "factors are equal; averages leave the other combinations out."
-    )
-
-
-def empty_combinations(first: str, more: int) -> str:
-    """Combinations that were asked for and gave no result at all."""
-    extra = f" and {plural(more, 'other combination')}" if more else ""
-    return f"No result at all for {first}{extra}: averages leave them out. Run the failed trials again to include them."
-
-
-def averaged_rows(combinations: int, block: str) -> str:
-    """Several different results of one combination."""
-    return (
-        f"{plural(combinations, 'combination')} of factors and {block} hold several rows, which were averaged. If a "
-        "column tells them apart, name it with --factors or --within."
-    )
-
-
-def added_after_look(block: str, seeds: Sequence[str], error: float | None) -> str:
-    """Seeds that were added once results had been seen.
-
-    Args:
-        block: their column.
-        seeds: the added ones.
-        error: how often a comparison without an effect is significant at 5% before or after; None where that is not
-            known.
-    """
-    much = "" if error is None else (
-        f": looked at twice, a comparison without an effect is significant in about {100 * error:.0f}% of such runs, "
-        "not in 5%"
-    )  # fmt: skip
-    return (
-        f"{block} {', '.join(seeds)} added after looking at the results, which makes false findings likelier than the "
-        f"p-values say{much}. Confirm with fresh seeds; next time, run --until-decided plans its looks."
-    )
-
-
-def different_images(sets: int, column: str) -> str:
-    """Trials that are judged on different images."""
-    return (
-        f"Trials are judged on {sets} different sets of images ({column}). Accuracies on different images cannot be "
-        "compared, so levels that differ in them are not; the analysis of variance ignores this."
-    )
-
-
-def over_sources(names: Sequence[str]) -> str:
-    """What an average over data sets is about."""
-    return (
-        f"Each effect is averaged over {join(names)} within each seed, each data set counting alike, and is about "
-        "these data sets: it says nothing of others. Accuracies on different data sets are not compared."
-    )
-
-
-def shared_training(block: str, column: str, cells: int, groups: int) -> str:
-    """Trainings that share a stage are a split-plot experiment."""
-    return (
-        f"Trainings of one {block} share a stage ({column}: {cells} cells in {groups} groups), so they are not "
-        "independent. Levels of different groups are compared by group means, levels inside a group by their own "
-        "differences. The analysis of variance ignores this, so its p-values for such factors are too small."
-    )
-
-
-def word_blocks(block: str, words: Sequence[str], all_words: bool) -> str:
-    """Block labels that are words where numbers are usual."""
-    shown = join([repr(word) for word in words[:5]]) + (", ..." if len(words) > 5 else "")
-    if all_words:
-        return f"The column {block} holds words ({shown}); each is taken as one {block}."
-    return f"The column {block} holds words beside numbers ({shown}); if they are not {block}s, remove these rows."
-
-
-def unpaired_blocks(block: str, values: Sequence[str], factor: str, level: str) -> str:
-    """Blocks that one level lacks: they say nothing about its effect."""
-    shown = ", ".join(values[:8]) + (", ..." if len(values) > 8 else "")
-    return (
-        f"{factor} {level_name(level)} has no result for {block} {shown}, so its comparisons rest on the other "
-        f"{block}s; run them to use all."
-    )
-
-
-def anova_left_out(cells: int) -> str:
-    """An unbalanced table that is too large for an analysis of variance."""
-    return (
-        f"The table is unbalanced and has {cells:,} cells, too many for an analysis of variance; the contrasts do not "
-        "need one."
-    )
-
-
-def predictions_missing(trials: Sequence[str]) -> str:
-    """Trials whose predictions are gone: the images are counted from those of the others."""
-    shown = join([*trials[:5]]) + (", ..." if len(trials) > 5 else "")
-    return (
-        f"No predictions for {plural(len(trials), 'trial')} ({shown}): what other images would change is estimated "
-        "from the others."
-    )
-
-
-def images_by_seed(block: str | None) -> str:
-    """A note for the details: the spread over seeds holds that over images, as far as seeds do not share them."""
-    each = block or "run"
-    return (
-        f"Each {each} is judged on images of its own, so the spread over {each}s holds that of images. Where they are "
-        f"drawn from one pool, {each}s share some of them, and intervals are too narrow for images outside the pool."
-    )
-
-
 def covered(overview: Overview) -> str:
     """What the intervals of an analysis cover, for a caption."""
     if overview.scope == SEEDS_AND_IMAGES:
         return f"other {_repeats(overview)} and other images like these"
     return f"other {_repeats(overview)} on these images" if overview.images else f"other {_repeats(overview)}"
-
-
-# Confirmation
-
-
-def confirmation(
-    chosen: ContrastRow,
-    confirmed: ContrastRow,
-    overview: Overview,
-    *,
-    winner: str,
-    changes: str,
-    baseline: str,
-    candidates: int,
-    earlier_looks: int,
-    noun: str = "accuracy",
-    further: Sequence[tuple[str, ContrastRow, Overview]] = (),
-) -> list[str]:
-    """The outcome of a confirmation, one sentence each.
-
-    Args:
-        chosen: winner against baseline on the images that chose, with the pair's own paired error.
-        confirmed: the same with fresh seeds on the images that confirm.
-        overview: of the confirmation's analysis: unit, alpha and block.
-        winner, baseline: names of the cells.
-        changes: what the winner changes: "mixup 0.2, resize 64x3 128x2".
-        candidates: number of cells that the winner was picked from.
-        earlier_looks: how often the confirming images have judged other choices of this grid.
-        noun: the response.
-        further: the other responses of the grid: noun, row of the confirmation, and what was analysed.
-    """
-    of = "" if noun == "accuracy" else f" in {noun}"
-    sentences = [
-        f"{winner} ({changes}) vs the baseline {baseline}{of}.",
-        f"Select images: {_measured(chosen, overview)}. It was selected among {plural(candidates, 'cell')} on these "
-        "images, so this estimate is optimistic.",
-        f"Test images, fresh seeds: {head(confirmed, overview)} ({_measured(confirmed, overview)}).",
-        survival(chosen, confirmed, overview),
-        *(
-            f"{name[0].upper()}{name[1:]} on the test images: {head(row, about)} ({_measured(row, about)})."
-            for name, row, about in further
-        ),
-        f"Both intervals cover {covered(overview)}. They use only the differences between these two cells; the "
-        "verdicts of run also use the noise of the other cells, so their intervals can differ.",
-    ]
-    if earlier_looks:
-        sentences.append(
-            f"The test images have already judged {plural(earlier_looks, 'other choice')} of this grid, so they are no "
-            "longer fresh; use another test split for a final answer."
-        )
-    return sentences
-
-
-def survived_share(chosen: ContrastRow, confirmed: ContrastRow, overview: Overview) -> float | None:
-    """The share of the gain that was found again; None unless both gains are clear of 0."""
-    clear = all((_least_gain(row, overview) or 0.0) > 0 for row in (chosen, confirmed))
-    return confirmed.estimate / chosen.estimate if clear and chosen.estimate and confirmed.estimate else None
-
-
-def _least_gain(row: ContrastRow, overview: Overview) -> float | None:
-    """The end of an interval that promises least, positive where it is a gain."""
-    if overview.higher_is_better:
-        return row.low
-    return None if row.high is None else -row.high
-
-
-def _most_gain(row: ContrastRow, overview: Overview) -> float | None:
-    if overview.higher_is_better:
-        return row.high
-    return None if row.low is None else -row.low
-
-
-def survival(chosen: ContrastRow, confirmed: ContrastRow, overview: Overview) -> str:
-    """Whether the gain was found again."""
-    share, most = survived_share(chosen, confirmed, overview), _most_gain(confirmed, overview)
-    if share is not None:
-        return f"About {100 * share:.0f}% of the gain was reproduced."
-    if most is not None and most <= 0:
-        return "The gain was not reproduced."
-    return "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
-
-
-def _measured(row: ContrastRow, overview: Overview) -> str:
-    if row.estimate is None:
-        return f"not estimable, because {row.reason}"
-    return f"{effect(row, overview)}, {plural(int(row.n), overview.block or 'run')}"

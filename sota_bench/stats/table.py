@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sota_bench.errors import UserError
-from sota_bench.stats import sentences
+from sota_bench.stats import warning_sentences
 from sota_bench.stats.levels import is_missing
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def finished_rows(
             "mark it in a column named status (failed), or remove it",
         )  # fmt: skip
     if empty.any():
-        notes.append(sentences.rows_left_out(int(empty.sum()), response))
+        notes.append(warning_sentences.rows_left_out(int(empty.sum()), response))
     return Finished(rows.assign(**{response: values})[~empty], counts, tuple(notes), percent)
 
 
@@ -108,9 +108,9 @@ def _done(table: pd.DataFrame, place: str, notes: list[str]) -> tuple[pd.DataFra
         )
     for name, count in counts.items():
         if name in KNOWN_STATUSES and name != "done":
-            notes.append(sentences.rows_without_result(name, count))
+            notes.append(warning_sentences.rows_without_result(name, count))
     if unknown:
-        notes.append(sentences.unknown_status(unknown, KNOWN_STATUSES))
+        notes.append(warning_sentences.unknown_status(unknown, KNOWN_STATUSES))
     return table[(status == "done").to_numpy()], counts
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from sota_bench.errors import UserError
-from sota_bench.stats import Analysis, analyze, best_set
-from sota_bench.stats import sentences as say
+from sota_bench.stats import Analysis, analyze, best_set, warning_sentences
 from sota_bench.stats.crossed import ImageError, ImageScores, image_error, image_error_of_pairs, with_images
 from sota_bench.stats.kernels import Estimate, paired
 from sota_bench.stats.verdicts import HELPS, HURTS, judge
@@ -192,7 +191,7 @@ def test_images_that_differ_with_the_seed_are_in_the_spread_over_seeds() -> None
     (row,) = found.headlines()
     assert row.scope == found.overview.scope == "seeds and images"
     assert row.se == row.se_seeds and row.se_images is None
-    assert say.images_by_seed("seed") in found.notes
+    assert warning_sentences.images_by_seed("seed") in found.notes
 
 
 def test_sets_of_images_each_give_their_part() -> None:

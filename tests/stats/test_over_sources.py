@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sota_bench.errors import UserError
-from sota_bench.stats import Analysis, analyze, sentences
+from sota_bench.stats import Analysis, analyze, warning_sentences
 from sota_bench.stats.verdicts import EQUIVALENT, HELPS, HURTS
 
 LEVEL = {"cats": 60.0, "dogs": 90.0}
@@ -39,7 +39,7 @@ def test_an_effect_that_holds_is_averaged_and_given_on_each_data_set() -> None:
     on_each = {(row.factor, row.at_level): row for row in analysis.contrasts if row.kind == "simple" and row.headline}
     assert on_each["mixup", "cats"].verdict == on_each["mixup", "dogs"].verdict == HELPS
     assert ("lr", "dogs") in on_each and not verdicts["mixup"].demoted
-    assert analysis.notes[0] == sentences.over_sources(["cats", "dogs"])
+    assert analysis.notes[0] == warning_sentences.over_sources(["cats", "dogs"])
 
 
 def test_an_effect_that_turns_round_is_told_by_its_interaction() -> None:

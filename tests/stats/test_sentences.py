@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sota_bench.stats import VERDICTS, ContrastRow, Overview, analyze
-from sota_bench.stats import sentences as say
+from sota_bench.stats import VERDICTS, ContrastRow, Overview, analyze, confirmation_sentences, sentences, wording
 from sota_bench.stats.result import INTERACTION, LINEAR, QUADRATIC
 
 ROW = ContrastRow(
@@ -23,7 +22,7 @@ OVERVIEW = Overview(response="accuracy", factors={"mixup": ["0.0", "0.2"]}, delt
 
 
 def sentence(overview: Overview = OVERVIEW, **changes: Any) -> str:
-    return say.sentence(replace(ROW, **changes), overview)
+    return sentences.sentence(replace(ROW, **changes), overview)
 
 
 def test_no_detectable_effect_says_what_could_be_detected_and_what_would() -> None:
@@ -48,19 +47,19 @@ def test_where_images_are_the_limit_more_of_them_are_advised() -> None:
                          "200 images or more.")  # fmt: skip
     enough = sentence(replace(OVERVIEW, images=1000, delta=1.0))
     assert enough.endswith("19 more seeds would detect 1.0 pp.")
-    assert say.images_needed(replace(OVERVIEW, images=77, unit="nats")) is None
+    assert sentences.images_needed(replace(OVERVIEW, images=77, unit="nats")) is None
     crossed = sentence(replace(OVERVIEW, images=1000), images_needed_family=1834, seeds_beside_images=3)
     assert crossed.endswith(". The 1,000 images are the limit: about 840 more would detect 2.0 pp.")
     both = sentence(replace(OVERVIEW, images=1000), images_needed_family=13510, seeds_beside_images=8)
     assert both.endswith(": about 13,000 more and 5 more seeds would detect 2.0 pp.")
-    assert [say.round_up(count) for count in (7, 99, 101, 12510)] == [7, 99, 110, 13000]
+    assert [wording.round_up(count) for count in (7, 99, 101, 12510)] == [7, 99, 110, 13000]
 
 
 def test_intervals_say_what_they_cover() -> None:
     narrow = replace(OVERVIEW, images=1000)
-    assert say.covered(replace(narrow, scope="seeds and images")) == "other seeds and other images like these"
-    assert say.covered(narrow) == "other seeds on these images"
-    assert say.covered(replace(OVERVIEW, block=None)) == "other runs per cell"
+    assert sentences.covered(replace(narrow, scope="seeds and images")) == "other seeds and other images like these"
+    assert sentences.covered(narrow) == "other seeds on these images"
+    assert sentences.covered(replace(OVERVIEW, block=None)) == "other runs per cell"
 
 
 def test_each_verdict_in_its_words() -> None:
@@ -77,11 +76,11 @@ def test_each_verdict_in_its_words() -> None:
 
 
 def test_comparisons_are_named_for_what_they_compare() -> None:
-    assert say.comparison(replace(ROW, at_factor="tta", at_level="true")) == "mixup 0.2 vs 0.0 at tta on"
-    assert say.comparison(replace(ROW, kind=LINEAR)) == "mixup, linear trend from 0.0 to 0.2"
-    assert say.comparison(replace(ROW, kind=QUADRATIC)) == "mixup, curvature from 0.0 to 0.2"
+    assert sentences.comparison(replace(ROW, at_factor="tta", at_level="true")) == "mixup 0.2 vs 0.0 at tta on"
+    assert sentences.comparison(replace(ROW, kind=LINEAR)) == "mixup, linear trend from 0.0 to 0.2"
+    assert sentences.comparison(replace(ROW, kind=QUADRATIC)) == "mixup, curvature from 0.0 to 0.2"
     crossed = replace(ROW, kind=INTERACTION, factor_b="tta", level_b="true", baseline_b="false", verdict="helps")
-    assert say.sentence(crossed, OVERVIEW).startswith("mixup 0.2 vs 0.0 x tta on vs off: clear interaction (")
+    assert sentences.sentence(crossed, OVERVIEW).startswith("mixup 0.2 vs 0.0 x tta on vs off: clear interaction (")
 
 
 def test_limits_are_stated_with_what_to_do() -> None:
@@ -107,10 +106,10 @@ def test_digits_are_those_that_the_interval_is_good_for(low: float, high: float,
 
 
 def test_numbers_have_no_negative_zero() -> None:
-    assert (say.number(-0.04, 1), say.number(0.04, 1, sign=True), say.number(1234.5, 1, sign=True)) == (
+    assert (wording.number(-0.04, 1), wording.number(0.04, 1, sign=True), wording.number(1234.5, 1, sign=True)) == (
         "0.0", "0.0", "+1,234.5",
     )  # fmt: skip
-    assert (say.short_number(2), say.short_number(0.5), say.short_number(1e-7)) == ("2.0", "0.5", "1e-07")
+    assert (wording.short_number(2), wording.short_number(0.5), wording.short_number(1e-7)) == ("2.0", "0.5", "1e-07")
 
 
 def test_a_level_whose_trials_failed_says_so() -> None:
@@ -131,19 +130,19 @@ def test_a_confirmation_says_which_error_it_uses_and_what_survived() -> None:
     better = {"verdict": "helps", "estimate": 4.0, "low": 3.0, "high": 5.0}
     chosen, confirmed = replace(ROW, **better), replace(ROW, **{**better, "estimate": 3.0})
     texts = {"winner": "c3", "changes": "mixup 0.2", "baseline": "c0", "candidates": 8}
-    lines = say.confirmation(chosen, confirmed, OVERVIEW, **texts, earlier_looks=0)
+    lines = confirmation_sentences.confirmation(chosen, confirmed, OVERVIEW, **texts, earlier_looks=0)
     assert lines[0] == "c3 (mixup 0.2) vs the baseline c0."
     assert "selected among 8 cells" in lines[1] and "Test images, fresh seeds: helps (+3.0 pp" in lines[2]
     assert lines[3] == "About 75% of the gain was reproduced."
     assert "only the differences between these two cells" in lines[4] and len(lines) == 5
-    assert "1 other choice of this grid" in say.confirmation(
+    assert "1 other choice of this grid" in confirmation_sentences.confirmation(
         chosen, confirmed, OVERVIEW, **texts, earlier_looks=1
     )[-1]  # fmt: skip
     assert (
-        say.survival(chosen, ROW, OVERVIEW)
+        confirmation_sentences.survival(chosen, ROW, OVERVIEW)
         == "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
     )
-    assert say.survival(chosen, replace(ROW, high=-0.1), OVERVIEW) == "The gain was not reproduced."
+    assert confirmation_sentences.survival(chosen, replace(ROW, high=-0.1), OVERVIEW) == "The gain was not reproduced."
 
 
 def test_analyze_and_its_rows_use_these_sentences() -> None:
@@ -151,4 +150,4 @@ def test_analyze_and_its_rows_use_these_sentences() -> None:
     rows = [{"seed": s, "a": a, "b": b, "y": rng.normal()} for s in range(4) for a in (0, 1, 2) for b in (0, 1)]
     analysis = analyze(pd.DataFrame(rows), response="y", factors=["a", "b"], delta=0.5)
     for row in [*analysis.contrasts, *analysis.interactions]:
-        assert row.words == say.sentence(row, analysis.overview)
+        assert row.words == sentences.sentence(row, analysis.overview)

@@ -13,7 +13,7 @@ from sota_bench.report.parts import Block, Cell, Chart, Section, Table
 from sota_bench.report.text import interval, join, level_text, number, plus_minus, signed
 from sota_bench.report.theme import Ink, name_y, sheet, styles
 from sota_bench.report.view import View
-from sota_bench.stats import sentences
+from sota_bench.stats import sentences, wording
 from sota_bench.stats.balance import BalancedRows
 from sota_bench.stats.means import block_means, means_by_group
 from sota_bench.stats.reliability import pool_bins
@@ -144,7 +144,7 @@ def _contrasts(view: View, claims: list[str]) -> Table | None:
         for effect in effects_on(view, response, unit) if response not in judged else ():
             row = effect.row
             if row.factor in claims:
-                places = sentences.decimals(row, unit)
+                places = wording.decimals(row, unit)
                 rows.append(
                     [
                         typeset(sentences.comparison(row)),

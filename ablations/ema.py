@@ -77,8 +77,8 @@ class MovingAverage(Technique[MovingAverageSettings], TracksWeights):
         paper="Polyak and Juditsky 1992, Acceleration of Stochastic Approximation by Averaging "
         "(https://doi.org/10.1137/0330046); Izmailov, Podoprikhin, Garipov, Vetrov and Wilson 2018, Averaging Weights "
         "Leads to Wider Optima (https://arxiv.org/abs/1803.05407)",
-        defaults="A decay of 0.99 averages over about the last 100 steps, which suits trainings of some hundred steps; "
-        "0.9998 is timm's for ImageNet. Batch-norm statistics are averaged like weights, as timm does.",
+        defaults="A decay of 0.99 averages over about the last 100 steps, which suits trainings of a few hundred "
+        "steps; 0.9998 is timm's for ImageNet. Batch-norm statistics are averaged like weights, as timm does.",
         cost="A copy of the weights in memory and one weighted sum over them in each step; none at inference. Trials "
         "without it share the same training, so their minutes include this cost too.",
         fails="With a decay too near 1 for the number of steps, early weights still count. At the end of a schedule "

@@ -25,7 +25,7 @@ def centralize(gradient: Tensor) -> Tensor:
 
 class GradientCentralizationSettings(Settings):
     gradient_centralization: bool = setting(
-        False, "take the mean off the gradient of each output's weights", scope="train", levels=(False, True)
+        False, "subtract the mean from the gradient of each output's weights", scope="train", levels=(False, True)
     )
 
 

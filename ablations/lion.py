@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class LionSettings(Settings):
     lion: bool = setting(False, "train with Lion instead of `optimizer`", scope="train", levels=(False, True))
     lion_lr_factor: float = setting(
-        0.2, "factor on `lr` with `lion`; weight decay is divided by it, so that their product stays", scope="train",
-        gt=0, le=1,
+        0.2, "factor on `lr` with `lion`; weight decay is divided by it, so that their product stays the same",
+        scope="train", gt=0, le=1,
     )  # fmt: skip
 
 
@@ -40,9 +40,9 @@ class Lion(Technique[LionSettings], CreatesOptimizer, GroupsParameters):
         name="Lion",
         claim="As accurate as AdamW or better, with half of its memory for moments.",
         response="accuracy",
-        why="Each weight moves by the sign of a momentum, so all move equally far: a noise that regularizes.",
+        why="Each weight moves by the sign of a momentum, so all move equally far; the noise of the sign regularizes.",
         paper="Chen et al. 2023, Symbolic Discovery of Optimization Algorithms (https://arxiv.org/abs/2302.06675)",
-        defaults="Betas of 0.9 and 0.99. A fifth of the rate and five times the weight decay: the paper advises a rate "
+        defaults="Betas of 0.9 and 0.99. A fifth of `lr` and five times the weight decay: the paper advises a rate "
         "3 to 10 times smaller than AdamW's, and a decay as much larger.",
         cost="None: one moment instead of two.",
         fails="Its advantage shows with large batches and long trainings; with small ones the sign is mostly noise.",

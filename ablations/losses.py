@@ -88,7 +88,7 @@ class LossSettings(Settings):
         0.7, "q of `gce`: near 0 it is cross-entropy, at 1 the mean absolute error", scope="train", gt=0, le=1
     )
     focal_gamma: float = setting(
-        2.0, "gamma of `focal`: 0 is cross-entropy; the larger, the less count images that are known well",
+        2.0, "gamma of `focal`: 0 is cross-entropy; the larger it is, the less well-classified images count",
         scope="train", ge=0, le=10,
     )  # fmt: skip
 
@@ -158,12 +158,12 @@ class FocalLoss(Technique[LossSettings]):
         name="Focal loss",
         claim="Better calibration, and more accuracy on rare classes.",
         response="ece",
-        why="Images that the network knows well count less, by (1 - p) to the power of gamma, so that hard ones count "
-        "more and probabilities are not driven towards 1.",
+        why="The loss of an image is multiplied by (1 - p)^gamma, p being the probability of its class: "
+        "well-classified images count less, hard ones more, and probabilities are not driven towards 1.",
         paper="Lin, Goyal, Girshick, He and Dollár 2017, Focal Loss for Dense Object Detection "
         "(https://arxiv.org/abs/1708.02002); Mukhoti et al. 2020, Calibrating Deep Neural Networks using Focal Loss "
         "(https://arxiv.org/abs/2002.09437)",
-        defaults="gamma = 2, the best of the first paper; without its weights of classes.",
+        defaults="gamma = 2, the best value in the first paper; without its class weights.",
         cost="None.",
         fails="Images with a wrong label are hard ones too, and count more. Trained for long, it can leave "
         "probabilities too low.",

@@ -33,8 +33,8 @@ class SmallerDataSettings(Settings):
         "gives; evaluation images stay as they are; empty to use all images", scope="data",
     )  # fmt: skip
     train_labels: str = setting(
-        "", "column of the table of labels that labels the training images, such as one with noisy labels; evaluation "
-        "images keep theirs; empty to use the same labels for all", scope="data",
+        "", "column of the table of labels from which the training images take theirs, such as one with noisy labels; "
+        "evaluation images keep their own; empty to use the same column for all", scope="data",
     )  # fmt: skip
 
     @field_validator("classes")

@@ -41,7 +41,7 @@ def _names(text: str) -> list[str]:
     "--predictions",
     type=click.Path(path_type=Path),
     default=None,
-    help="A folder with a table of single images for each trial, TRIAL.csv, with the columns image and correct (1 or "
+    help="A folder with a table for each trial, TRIAL.csv, one row per image, with the columns image and correct (1 or "
     "0); or image, label and prediction; or image and value. Intervals then cover seeds and images.",
 )
 @click.option("--trial", default="trial", show_default=True, help="The column whose values name those tables.")
@@ -62,7 +62,7 @@ def _names(text: str) -> list[str]:
 @click.option(
     "--fractional",
     is_flag=True,
-    help="The rows are a fractional factorial design (also known by a column fraction_runs).",
+    help="The rows are a fractional factorial design (assumed if there is a column fraction_runs).",
 )
 @click.option(
     "--sources",

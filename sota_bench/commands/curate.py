@@ -31,43 +31,48 @@ DROPPABLE = ("wrong-label", "outlier", "near-copy", "leak", "tiny")
 @click.command()
 @click.argument("source")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the manifest and its page.")
-@click.option("--classes", type=click.IntRange(2), help="Keep so many classes (default: all).")
-@click.option("--per-class", type=click.IntRange(1), help="Keep at most so many training images of each class.")
+@click.option("--classes", type=click.IntRange(2), help="Keep this many classes (default: all).")
+@click.option("--per-class", type=click.IntRange(1), help="Keep at most this many training images of each class.")
 @click.option(
     "--aim",
     type=click.Choice(AIMS),
     default="random",
     show_default=True,
-    help="How classes and images are chosen: at random; easy or hard to tell apart; or like the whole.",
+    help="How classes and images are chosen: at random; easy or hard to tell apart; or representative of the whole.",
 )
 @click.option(
     "--minutes-per-iteration",
     type=click.FloatRange(0, min_open=True),
-    help="Keep the largest set on which one training and its evaluation take at most so long.",
+    help="Keep the largest set on which one training and its evaluation take no longer than this.",
 )
-@click.option("--backbone", default="resnet18", show_default=True, help="The backbone of that training.")
-@click.option("--resize", default="128x5", show_default=True, help="The schedule of that training.")
+@click.option(
+    "--backbone",
+    default="resnet18",
+    show_default=True,
+    help="Backbone of the training that --minutes-per-iteration is about.",
+)
+@click.option("--resize", default="128x5", show_default=True, help="Resize schedule of that training.")
 @click.option(
     "--drop",
     default="",
     metavar="REASON,...",
     help=f"Do not keep training images flagged for these reasons: {', '.join(DROPPABLE)}.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of every random draw.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of every random choice.")
 @click.option(
     "--weights",
     default="",
-    help="Weights of the network that looks at the images: a folder or file in timm's format, `timm` to download them, "
-    "or `none` to train a probe (default: weights on this machine).",
+    help="Weights of the network that computes image features: a folder or file in timm's format, `timm` to download "
+    "them, or `none` to train a probe (default: weights on this machine).",
 )
-@click.option("--probe", default="", metavar="BACKBONE", help="Architecture of that network.")
-@click.option("--path", type=click.Path(path_type=Path), help="Where a data set that is known by name lies.")
+@click.option("--probe", default="", metavar="BACKBONE", help="Architecture of that network, a timm backbone.")
+@click.option("--path", type=click.Path(path_type=Path), help="Where a data set known by name is stored.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
     default=Path(".sota_bench"),
     show_default=True,
-    help="Folder for calibrations of the forecast.",
+    help="Folder for the timings that --minutes-per-iteration predicts from.",
 )
 @reading_options
 def command(
@@ -79,8 +84,8 @@ def command(
 
     SOURCE is a folder, an archive, or any value of data.source. Writes manifest.csv and report.html: likely wrong
     labels, outliers, copies within and across splits, tiny and unreadable images, each with its reason and score.
-    Nothing is dropped unless --drop says so. Edit the column keep, by hand or in the page, and train on the result with
-    source = "manifest:DIR/manifest.csv".
+    Flagged training images are kept unless --drop names their reason. To change what is kept, edit the column keep, by
+    hand or on the page. To train on the result, set source = "manifest:DIR/manifest.csv".
     """
     from sota_bench.engine.worker_pool import shared_worker_pool
 
@@ -145,7 +150,7 @@ def _reasons(text: str) -> tuple[str, ...]:
     for word in words:
         if word not in DROPPABLE:
             remedy = did_you_mean(word, DROPPABLE, f"the reasons are {', '.join(DROPPABLE)}")
-            raise UserError("--drop", "", f"{word!r} is no reason", remedy)
+            raise UserError("--drop", "", f"{word!r} is not a reason", remedy)
     return words
 
 
@@ -210,13 +215,13 @@ def _facts(curation: Curation, findings: Findings, embedder: Embedder, origin: O
     asked += [f"dropped: {', '.join(request['drop'])}"] if request["drop"] else []
     facts = [
         ("Source", f"{origin.text}, digest {findings.manifest.digest[:12]}"),
-        ("Asked", ", ".join(asked)),
-        ("Probe", f"{embedder.text}; {100 * findings.accuracy:.1f}% of the training images right, out of fold"),
+        ("Request", ", ".join(asked)),
+        ("Features", f"{embedder.text}; cross-validated accuracy {100 * findings.accuracy:.1f}%"),
         ("Manifest", f"SHA-256 {curation.record['manifest']['sha256'][:12]}"),
         ("Command", command_line()),
     ]
     if budget:
-        text = f"{budget['minutes_per_iteration']:g} min an iteration of {budget['backbone']} at {budget['resize']}"
+        text = f"{budget['minutes_per_iteration']:g} min per iteration of {budget['backbone']} at {budget['resize']}"
         facts.insert(2, ("Budget", text))
     if set(curation.classes) != set(findings.manifest.classes):
         facts.insert(2, ("Classes", ", ".join(curation.classes)))
@@ -237,8 +242,8 @@ def _tell(
         f"{counted(len(curation.classes), 'class', 'classes')}: {splits}."
     )
     click.echo(
-        f"Looked at by {embedder.text}, which gets {100 * findings.accuracy:.1f}% of the training images right, "
-        f"out of fold, in {duration_text(seconds)}."
+        f"Compared by the features of {embedder.text} in {duration_text(seconds)}; a classifier on these has a "
+        f"cross-validated accuracy of {100 * findings.accuracy:.1f}%."
     )
     for reason, count in reason_counts(curation.rows).items():
         if count:
@@ -246,7 +251,7 @@ def _tell(
     if budget is not None and cost is not None:
         minutes = cost.minutes(kept["train"])
         click.echo(
-            f"An iteration of {budget.backbone} at {budget.resize} on them is predicted to take "
+            f"One iteration of {budget.backbone} at {budget.resize} on the kept images is predicted to take "
             f"{duration_text(60 * minutes)}; the budget is {duration_text(60 * budget.minutes)}."
         )
     for note in findings.notes:

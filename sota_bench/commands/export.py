@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@grid_options
+@partial(grid_options, out_help="The folder to write; required without --to.")
 @click.option("--trial", default="best", show_default=True, help="A trial, a cell, or best: the cell with the highest "
               "mean accuracy on the select split, and its most accurate trial.")  # fmt: skip
 @click.option("--onnx", is_flag=True, help="Also write model.onnx, checked against torch.")

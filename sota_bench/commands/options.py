@@ -23,11 +23,11 @@ DEFAULT_STORE = Path(".sota_bench")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def grid_options(command: Command) -> Command:
-    """GRID.toml and the options that change it or say where it runs."""
+def grid_options(command: Command, out_help: str = "The report's folder (default reports/<name>).") -> Command:
+    """GRID.toml and the options that change it or say where it runs; ``out_help`` says what --out is."""
     for decorate in reversed([
         click.argument("grid", type=click.Path(path_type=Path)),
-        click.option("--out", type=click.Path(path_type=Path), help="The report's folder (default reports/<name>)."),
+        click.option("--out", type=click.Path(path_type=Path), help=out_help),
         click.option(
             "--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True,
             help="Folder for finished stages, which grids share.",
@@ -74,15 +74,15 @@ def stopping_options(command: Command) -> Command:
     for decorate in reversed([
         click.option(
             "--until-decided", is_flag=True,
-            help="Add seeds at planned looks, where comparisons need them, until all are decided.",
+            help="Add seeds where comparisons still need them, at looks planned in advance, until all are decided.",
         ),
         click.option(
             "--budget", metavar="TEXT",
-            help="With --until-decided: minutes by the clock, such as '40 min'; no look starts that would exceed it.",
+            help="With --until-decided: wall-clock minutes, such as '40 min'; no look starts that would exceed them.",
         ),
         click.option(
             "--max-seeds", type=click.IntRange(2), metavar="N",
-            help="With --until-decided: seeds of a cell at the last look (default 20).",
+            help="With --until-decided: the most seeds per cell (default 20).",
         ),
     ]):  # fmt: skip
         with_stopping = decorate(with_stopping)

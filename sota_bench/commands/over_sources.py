@@ -26,7 +26,7 @@ def report_over_sources(parameters: Parameters, labels: Sequence[str]) -> int:
     from sota_bench.report.over_sources import write_over_sources
 
     if parameters.get("others"):
-        raise UserError(str(parameters["grid"]), "data.sources", "side by side, a grid is on one data set",
+        raise UserError(str(parameters["grid"]), "data.sources", "side by side, each grid must be on one data set",
                         f"add --source {labels[0]}, or name one grid")  # fmt: skip
     runs: dict[str, RunTables] = {}
     grids: list[Grid] = []
@@ -37,7 +37,7 @@ def report_over_sources(parameters: Parameters, labels: Sequence[str]) -> int:
     out = grids[0].out.parent
     if grids[0].stop == "decided":  # each data set has its own number of seeds, chosen by its own looks
         if not parameters.get("as_json"):
-            click.echo("Each data set was run until it was decided on it; there is no verdict over data sets.")
+            click.echo("Each data set was run until its own comparisons were decided: there are no verdicts over all.")
         return 0
     name = grids[0].name.removesuffix(f"-{labels[0]}")
     lines = write_over_sources(out, name, runs)

@@ -133,7 +133,7 @@ class PlannedLooks:
         looks += f"{', '.join(map(str, self.seeds))} seeds."
         delta = grid.smallest_effect
         if delta is None:
-            likely = "Set grid.smallest_effect: without it, a level without an effect is never decided."
+            likely = "Set grid.smallest_effect: without it, a comparison without an effect is never decided."
         else:
             likely = (
                 f"Likely {cost(self.cost.likely, self.likely_minutes)}: the mean if effects of 0, {delta:g}, "

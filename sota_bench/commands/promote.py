@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 @click.argument("grid", type=click.Path(path_type=Path))
 @click.option("--to", "target", required=True, metavar="SOURCE", help="The full data set: imagenet, folder:PATH or any "
               "other source of a grid.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The grid to write, as production.toml.")
+@click.option("--out", type=click.Path(path_type=Path), required=True,
+              help="The grid file to write, such as production.toml.")  # fmt: skip
 @click.option("--cell", help="The cell to promote (default: the confirmed winner, else the most accurate one).")
-@click.option("--with-baseline", is_flag=True, help="Also train the levels of the baseline, to compare.")
-@click.option("--batch-size", type=click.IntRange(2), help="Images per step (default: grows with the data).")
-@click.option("--epochs", type=click.IntRange(1), help="Epochs in all (default: as many as the cell).")
+@click.option("--with-baseline", is_flag=True, help="Also train the baseline, for comparison.")
+@click.option("--batch-size", type=click.IntRange(2), help="Images per step (default: scaled with the data).")
+@click.option("--epochs", type=click.IntRange(1), help="Total epochs (default: those of the cell).")
 @click.option("--change", "changes", multiple=True, metavar="FIELD=VALUE", help="Change a recipe field; repeatable.")
 @click.option("--store", type=click.Path(path_type=Path), default=Path(".sota_bench"), show_default=True,
               help="Folder with the finished stages of the ablation.")  # fmt: skip
-@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="As in the ablation's run.")
-@click.option("--seeds", help="As in the ablation's run.")
-@click.option("--device", default="", help="auto, cpu or cuda[:i]: where the expected hours are measured.")
-@click.option("--no-calibrate", is_flag=True, help="Measure nothing; hours come from earlier calibrations only.")
+@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE",
+              help="Override a key of the grid, as in the ablation's run; repeatable.")  # fmt: skip
+@click.option("--seeds", help="Seeds of the ablation's run, if they were given there.")
+@click.option("--device", default="", help="Device that the expected hours are for: auto, cpu or cuda[:i].")
+@click.option("--no-calibrate", is_flag=True, help="Measure nothing; predict hours from earlier calibrations only.")
 @each_source(one=True)
 def command(
     grid: Path, target: str, out: Path, cell: str | None, with_baseline: bool, batch_size: int | None,
@@ -39,8 +41,8 @@ def command(
 ) -> int:  # fmt: skip
     """Write the grid that trains the best cell of an ablation on the full data set.
 
-    Batch, learning rate and schedule are scaled by published rules. What the ablation does not show is said, and
-    nothing is refused.
+    Batch size, learning rate and schedule are scaled by published rules. Notes say what the ablation does not show;
+    they never stop the command.
     """
     from sota_bench.commands.stored import stored_run
     from sota_bench.data.counts import ImageCounts
@@ -116,14 +118,14 @@ def _full(target: str) -> tuple[str, ImageCounts | None, list[str]]:
     try:
         DataTable(source=target)
     except ValueError:
-        raise UserError("--to", "", f"{target!r} is no data source", "write imagenet or folder:PATH") from None
+        raise UserError("--to", "", f"{target!r} is not a data source", "write imagenet or folder:PATH") from None
     kind, _, path = target.partition(":")
     source = f"{kind}:{Path(path).expanduser().absolute()}" if kind in PATH_SOURCES else target
     try:
         return source, count_images(open_source(source, download=False)), []
     except UserError as error:
         if target in PUBLISHED and target in NAMED_DATASETS:
-            return source, PUBLISHED[target], [f"{target} is not on this machine: its published numbers are used."]
+            return source, PUBLISHED[target], [f"{target} is not on this machine, so its published size is used."]
         return source, None, [f"The full data set cannot be read here: {error.problem}."]
 
 

@@ -41,7 +41,7 @@ def reading_options(command: Command) -> Command:
         click.option("--split-column", default="", help="Column of that table with the splits."),
         click.option(
             "--group", default="", metavar="COLUMN|PATTERN",
-            help="What belongs together and stays in one split: a column, or a pattern with parentheses on the path.",
+            help="Images that belong together and stay in one split: a column, or a pattern on the path.",
         ),
         click.option(
             "--pixel-range", type=(float, float), metavar="BLACK WHITE",

@@ -79,7 +79,7 @@ def command(
     loaded = load_grid(grid, overrides, seeds, out, stopping=stopping)
     until_decided = loaded.stop == "decided"
     if until_decided and only:
-        raise UserError("--only", "", "a run until it is decided chooses its trials itself", "leave one of them out")
+        raise UserError("--only", "", "a run until decided chooses its trials itself", "leave one of them out")
     machine = machine_of(store, device, workers, grid=loaded)
     selected = {trial.id for trial in loaded.only(only)} if only else None
     goal = loaded.minutes_per_iteration

@@ -31,7 +31,7 @@ def chosen_source(grid: Grid) -> str:
     """
     label = click.get_current_context().meta.get(CHOSEN)
     if label is None:
-        what = f"the grid is on {len(grid.sources)} data sets, and this is about one"
+        what = f"the grid is on {len(grid.sources)} data sets, and this command works on one"
         raise UserError(str(grid.file), "data.sources", what, f"add --source {' or --source '.join(grid.sources)}")
     return str(label)
 
@@ -90,7 +90,7 @@ def each_source(
                     click.echo()
             return max([*codes, after(parameters, labels) if after else 0])
 
-        help = "Of a grid on several data sets, only this one, by its name (default: each of them)."
+        help = "For a grid on several data sets: use only this one" + ("." if one else " (default: all of them).")
         return cast(Command, click.option("--source", metavar="NAME", help=help)(on_each))
 
     return decorate

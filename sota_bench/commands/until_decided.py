@@ -187,7 +187,7 @@ class _Loop:
             return
         raise UserError(
             "--budget", "", f"the first look takes about {duration_text(60 * minutes)}, and the budget is "
-            f"{duration_text(60 * budget)}", "allow more, or ask for fewer cells, seeds or epochs",
+            f"{duration_text(60 * budget)}", "give a larger --budget, or use fewer cells, seeds or epochs",
         )  # fmt: skip
 
     def _exceeds_budget(self, look: Look, runs: Mapping[str, int]) -> bool:
@@ -205,9 +205,9 @@ class _Loop:
             return False
         self.setting.log(
             f"The next look ({counted(look.seeds, 'seed')}, {counted(trainings, 'more training')}) would take about "
-            f"{duration_text(60 * minutes)}, and {duration_text(60 * max(left, 0.0))} of the budget of "
-            f"{duration_text(60 * budget)} are left, so it is not started. The same command with a larger --budget "
-            "goes on from here."
+            f"{duration_text(60 * minutes)}, but of the budget of {duration_text(60 * budget)} only "
+            f"{duration_text(60 * max(left, 0.0))} is left, so it is not started. To continue from here, run the same "
+            "command with a larger --budget."
         )
         return True
 

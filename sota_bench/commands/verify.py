@@ -53,14 +53,14 @@ may differ by."""
     "reference_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also compare the accuracy of each cell with reference runs; exit code 3 if one is too low or too good.",
+    help="Also compare the accuracy of each cell with reference runs; exit code 3 if one is too low or too high.",
 )
 @click.option(
     "--write-reference",
     "new_reference",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the accuracies as reference runs, if nothing is wrong with them; 5 seeds or more.",
+    help="Write the accuracies as reference runs, if all checks pass; needs 5 seeds or more.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @each_source()

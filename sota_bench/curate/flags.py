@@ -18,13 +18,13 @@ WRONG_LABEL, OUTLIER, NEAR_COPY, LEAK, TINY = "wrong-label", "outlier", "near-co
 UNREADABLE, UNUSED, NOT_CHOSEN = "unreadable", "unused", "not-chosen"
 
 REASONS = {
-    WRONG_LABEL: "Confident learning takes the label for wrong",
+    WRONG_LABEL: "Confident learning finds that the label is probably wrong",
     OUTLIER: "The features lie far from those of all other images",
     NEAR_COPY: "Another image of the same split is the same or looks the same",
     LEAK: "An image of another split is the same or looks the same",
     TINY: "The shorter side has far fewer pixels than usual",
     UNREADABLE: "The file cannot be read as an image",
-    UNUSED: "The reading of the source leaves the file out",
+    UNUSED: "Left out when the source was read",
     NOT_CHOSEN: "Not among the classes and images that were asked for",
 }
 """Words of the column ``reasons``."""

@@ -217,7 +217,7 @@ def _table_splits(table: LabelTable, options: ReadingOptions, origin: str, layou
     folds = next((name for name in frame.columns if simple_name(name) in _FOLD_COLUMNS), "")
     if folds and frame[folds].str.fullmatch(r"[0-9]+").all() and frame[folds].nunique() > 1:
         first = min(frame[folds], key=int)
-        layout.notes.append(f"of the folds in column {folds} of {table.name}, {first} judges and the others train")
+        layout.notes.append(f"fold {first} of column {folds} of {table.name} is for evaluation, the others train")
         return ["val" if value == first else "train" for value in frame[folds]]
     own = split_name(table.name.rpartition("/")[2])
     return [split_of_path(path) or (own.split if own else "") for path in table.files]

@@ -53,7 +53,7 @@ def read_groups(layout: Layout, tables: Sequence[LabelTable], group: str, origin
     if alone:
         are = "1 image belongs" if len(alone) == 1 else f"{len(alone):,} images belong"
         layout.alarms.append(
-            f"{are} to no group by {how}, such as {alone[0]}, and may lie in another split than images like it; "
+            f"{are} to no group by {how}, such as {alone[0]}, and may be in a different split from related images; "
             f"correct {KEY}, or the table."
         )
     return [table.name for table in with_column]

@@ -13,8 +13,8 @@ FIXED = 0
 MEANING: dict[Source, str] = {
     "init": "initial weights",
     "order": "the order of the training images",
-    "augment": "crops, mirror images, dropout and what techniques draw",
-    "split": "which images train and which choose",
+    "augment": "crops, flips, dropout and the random draws of techniques",
+    "split": "the split into training and selection images",
 }
 
 

@@ -292,11 +292,11 @@ class _Reading:
         if head.stop != "decided":
             for key in ("budget", "max_seeds"):
                 if self.written.get(("grid", key)) == STOPPING[key] or (key == "budget" and head.budget is not None):
-                    raise self.error("grid", key, "it is for a run that goes on until it is decided",
+                    raise self.error("grid", key, "it applies only to a run until decided",
                                      'write grid.stop = "decided" or give --until-decided')  # fmt: skip
             return
         if added:
-            raise self.error("grid", "added_seeds", "a run until it is decided plans its seeds before the first look",
+            raise self.error("grid", "added_seeds", "a run until decided plans its seeds before the first look",
                              "leave added_seeds out")  # fmt: skip
         if head.max_seeds < seeds:
             raise self.error("grid", "max_seeds", f"{head.max_seeds} is fewer than the {seeds} seeds of the grid",

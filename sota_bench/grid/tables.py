@@ -47,51 +47,55 @@ class GridTable(Table):
     )
     added_seeds: tuple[int, ...] = Field(
         (),
-        description="seeds that you added after looking at the results; the report marks them, and says by how much a "
-        "second look raises the error",
+        description="seeds added after looking at the results; the report marks them and says how much a second look "
+        "raises the error rate",
     )
     stop: Stop = Field(
         "seeds",
-        description="when a run ends. seeds: when the seeds above are trained; decided: when every comparison is "
-        "decided (it helps, hurts, is real but negligible, or is no larger than smallest_effect). Comparisons that are "
-        "not get more seeds, at planned looks, so that the error stays as promised",
+        description="when a run ends. seeds: once the seeds above are trained; decided: once every comparison is "
+        "decided (helps, hurts, real but negligible, or no effect larger than smallest_effect). Comparisons that are "
+        "still open get more seeds, at looks planned in advance, so that all looks together keep the 5% error rate",
     )
     max_seeds: int = Field(
-        20, ge=2, le=10_000, description='for stop = "decided": seeds of a cell at the last look, whatever is decided'
+        20,
+        ge=2,
+        le=10_000,
+        description='with stop = "decided": the most seeds per cell; the run ends at this number, even if comparisons '
+        "are still open",
     )
     budget: float | None = Field(
         None,
         gt=0,
         le=1_000_000,
         examples=["40 min"],
-        description='for stop = "decided": minutes by the clock, or text such as "40 min"; a look that is predicted to '
-        "take longer than what is left is not started",
+        description='with stop = "decided": wall-clock minutes, or text such as "40 min"; a look that is predicted '
+        "to take longer than the time left is not started",
     )
     vary: tuple[Source, ...] = Field(
         ("init", "order", "augment"),
         min_length=1,
         description="what differs from seed to seed. "
         + "; ".join(f"{source}: {meaning}" for source, meaning in MEANING.items())
-        + ". What is not named is the same for all seeds; the test split never varies",
+        + ". What is not listed is the same for all seeds; the test split never varies",
     )
     design: Design = Field(
         "full",
         description="full: every combination of levels; one-at-a-time: the baseline, and each other level alone; "
-        "leave-one-out: the last level of every factor, and each factor in turn back at its first level; fractional: a "
-        "balanced part of all combinations, the smallest of its `resolution`. Factors that only change the evaluation "
-        "are crossed with it in full, since they train nothing",
+        "leave-one-out: the last level of every factor, and each factor in turn back at its first level; fractional: "
+        "the smallest balanced part of all combinations with the given `resolution`; factors that change only the "
+        "evaluation are still crossed in full, since they need no training",
     )
     resolution: Literal[4, 5] | None = Field(
         None,
         examples=[4],
-        description="of a fractional design, 4 by default. 4: main effects are aliased with interactions of three "
-        "factors or more, and interactions of two factors with each other; 5: interactions of two factors are "
-        "apart as well",
+        description="resolution of a fractional design, 4 by default. 4: main effects are not aliased with two-factor "
+        "interactions, but these are aliased with each other; 5: two-factor interactions are not aliased with each "
+        "other either",
     )
     refine: bool = Field(
         False,
-        description="after a fractional design, also run the full factorial of the factors whose effects came out "
-        "clear, the others at their baseline; its grid and report are in the folder `refined` of the report",
+        description="after a fractional design, also run the full factorial of the factors whose effects are clear, "
+        "with the others at their baseline; its grid and report are in the folder `refined` inside the report's folder",
     )
     minutes_per_iteration: float | None = Field(
         None,
@@ -102,9 +106,10 @@ class GridTable(Table):
     response: tuple[str, ...] = Field(
         ("accuracy",),
         min_length=1,
-        description="what levels are compared by, one name or a list; each is a family of verdicts of its own, and the "
-        "first one ranks the cells: " + ", ".join(response_names()) + ". Lower is better for nll, ece, brier, "
-        "forgetting and minutes",
+        description="the metric by which levels are compared, or a list of metrics: "
+        + ", ".join(response_names())
+        + ". Each metric has its own family of verdicts, and the first one ranks the cells. Lower is better for nll, "
+        "ece, brier, forgetting and minutes",
     )
     smallest_effect: float | dict[str, float] | None = Field(
         None,
@@ -113,8 +118,8 @@ class GridTable(Table):
     )
     scope: Scope = Field(
         "seeds and images",
-        description="what intervals and verdicts cover. seeds and images: other seeds and other images like those that "
-        "judge; these images: other seeds alone, so a verdict holds for these images and perhaps for no others",
+        description="what intervals and verdicts generalize to. seeds and images: other seeds, and other images like "
+        "the evaluation images; these images: other seeds only, evaluated on exactly these images",
     )
     match: Match = Field(
         "epochs",
@@ -206,8 +211,8 @@ class DataTable(Table):
     sources: tuple[str, ...] = Field(
         (),
         examples=[["imagenette", "folder:photos"]],
-        description="several data sets instead of `source`: every cell is run on each of them, and an effect is given "
-        "on each, compared between them and averaged over them",
+        description="several data sets instead of `source`: every cell is run on each of them, and effects are "
+        "reported for each data set, compared between them and averaged over them",
     )
     path: str = Field(
         "",
@@ -223,9 +228,9 @@ class DataTable(Table):
     )
     cache: Literal["auto", "pixels", "jpeg", "none"] = Field(
         "auto",
-        description="how images are kept at that size. pixels: decoded; jpeg: as JPEGs of quality 90, a tenth of the "
-        "disk, decoded whenever they are needed; none: decoded from the source each time, to the same bits as pixels; "
-        "auto: pixels up to 64 GiB, else jpeg",
+        description="how images are kept at that size. pixels: decoded; jpeg: as JPEGs of quality 90, about a tenth of "
+        "the disk space, decoded at each use; none: not stored, decoded from the source at each use, with the same "
+        "pixel values as `pixels`; auto: pixels up to 64 GiB, else jpeg",
     )
 
     root: str = Field("", description="folder of the data set inside the source; detected by default")
@@ -245,8 +250,9 @@ class DataTable(Table):
     group: str = Field(
         "",
         examples=["patient", "(video[0-9]+)"],
-        description="what belongs together, such as a patient, a burst or a video, and stays in one split: a column of "
-        "the table, or a regular expression whose parentheses match in the path of an image inside the source",
+        description="which images belong together, such as those of one patient, burst or video, and stay in one "
+        "split: a column of the table of labels, or a regular expression whose parentheses capture what the paths of "
+        "such images share",
     )
     pixel_range: tuple[float, float] | None = Field(
         None,

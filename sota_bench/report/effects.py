@@ -72,6 +72,11 @@ class Effect:
         return typeset(sentences.sentence(self.row, self.overview))
 
     @property
+    def short_sentence(self) -> str:
+        """The same for a terminal, without the probability of one more run, which the report gives."""
+        return typeset(sentences.sentence(self.row, self.overview, chance=False))
+
+    @property
     def size(self) -> str:
         """The estimate for the eye: ``+4.0 pp``."""
         if self.row.estimate is None:

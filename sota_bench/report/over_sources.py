@@ -81,8 +81,8 @@ def write_over_sources(out: Path, name: str, runs: Mapping[str, RunTables]) -> l
     lines = []
     for analysis in answers.asked:
         for effect in effects(view, analysis=analysis):
-            lines.append(f"{effect.mark} {effect.sentence}")
-            lines += [f"    {part.mark} {part.sentence}" for part in _on_each(view, effect, analysis)]
+            lines.append(f"{effect.mark} {effect.short_sentence}")
+            lines += [f"    {part.mark} {part.short_sentence}" for part in _on_each(view, effect, analysis)]
     return lines
 
 

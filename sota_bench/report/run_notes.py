@@ -60,8 +60,8 @@ def varied_notes(vary: Sequence[Source]) -> list[str]:
     text += f"; {join(fixed)} {'are' if len(fixed) > 1 else 'is'} the same for all" if fixed else ""
     if "split" in vary:
         return [
-            f"{text}. Each seed draws which images train and which choose, for all cells alike, so intervals cover "
-            "other images too; the test split is always the same."
+            f"{text}. Each seed draws its own training and selection images, the same for all cells, so intervals "
+            "cover other images too; the test split is always the same."
         ]
     return [f"{text}. Intervals cover only what varies, so they are narrower than those of independent trainings."]
 

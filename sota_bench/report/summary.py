@@ -28,8 +28,9 @@ def summary_lines(tables: RunTables, answers: Answers) -> list[str]:
         lines += [f"{sentences.direction(analysis.overview, noun)}:", *_verdicts(view, analysis)]
     for claim in answers.claims:
         response = response_named(claim.overview.response)
-        better = "" if response.higher_is_better else " (lower is better)"
-        lines += [f"Claimed by {join(claimants(claim))}, not asked for: {response.noun}{better}:"]
+        better = "" if response.higher_is_better else ", lower is better"
+        noun = f"{response.noun[0].upper()}{response.noun[1:]}"
+        lines += [f"{noun} (claimed by {join(claimants(claim))}, not asked for{better}):"]
         lines += _verdicts(view, claim)
     if not lines:
         lines = [typeset(warning) for warning in answers.first.warnings] or [
@@ -47,11 +48,11 @@ def _verdicts(view: View, analysis: Analysis) -> list[str]:
     for effect in effects(view, analysis=analysis):
         below = level_by_level(view, effect, analysis)
         if effect.row.diluted_by and not effect.row.demoted_by and below:  # the report has the average too
-            lines += [f"{simple.mark} {simple.sentence}" for simple in below]
+            lines += [f"{simple.mark} {simple.short_sentence}" for simple in below]
             flat.update(dict.fromkeys(effect.row.diluted_by))
         else:
-            lines.append(f"{effect.mark} {effect.sentence}")
-            lines += [f"    {simple.mark} {simple.sentence}" for simple in below]
+            lines.append(f"{effect.mark} {effect.short_sentence}")
+            lines += [f"    {simple.mark} {simple.short_sentence}" for simple in below]
     if flat:
         lines.append(
             f"With {join(list(flat))} nothing varies, as at chance, so the other factors are shown at the other levels."
@@ -74,12 +75,12 @@ def next_steps(
     again = [grid, *options, *out]
     steps = []
     if run.counts.done < run.counts.asked:
-        steps.append((["run", *again, "--retry", "failed"], "tries what failed once more"))
+        steps.append((["run", *again, "--retry", "failed"], "tries the failed stages again"))
     open_questions = [row for row in answers.first.headlines() if row.shown_verdict == verdicts.UNDETECTED]
     if open_questions and run.until_decided is None:
         steps.append((["run", *again, "--until-decided"], "adds seeds until every question is decided"))
     if run.confirmation is None and run.counts.cells > 1:
-        what = "trains the best cell and the baseline with new seeds, and judges them on images that chose nothing"
+        what = "trains the best cell and the baseline with new seeds, and judges them on the test split"
         steps.append((["confirm", *again], what))
     if run.control:
         steps.append((["init", "my-grid.toml", "--data", "folder:PATH"], "writes a grid for your own images"))

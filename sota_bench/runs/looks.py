@@ -240,15 +240,15 @@ def read_history(file: Path, grid: Grid) -> LookHistory:
         return fresh
     if not history.looks:
         return fresh
-    remedy = "keep it, or ask the new question with other seeds, such as --seeds "
+    remedy = "keep the old value, or start a new run with other seeds, such as --seeds "
     remedy += ",".join(map(str, islice(replace_seeds(grid, history.seeds).further_seeds, len(grid.seeds))))
     if history.planned != fresh.planned:
-        problem = f"the looks of this run were planned for at most {history.planned[-1]} seeds, and some are done"
+        problem = f"the looks of this run were planned for at most {history.planned[-1]} seeds and have begun"
         raise UserError(str(grid.file), "grid.max_seeds", problem, remedy)
     if history.deltas != fresh.deltas:
         sizes = ", ".join(f"{size:g} on {response}" for response, size in history.deltas.items())
         planned = f"a smallest effect of {sizes}" if sizes else "no smallest effect"
-        problem = f"the looks of this run were planned for {planned}, and some are done"
+        problem = f"the looks of this run were planned for {planned} and have begun"
         raise UserError(str(grid.file), "grid.smallest_effect", problem, remedy)
     return history
 

@@ -129,7 +129,7 @@ class Checked:
         device = f"{self.reference.device.get('name', 'unknown device')}, {self.reference.precision}"
         return (
             f"Compared {cells} with reference runs of {seeds} seeds ({device}). A cell fails if it is more than "
-            f"{self.reference.margin_pp:g} pp off, beyond what its seeds explain (one-sided t tests; a sound run fails "
+            f"{self.reference.margin_pp:g} pp off, beyond the noise of its seeds (one-sided t tests; a sound run fails "
             f"with a probability of {100 * convergence.ALPHA:g}% at most)."
         )
 
@@ -145,8 +145,8 @@ def failure_sentence(name: str, comparison: Comparison) -> str:
     if comparison.outcome == TOO_LOW:
         return f"{name} is too low: {numbers}. Something trains worse than before; compare code, versions and data."
     return (
-        f"{name} is too good to be true at its epochs: {numbers}. Check that no image that judges is trained on, and "
-        "that it trained the epochs that it declares."
+        f"{name} is suspiciously high for its epochs: {numbers}. Check that no evaluation image is trained on, and "
+        "that it trained for as many epochs as the grid says."
     )
 
 

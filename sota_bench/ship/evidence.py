@@ -48,9 +48,9 @@ def _verdicts(grid: Grid, cell: Cell, effects: list[Effect], confirmation: Confi
     for effect in effects:
         row = effect.row
         if chosen.get(row.factor) == row.level and row.verdict in UNDECIDED:
-            yield f"Not decided: {effect.sentence} The first level, {row.baseline}, is the simpler choice."
+            yield f"Not decided: {effect.short_sentence} The first level, {row.baseline}, is the simpler choice."
         if chosen.get(row.factor) == row.level and row.verdict == verdicts.HURTS:
-            yield f"Against it: {effect.sentence}"
+            yield f"A level that hurts: {effect.short_sentence}"
     if chosen and (confirmation is None or confirmation.winner != cell.id):
         yield f"{cell.id} was not confirmed on the test split: `confirm --cell {cell.id}` measures it with fresh seeds."
 
@@ -79,18 +79,21 @@ def _averages(grid: Grid, cell: Cell) -> Iterator[str]:
         if isinstance(technique, TracksWeights):
             level = level_text(getattr(cell.recipe, technique.field))
             yield (
-                f"{technique.field} {level} averages weights over optimizer steps. More images give more steps, and "
-                "the average was not scaled."
+                f"{technique.field} {level} averages weights over optimizer steps. More images give more steps, but "
+                f"this value was not scaled; to scale it, give --change {technique.field}=VALUE."
             )
 
 
 def _images(ablation: ImageCounts, full: ImageCounts | None) -> Iterator[str]:
     if full is None:
-        yield "The full data set is not on this machine, so batch and learning rate are those of the ablation."
+        yield (
+            "The size of the full data set is unknown, so batch size and learning rate are those of the ablation; "
+            "give --batch-size to scale them."
+        )
         return
     if full.train > ablation.train or full.classes != ablation.classes:
         yield (
             f"The verdicts come from {ablation.train:,} training images of "
             f"{counted(ablation.classes, 'class', 'classes')}, not from {full.train:,} of {full.classes:,}: "
-            "regularization that helps few images can hurt many."
+            "regularization that helps with few images can hurt with many."
         )

@@ -94,7 +94,7 @@ class Cost:
         """For people."""
         disk = f"about {size_text(self.disk_bytes)} on the disk"
         if self.hours is None or self.prepare_hours is None:
-            return f"Expected: {disk}; hours are not known before the times are calibrated (leave --no-calibrate out)."
+            return f"Expected: {disk}; the hours are unknown without a calibration (leave out --no-calibrate)."
         training, preparing = duration_text(3600 * self.hours), duration_text(3600 * self.prepare_hours)
         return f"Expected for each seed on {self.device}: {training} of training after {preparing} of decoding; {disk}."
 
@@ -128,7 +128,8 @@ def production(grid: Grid, cell: Cell, ablation: ImageCounts, full: ImageCounts 
     batch = wishes.batch or (scaled_batch(before.batch_size, ablation.train, full.train) if full else before.batch_size)
     factor, scaled = batch / before.batch_size, list[Scaled]()
     if factor != 1:
-        rule = "as asked for" if wishes.batch else "doubled while an epoch keeps its number of steps, to 1,024 at most"
+        doubled = "doubled as long as an epoch keeps at least as many steps, up to 1,024"
+        rule = "as asked for" if wishes.batch else doubled
         scaled.append(Scaled("batch_size", before.batch_size, batch, rule))
         if before.batch_sizes:
             larger = {size: max(2, round(own * factor)) for size, own in before.batch_sizes.items()}
@@ -138,7 +139,7 @@ def production(grid: Grid, cell: Cell, ablation: ImageCounts, full: ImageCounts 
     epochs = sum(phase.epochs for phase in before.phases)
     if wishes.epochs and wishes.epochs != epochs:
         schedule = format_schedule(scaled_phases(before.phases, wishes.epochs))
-        rule = "phases keep their shares, and the learning rate its shape over the training (Li et al. 2020)"
+        rule = "phases keep their shares of the epochs, and the learning-rate schedule its shape (Li et al. 2020)"
         scaled.append(Scaled("resize", before.resize, schedule, rule))
     recipe = _valid(model, {**before.model_dump(), **{change.field: change.after for change in scaled}})
     return Production(recipe, tuple(scaled), changed)

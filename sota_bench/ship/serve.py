@@ -124,13 +124,14 @@ def run_server(predictor: Predictor, top: int, host: str, port: int) -> None:
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        problem = f"{host}:{port} cannot be listened on: {error.strerror or error}"
+        problem = f"{host}:{port} cannot be used: {error.strerror or error}"
         raise UserError("--port", "", problem, "choose another --port, or 0 for a free one") from None
     with listening:
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"Serving http://{shown}:{listening.getsockname()[1]}/ until interrupted (Ctrl-C).")
         if not local:
-            click.echo(f"Everybody who reaches {host} can use it; 127.0.0.1 is for this machine alone.", err=True)
+            warning = f"Anyone who can reach {host} can use this page; --host 127.0.0.1 limits it to this machine."
+            click.echo(warning, err=True)
         app = application(predictor, top, LOOPBACK if local else ("*",))
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, limit_concurrency=MOST_CONNECTIONS, timeout_keep_alive=5,

@@ -88,24 +88,25 @@ def effect(row: ContrastRow, overview: Overview) -> str:
     return f"{text}, {level} {number(row.low, places)} to {number(row.high, places)}"
 
 
-def sentence(row: ContrastRow, overview: Overview) -> str:
+def sentence(row: ContrastRow, overview: Overview, chance: bool = True) -> str:
     """A row's verdict as a text that stands alone, with its numbers, what more would decide, and its caveats.
 
     Args:
         row: the row.
         overview: what was analysed: unit, delta, alpha, block and images.
+        chance: whether it says how probable it is that the level does better in one more run.
     """
-    return f"{comparison(row)}: {head(row, overview)}{details(row, overview)}"
+    return f"{comparison(row)}: {head(row, overview)}{details(row, overview, chance)}"
 
 
-def details(row: ContrastRow, overview: Overview) -> str:
+def details(row: ContrastRow, overview: Overview, chance: bool = True) -> str:
     """What follows the head in a row's sentence: ``(+4.0 pp, 95% CI 3.6 to 4.4).`` with a space before it, and more."""
     if row.verdict == verdicts.NOT_ESTIMABLE:
         return f", because {row.reason}{f': {effect(row, overview)}' if row.withheld else ''}."
     text = f" ({effect(row, overview)})"
     if row.verdict == verdicts.NEGLIGIBLE and row.kind != INTERACTION:
         text += f", smaller than {amount(overview.delta, overview.unit)}"
-    parts = (one_more_run, prospects, path_end, caveats)
+    parts = (*((one_more_run,) if chance else ()), prospects, path_end, caveats)
     return " ".join([f"{text}.", *(sentence for part in parts for sentence in part(row, overview))])
 
 
@@ -194,12 +195,12 @@ def images_needed(overview: Overview) -> int | None:
 
 
 def _more_images(row: ContrastRow, overview: Overview) -> str:
-    """``about 800 more``, ``about 800 more and 4 more seeds``."""
+    """``about 800 more images``, ``about 800 more images and 4 more seeds``."""
     extra = (row.images_needed_family or 0) - (overview.images or 0)
     rounded = round_up(extra)
     more_seeds = math.ceil((row.seeds_beside_images or 0) - row.n)
     beside = f" and {_more(more_seeds, overview.block)}" if more_seeds > 0 else ""
-    return f"about {rounded:,} more{beside}"
+    return f"about {rounded:,} more images{beside}"
 
 
 def _more(extra: int, block: str | None) -> str:
@@ -269,8 +270,8 @@ def aliased(aliases: Sequence[Alias], in_part: bool) -> str:
     """Why an effect of a fractional design gets no verdict: a clause that follows "because"."""
     names = alias_list(aliases)
     if in_part:
-        return f"it is aliased in part with {names}, which {'is' if len(aliases) == 1 else 'are'} clear or may be"
-    return f"it is aliased with {names}, and the fraction measures only what they come to together"
+        return f"it is partly aliased with {names}, which {'is' if len(aliases) == 1 else 'are'} or may be clear"
+    return f"it is aliased with {names}, and the fractional design cannot tell them apart"
 
 
 def aliased_interactions(row: ContrastRow, aliases: Sequence[Alias]) -> str:
@@ -311,13 +312,13 @@ def stopping(
     sentences = [text]
     reasons = {
         "maximum": f"The last look, with {plural(seeds, 'seed')}, is done, so no more seeds are added.",
-        "budget": "The next look does not fit the budget; the same command with a larger one goes on.",
-        "images": "More seeds would hardly narrow what is open: the images are the limit. Evaluate on more of them.",
+        "budget": "The next look does not fit the budget; to continue, run the same command with a larger --budget.",
+        "images": "More seeds would hardly narrow the open intervals: the images are the limit. Evaluate on more.",
     }
     if decided < questions and why in reasons:
         sentences.append(reasons[why])
     if decided < questions and not smallest_effects:
-        sentences.append("Without grid.smallest_effect, a level without an effect is never decided.")
+        sentences.append("Set grid.smallest_effect: without it, a comparison without an effect is never decided.")
     if fixed is not None:
         sentences.append(
             f"With the same number of seeds in every cell and one analysis, {plural(fixed, 'training')} would find "

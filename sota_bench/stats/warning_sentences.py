@@ -187,7 +187,7 @@ def over_sources(names: Sequence[str]) -> str:
     """What an average over data sets is about."""
     return (
         f"Each effect is averaged over {join(names)} within each seed, each data set counting alike, and is about "
-        "these data sets: it says nothing of others. Accuracies on different data sets are not compared."
+        "these data sets: it says nothing about others. Accuracies on different data sets are not compared."
     )
 
 

@@ -76,7 +76,7 @@ def test_a_look_that_does_not_fit_the_budget_is_not_started(
 ) -> None:
     done, record = first
     assert "The next look (4 seeds, 2 more trainings) would take about" in done.stderr
-    assert "larger --budget goes on from here" in done.stderr
+    assert "run the same command with a larger --budget" in done.stderr
     assert [(look["seeds"], look["trainings"], look["undecided"]) for look in record["looks"]] == [
         (3, 6, ["lr 0.0031 vs 0.003"])
     ]

@@ -106,7 +106,7 @@ def test_images_that_changed_since_are_left_out_by_name(curated: Path, flawed: F
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--drop", "outliers"], "--drop: 'outliers' is no reason; did you mean outlier?"),
+        (["--drop", "outliers"], "--drop: 'outliers' is not a reason; did you mean outlier?"),
         (["--classes", "9"], "--classes: 9 is more than the 3 that pictures has; ask for fewer"),
         (["--weights", "nowhere"], "--weights: 'nowhere' does not say which backbone it is for"),
         (["--probe", "resnet81"], "--probe: 'resnet81' is not a backbone"),

@@ -52,8 +52,8 @@ def test_a_file_holds_what_was_written(reference: Reference, tmp_path: Path) -> 
     [
         ({"c00": 60.3, "c01": 49.9}, {}),
         ({"c00": 60.0, "c01": 38.0}, {"lr 0.002": "is too low", OVERALL: "is too low"}),
-        ({"c00": 73.0, "c01": 50.0}, {"lr 0.001": "is too good to be true", OVERALL: "is too good to be true"}),
-        ({"c01": 75.0}, {"lr 0.002": "is too good to be true"}),
+        ({"c00": 73.0, "c01": 50.0}, {"lr 0.001": "is suspiciously high", OVERALL: "is suspiciously high"}),
+        ({"c01": 75.0}, {"lr 0.002": "is suspiciously high"}),
     ],
 )
 def test_cells_that_are_off_are_told_one_by_one(

@@ -70,10 +70,10 @@ def test_imagenet_by_its_published_numbers(exported: Exported, tmp_path: Path, m
     words = ("--no-calibrate", "--change", "backbone=resnet50", "--change", "resize=128x18")
     grid, said, err = promoted(exported, tmp_path / "production.toml", "imagenet", *words)
     assert (grid.source, grid.recipe.backbone, grid.recipe.batch_size) == ("imagenet", "resnet50", 1024)
-    assert "its published numbers are used" in err
+    assert "its published size is used" in err
     assert "128 px: the grid trained at 16, 32 px" in err
     assert "backbone resnet50: the grid tried test_resnet" in err
-    assert "hours are not known" in said
+    assert "hours are unknown" in said
 
 
 def test_a_data_set_that_is_elsewhere(exported: Exported, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_counts_of_imagenette() -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("--to", "imagenot"), "is no data source"),
+        (("--to", "imagenot"), "is not a data source"),
         (("--to", "imagenet", "--cell", "c99"), "there is no cell"),
         (("--to", "imagenet", "--change", "lr"), "is not FIELD=VALUE"),
         (("--to", "imagenet", "--change", "learning_rate=1"), "there is no such recipe field"),

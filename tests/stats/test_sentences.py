@@ -49,9 +49,9 @@ def test_where_images_are_the_limit_more_of_them_are_advised() -> None:
     assert enough.endswith("19 more seeds would detect 1.0 pp.")
     assert sentences.images_needed(replace(OVERVIEW, images=77, unit="nats")) is None
     crossed = sentence(replace(OVERVIEW, images=1000), images_needed_family=1834, seeds_beside_images=3)
-    assert crossed.endswith(". The 1,000 images are the limit: about 840 more would detect 2.0 pp.")
+    assert crossed.endswith(". The 1,000 images are the limit: about 840 more images would detect 2.0 pp.")
     both = sentence(replace(OVERVIEW, images=1000), images_needed_family=13510, seeds_beside_images=8)
-    assert both.endswith(": about 13,000 more and 5 more seeds would detect 2.0 pp.")
+    assert both.endswith(": about 13,000 more images and 5 more seeds would detect 2.0 pp.")
     assert [wording.round_up(count) for count in (7, 99, 101, 12510)] == [7, 99, 110, 13000]
 
 

@@ -28,9 +28,8 @@ def summary_lines(tables: RunTables, answers: Answers) -> list[str]:
         lines += [f"{sentences.direction(analysis.overview, noun)}:", *_verdicts(view, analysis)]
     for claim in answers.claims:
         response = response_named(claim.overview.response)
-        better = "" if response.higher_is_better else ", lower is better"
-        noun = f"{response.noun[0].upper()}{response.noun[1:]}"
-        lines += [f"{noun} (claimed by {join(claimants(claim))}, not asked for{better}):"]
+        better = "" if response.higher_is_better else " (lower is better)"
+        lines += [f"Claimed by {join(claimants(claim))}, but not in grid.response: {response.noun}{better}:"]
         lines += _verdicts(view, claim)
     if not lines:
         lines = [typeset(warning) for warning in answers.first.warnings] or [

@@ -87,8 +87,8 @@ def _averages(grid: Grid, cell: Cell) -> Iterator[str]:
 def _images(ablation: ImageCounts, full: ImageCounts | None) -> Iterator[str]:
     if full is None:
         yield (
-            "The size of the full data set is unknown, so batch size and learning rate are those of the ablation; "
-            "give --batch-size to scale them."
+            "The size of the full data set is unknown, so batch size and learning rate are not scaled to it; "
+            "--batch-size sets them."
         )
         return
     if full.train > ablation.train or full.classes != ablation.classes:

@@ -28,6 +28,12 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(48)
 REACH = 8.0
 """Standard deviations of a normal beyond which nothing is left (6e-16)."""
 
+MOST_DF = 1e9
+"""Degrees of freedom beyond which the t is a normal to the last digit; the density of S would lose all of its own."""
+
+MOST_CRITICAL = 1e150
+"""Critical values beyond which nothing is found; those of levels near 0 are infinite."""
+
 
 def upper_tail(critical: ArrayLike, df: ArrayLike, shift: ArrayLike) -> Array:
     """P(T > critical) of the noncentral t, for positive critical values.
@@ -36,12 +42,13 @@ def upper_tail(critical: ArrayLike, df: ArrayLike, shift: ArrayLike) -> Array:
     the shift this is certain, which leaves the distribution function of S and an integral over a short range of it.
 
     Args:
-        critical: c > 0.
-        df: degrees of freedom, need not be whole.
-        shift: noncentrality.
+        critical: c > 0, infinite where the level is 0.
+        df: degrees of freedom above 0, need not be whole; infinite ones are those of a normal.
+        shift: noncentrality, infinite where nothing varies.
     """
     from scipy.special import chdtr, gammaln, ndtr
 
+    critical, df = np.minimum(critical, MOST_CRITICAL), np.minimum(df, MOST_DF)
     critical, df, shift = np.broadcast_arrays(*(np.asarray(part, dtype=float) for part in (critical, df, shift)))
     # A chi is a Lipschitz function of normals, so it lies within REACH of its mean, which is below the root of df.
     smallest = np.maximum(np.sqrt(np.maximum(1 - 1 / df, 0)) - REACH / np.sqrt(df), 0)
@@ -59,11 +66,16 @@ def upper_tail(critical: ArrayLike, df: ArrayLike, shift: ArrayLike) -> Array:
 
 
 def power_of(effect: ArrayLike, se: ArrayLike, df: ArrayLike, alpha: ArrayLike) -> Array:
-    """Probability that a two-sided t test at ``alpha`` finds ``effect``, given the standard error and its ``df``."""
+    """Probability that a two-sided t test at ``alpha`` finds ``effect``, given the standard error and its ``df``.
+
+    Without an error any effect is found; whether none is found is then undefined, and NaN.
+    """
     from scipy.special import stdtrit
 
     effect, se, df, alpha = np.broadcast_arrays(*(np.asarray(part, dtype=float) for part in (effect, se, df, alpha)))
-    critical, shift = np.asarray(-stdtrit(df, alpha / 2)), np.abs(effect) / se
+    critical = np.abs(np.asarray(stdtrit(np.minimum(df, MOST_DF), alpha / 2)))  # for levels near 0 scipy gives +inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = np.abs(effect) / se
     power = np.array(upper_tail(critical, df, shift))
     far = shift < 5  # beyond, the other tail holds less than a normal's below -5, 3e-7
     power[far] += upper_tail(critical[far], df[far], -shift[far])
@@ -83,10 +95,10 @@ def detectable_shifts(df: ArrayLike, alpha: ArrayLike, power: float = POWER) -> 
     df, alpha = np.broadcast_arrays(np.asarray(df, dtype=float), np.asarray(alpha, dtype=float))
     shifts = np.full(df.shape, np.nan)
     usable = df > 0
-    pairs, inverse = np.unique(np.stack([df[usable], alpha[usable]]), axis=1, return_inverse=True)
+    pairs, inverse = np.unique(np.stack([np.minimum(df[usable], MOST_DF), alpha[usable]]), axis=1, return_inverse=True)
     if not pairs.size:
         return shifts
-    critical = -stdtrit(pairs[0], pairs[1] / 2)
+    critical = np.minimum(np.abs(stdtrit(pairs[0], pairs[1] / 2)), MOST_CRITICAL)
     # S is below 3 in more than 99% for one degree of freedom or more, and Z is above -7.
     low, high = np.zeros(pairs.shape[1]), critical * 4.0 + 10.0
     for _ in range(24):  # the far tail, at most alpha / 2, joins at the end
@@ -165,7 +177,8 @@ class Precision(NamedTuple):
         df = np.maximum(self.df * (totals - 1) / (self.seeds - 1), 1e-9)
         total = over_seeds + self.images / factor
         doubt = over_seeds**2 / df + self.spread / factor**3 / 2
-        return np.sqrt(total), np.minimum(total**2 / np.maximum(doubt, 1e-300), 1e9)
+        all_df = np.where(doubt > 0, total**2 / np.where(doubt > 0, doubt, 1.0), df)
+        return np.sqrt(total), np.minimum(all_df, MOST_DF)
 
 
 def detectable_by_seeds(precision: Precision, totals: Iterable[int], alpha: float) -> list[float]:

@@ -1,6 +1,11 @@
 """Minimum detectable effects and seeds needed, against statsmodels' power of the paired t test."""
 
+import math
+import warnings
+from collections.abc import Iterator
+
 import pytest
+from scipy.special import ndtr, ndtri
 from statsmodels.stats.power import TTestPower
 
 from sota_bench.stats.power import Precision, detectable_by_seeds, minimum_detectable_effect, power_of, seeds_needed
@@ -40,3 +45,28 @@ def test_detectable_effects_shrink_with_seeds_as_statsmodels_says() -> None:
     values = detectable_by_seeds(Precision.of_seeds([5**-0.5], [4], [5]), [2, 5, 20], 0.05)
     for effect, seeds in zip(values, [2, 5, 20], strict=True):
         assert TTestPower().power(effect, seeds, 0.05) == pytest.approx(0.80, abs=1e-6)
+
+
+@pytest.fixture
+def strict() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.mark.parametrize("df", [1e15, math.inf])
+def test_endless_degrees_of_freedom_are_those_of_a_normal(strict: None, df: float) -> None:
+    bound = -ndtri(0.025)
+    assert power_of(2.0, 1.0, df, 0.05) == pytest.approx(ndtr(2 - bound) + ndtr(-2 - bound), abs=1e-6)
+    assert minimum_detectable_effect(1.0, df, 0.05) == pytest.approx(bound + ndtri(0.8), abs=1e-3)
+
+
+def test_without_variance_the_fewest_seeds_find_any_effect(strict: None) -> None:
+    assert power_of(1e-6, 0.0, 2, 0.05) == 1.0
+    assert seeds_needed(0.5, 0.0, 2, 3, 0.05) == 2
+    assert detectable_by_seeds(Precision.of_seeds([0.0], [2], [3]), [3], 0.05) == [0.0]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-300])
+def test_a_level_near_0_finds_nothing(strict: None, alpha: float) -> None:
+    assert power_of(5.0, 1.0, 3, alpha) == pytest.approx(0.0, abs=1e-12)

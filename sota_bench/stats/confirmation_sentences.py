@@ -9,6 +9,7 @@ from sota_bench.stats.result import (
     Overview,
 )
 from sota_bench.stats.sentences import covered, effect, head
+from sota_bench.stats.verdicts import EQUIVALENT
 from sota_bench.stats.wording import plural
 
 
@@ -86,6 +87,8 @@ def survival(chosen: ContrastRow, confirmed: ContrastRow, overview: Overview) ->
         return f"About {100 * share:.0f}% of the gain was reproduced."
     if most is not None and most <= 0:
         return "The gain was not reproduced."
+    if confirmed.verdict == EQUIVALENT:
+        return "If there is a gain, it is too small to matter by grid.smallest_effect."
     return "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
 
 

@@ -32,12 +32,14 @@ def command(
     """Show how far a grid is: stages and trials done, running, failed, blocked and left."""
     from sota_bench.forecast.match import settle_schedules
     from sota_bench.plan.make import make_plan
+    from sota_bench.runs.looks import with_looks
     from sota_bench.store import Store
 
     loaded = load_grid(grid, overrides, seeds, out, writes=False)
-    selected = {trial.id for trial in loaded.only(only)} if only else None
     machine = machine_of(store, device, workers, writes=False, grid=loaded)
     plan, _ = make_plan(settle_schedules(loaded, machine, measure=False), machine)
+    plan = with_looks(plan, store, lambda wide: make_plan(wide, machine)[0])
+    selected = {trial.id for trial in plan.grid.only(only)} if only else None
     results = Store(store)
     rows, holder = results.rows(), results.holder()
     stages = {

@@ -72,15 +72,17 @@ def command(
     from sota_bench.forecast.match import settle_schedules
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
+    from sota_bench.runs.looks import with_looks
     from sota_bench.runs.provenance import command_line
     from sota_bench.runs.reference import check, read_reference, reference_from, write_reference
     from sota_bench.store import DamagedArtifact, MissingArtifact, Store
 
     reference = read_reference(reference_file) if reference_file is not None else None
     resolved = load_grid(grid, overrides, seeds, out, writes=False)
-    selected = {trial.id for trial in resolved.only(only)} if only else None
     machine = machine_of(store, device, workers, writes=False, grid=resolved)
     plan, n_workers = make_plan(settle_schedules(resolved, machine, measure=False), machine)
+    plan = with_looks(plan, store, lambda wide: make_plan(wide, machine)[0])
+    selected = {trial.id for trial in plan.grid.only(only)} if only else None
     results = Store(store)
     stages = [stage for stage in plan.stages.values() if selected is None or not selected.isdisjoint(stage.trials)]
     checked, problems = set[str](), list[str]()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -233,12 +233,8 @@ def read_history(file: Path, grid: Grid) -> LookHistory:
         UserError: looks were planned for another maximum of seeds or another smallest effect, and some are done. To
             plan anew after a look would break the error that the run promises.
     """
-    fresh = new_history(grid)
-    try:
-        history = LookHistory.from_json(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
-        return fresh
-    if not history.looks:
+    fresh, history = new_history(grid), _stored_history(file)
+    if history is None:
         return fresh
     remedy = "keep the old value, or start a new run with other seeds, such as --seeds "
     remedy += ",".join(map(str, islice(replace_seeds(grid, history.seeds).further_seeds, len(grid.seeds))))
@@ -251,6 +247,30 @@ def read_history(file: Path, grid: Grid) -> LookHistory:
         problem = f"the looks of this run were planned for {planned} and have begun"
         raise UserError(str(grid.file), "grid.smallest_effect", problem, remedy)
     return history
+
+
+def _stored_history(file: Path) -> LookHistory | None:
+    """The record of a run with a look that is done; None without one."""
+    try:
+        history = LookHistory.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return history if history.looks else None
+
+
+def with_looks(plan: Plan, store: Path, make_plan: Callable[[Grid], Plan]) -> Plan:
+    """The plan of a grid with the seeds that its looks added, where it was run until it is decided; else itself.
+
+    Args:
+        plan: of the seeds that the grid declares.
+        store: folder of the store.
+        make_plan: makes the plan of the grid with other seeds.
+    """
+    history = _stored_history(record_file(store, plan, plan.grid.seeds))
+    if history is None or (last := history.last_look) is None:
+        return plan
+    wide = make_plan(plan.grid.with_seeds(history.seeds[: last.seeds]))
+    return wide.restricted(trials_of_runs(wide, history.seeds, history.runs))
 
 
 def replace_seeds(grid: Grid, seeds: Sequence[int]) -> Grid:

@@ -110,6 +110,15 @@ def test_a_finished_run_is_answered_from_its_record(folder: Path, second: object
     pd.testing.assert_frame_equal(contrasts(folder), before)
 
 
+def test_status_and_verify_count_the_seeds_that_looks_added(folder: Path, second: object) -> None:
+    assert json.loads(sota_bench(folder, "status", "grid.toml", "--json").stdout)["trials"] == {"done": 8}
+    of_added = sota_bench(folder, "status", "grid.toml", "--only", "seed=3", "--json")
+    assert json.loads(of_added.stdout)["trials"] == {"done": 2}
+    checked = json.loads(sota_bench(folder, "verify", "grid.toml", "--retrain", "0", "--json").stdout)
+    stages = pd.read_csv(folder / "reports" / "looked" / "stages.csv")
+    assert checked["stages_checked"] == len(stages) and not checked["stages_missing"] and not checked["problems"]
+
+
 def test_another_maximum_and_a_selection_are_refused(folder: Path, second: object) -> None:
     other = sota_bench(folder, "run", "grid.toml", "--until-decided", "--max-seeds", "9")
     assert other.returncode == 2 and other.stderr.startswith("grid.toml: grid.max_seeds: ")

@@ -114,26 +114,19 @@ def _pair(grid: Grid, trials: pd.DataFrame, cell: str | None, file: Path) -> tup
     Raises:
         UserError: the baseline or the cell that was asked for is not finished.
     """
+    from sota_bench.report.gains import mean_gains
+
     if grid.baseline_cell is None:
         problem = f"{grid.design} with several factors has no baseline cell to confirm against"
         raise UserError(str(file), "grid.design", problem, "use full or one-at-a-time")
     baseline = grid.baseline_cell.id
-    done = trials[trials["status"] == "done"]
-    # values on other images do not compare
-    done = done[done["judged_on"].isin(done.loc[done["cell"] == baseline, "judged_on"])]
-    asked = trials.groupby("cell").size()  # in a run until it is decided, cells have different numbers of seeds
-    complete = done.groupby("cell").filter(lambda rows: len(rows) == asked[rows.name])
-    response = response_named(grid.response[0])
-    by_seed = complete.pivot(index="seed", columns="cell", values=response.name)
-    # Within seeds, so that seeds which only some cells have favour none of them.
-    means = by_seed.sub(by_seed[baseline], axis=0).mean() if baseline in by_seed else by_seed.mean()
-    means = (means if response.higher_is_better else -means).dropna()
-    if baseline not in means.index:
+    gains = mean_gains(trials, grid.response[0], baseline)
+    if baseline not in gains.index:
         raise UserError(str(file), "", "its baseline cell is not finished for all seeds", "start with run")
-    if cell is not None and cell not in means.index:
-        remedy = f"choose among {', '.join(means.index[:12])}"
+    if cell is not None and cell not in gains.index:
+        remedy = f"choose among {', '.join(gains.index[:12])}"
         raise UserError("--cell", "", f"there is no finished cell {cell!r}", remedy)
-    return baseline, cell or str(means.idxmax())
+    return baseline, cell or str(gains.idxmax())
 
 
 def _write_files(out: Path, tested: pd.DataFrame, confirmation: Confirmation) -> None:

@@ -13,8 +13,6 @@ from sota_bench.commands.sources import source_chosen
 from sota_bench.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from sota_bench.grid import Grid
     from sota_bench.report.tables import RunTables
 
@@ -35,7 +33,7 @@ def report_over_sources(parameters: Parameters, labels: Sequence[str]) -> int:
         runs[label] = tables
         grids.append(grid)
     out = grids[0].out.parent
-    if grids[0].stop == "decided":  # each data set has its own number of seeds, chosen by its own looks
+    if any(tables.looks for tables in runs.values()):  # each data set has its own seeds, chosen by its own looks
         if not parameters.get("as_json"):
             click.echo("Each data set was run until its own comparisons were decided: there are no verdicts over all.")
         return 0
@@ -52,25 +50,18 @@ def winner_over_sources(parameters: Parameters, labels: Sequence[str]) -> Parame
     """The cell to confirm on every data set: the best on average, by its differences to the baseline on each."""
     if parameters.get("cell") is not None:
         return {}
-    from sota_bench.responses import response_named
+    from sota_bench.report.gains import mean_gains
 
     gains = []
     for label in labels:
         grid, tables = _stored(parameters, label)
         baseline = grid.baseline_cell
-        response = response_named(grid.response[0])
-        means = _complete(tables.trials, len(grid.seeds)).groupby("cell")[response.name].mean()
-        if baseline is None or baseline.id not in means.index:
+        own = None if baseline is None else mean_gains(tables.trials, grid.response[0], baseline.id)
+        if own is None or not len(own):
             return {}  # the command says what is missing
-        gains.append((means - means[baseline.id]) * (1 if response.higher_is_better else -1))
+        gains.append(own)
     best = sum(gains[1:], start=gains[0]).dropna().idxmax()
     return {"cell": str(best)}
-
-
-def _complete(trials: pd.DataFrame, seeds: int) -> pd.DataFrame:
-    """The finished trials of cells that finished for all seeds."""
-    done = trials[trials["status"] == "done"]
-    return done.groupby("cell").filter(lambda rows: len(rows) == seeds)
 
 
 def _stored(parameters: Parameters, label: str) -> tuple[Grid, RunTables]:

@@ -45,8 +45,10 @@ def choose(trials: pd.DataFrame, trial_or_cell: str, response: str = "accuracy")
     if done.empty:
         raise UserError("--trial", "", "no trial of the grid has finished", "start with run")
     if trial_or_cell == BEST:
-        comparable = done[done["judged_on"].isin(done.loc[done["cell"] == done["cell"].iloc[0], "judged_on"])]
-        means = comparable.groupby("cell", sort=False)[response].mean()
+        first = done["cell"].iloc[0]
+        comparable = done[done["judged_on"].isin(done.loc[done["cell"] == first, "judged_on"])]
+        by_seed = comparable.pivot(index="seed", columns="cell", values=response)
+        means = by_seed.sub(by_seed[first], axis=0).mean()  # within seeds: looks give cells different numbers of them
         trial_or_cell = str(means.idxmax() if about.higher_is_better else means.idxmin())
     chosen = done[(done["trial"] == trial_or_cell) | (done["cell"] == trial_or_cell)]
     if chosen.empty:

@@ -56,8 +56,8 @@ def section(view: View) -> Section | None:
     blocks.append(
         Prose(
             [
-                f"Looks were planned at {seeds} seeds before the first one. Each may use a share of the 5% error, so "
-                "that all of them together stay within it; the correction for several comparisons (Holm) holds at each."
+                f"The looks, at {seeds} seeds, were planned before the first one. Each spends a share of the 5% error "
+                "rate, so that all of them together stay within it; Holm's correction applies at each look."
             ],
             "how",
         )

@@ -35,7 +35,9 @@ def report_over_sources(parameters: Parameters, labels: Sequence[str]) -> int:
     out = grids[0].out.parent
     if any(tables.looks for tables in runs.values()):  # each data set has its own seeds, chosen by its own looks
         if not parameters.get("as_json"):
-            click.echo("Each data set was run until its own comparisons were decided: there are no verdicts over all.")
+            click.echo(
+                "Each data set ran until its own comparisons were decided; there are no verdicts over all data sets."
+            )
         return 0
     name = grids[0].name.removesuffix(f"-{labels[0]}")
     lines = write_over_sources(out, name, runs)

@@ -39,7 +39,7 @@ def second_step(grid: Grid, size: int, tables: RunTables, answers: Answers) -> t
     found = {name for analysis in answers.asked for name in clear_factors(analysis)}
     clear = [name for name in grid.factors if name in found]
     if not clear:
-        remedy = "ask again with more seeds from the start" if grid.stop == "decided" else "add seeds"
+        remedy = "start a new run with more seeds" if grid.stop == "decided" else "add seeds"
         return None, f"No effect of the fractional design is clear, so there is nothing to refine; {remedy}."
     folder = grid.out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,7 @@ def survival(chosen: ContrastRow, confirmed: ContrastRow, overview: Overview) ->
     if most is not None and most <= 0:
         return "The gain was not reproduced."
     if confirmed.verdict == EQUIVALENT:
-        return "If there is a gain, it is too small to matter by grid.smallest_effect."
+        return "If there is a gain, it is smaller than grid.smallest_effect."
     return "It is still open whether the gain is real; add fresh seeds with --fresh-seeds."
 
 

@@ -18,6 +18,7 @@ SOURCES = {
     "torchvision:NAME": "a data set that torchvision stored, such as torchvision:CIFAR10, MNIST, Flowers102 or Food101",
     "folder:PATH": "your images: train/<class>/ and val/<class>/, or one folder for each class",
     "archive:PATH": "the same layout in a .tar, .tgz or .zip file",
+    "manifest:PATH": "the images that `curate` kept: its manifest.csv",
 }
 
 

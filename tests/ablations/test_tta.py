@@ -27,6 +27,8 @@ REFERENCE = json.loads((Path(__file__).parent.parent / "references" / "fastai_tt
 class Pictures:
     """A cache of pictures in memory."""
 
+    in_memory = True
+
     def __init__(self, pictures: list[np.ndarray]) -> None:
         self.pictures = pictures
         self.contents = np.array([hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures])

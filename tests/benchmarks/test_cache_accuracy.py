@@ -37,7 +37,7 @@ def split_of(bench: ModuleType, folder: Path, split: str) -> object:
     subset = SimpleNamespace(
         manifest=SimpleNamespace(items=pd.DataFrame({"path": ["a.png", "b.png", "c.png"]})), rows={split: [2, 0, 1]}
     )
-    cache = SimpleNamespace(heights=[50, 70, 60], widths=[90, 40, 60], uniform=None)
+    cache = SimpleNamespace(heights=[50, 70, 60], widths=[90, 40, 60], uniform=None, in_memory=True)
     prepared = SimpleNamespace(cache=cache, subset=subset, rows={split: [2, 0, 1]}, labels={split: [0, 1, 1]})
     return bench.from_files(folder, 7)(prepared, split, torch.device("cpu"), 3)
 

@@ -13,7 +13,7 @@ from sota_bench.cli import main
 from sota_bench.data.find import NAMED_DATASETS
 from sota_bench.data.names import IMAGENETTE
 from sota_bench.grid.fields import recipe_fields
-from sota_bench.grid.tables import NAMED_SOURCES, PATH_SOURCES
+from sota_bench.grid.tables import NAMED_SOURCES, PATH_SOURCES, TORCHVISION
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +82,7 @@ def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_sources_are_those_that_a_grid_accepts_and_the_data_layer_opens() -> None:
     from sota_bench.commands.list import SOURCES
 
-    assert set(SOURCES) == {*NAMED_SOURCES, *(f"{kind}:PATH" for kind in PATH_SOURCES)}
+    assert set(SOURCES) == {*NAMED_SOURCES, f"{TORCHVISION}:NAME", *(f"{kind}:PATH" for kind in PATH_SOURCES)}
     assert set(NAMED_SOURCES) == {"known-effects", *NAMED_DATASETS}
 
 

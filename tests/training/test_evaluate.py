@@ -129,6 +129,8 @@ def test_latency_is_that_of_whole_batches_after_a_warm_up(
 class Pictures:
     """A cache of pictures in memory."""
 
+    in_memory = True
+
     def __init__(self, pictures: list[np.ndarray]) -> None:
         self.pictures = pictures
         self.heights, self.widths = (np.array([picture.shape[axis] for picture in pictures]) for axis in (0, 1))

@@ -93,7 +93,9 @@ def test_a_missed_goal_is_exit_code_3_and_the_report_is_there(
     assert (out / "report.html").exists()
     run = json.loads((out / "run.json").read_text())
     assert run["predicted"]["iteration_minutes"] == pytest.approx(planned["minutes"]["iteration_minutes"]["median"])
-    assert run["predicted"]["run_minutes"] == pytest.approx(planned["minutes"]["run_minutes"])
+    # A run's first worker starts while the grid is planned, so the run may be spared its start.
+    assert planned["minutes"]["iteration_minutes"]["max"] < run["predicted"]["run_minutes"]
+    assert run["predicted"]["run_minutes"] <= planned["minutes"]["run_minutes"] * (1 + 1e-6)
     assert run["predicted"]["median_error"] >= 0
     trials = pd.read_csv(out / "trials.csv").set_index("cell")
     for cell, predicted in planned["minutes"]["iteration_minutes"]["cells"].items():

@@ -123,6 +123,8 @@ class PlannedLooks:
 
     def lines(self, grid: Grid) -> list[str]:
         """The same for people."""
+        from sota_bench.responses import response_named
+        from sota_bench.stats.wording import join
         from sota_bench.units import counted, duration_text
 
         def cost(trainings: float, minutes: float | None) -> str:
@@ -131,14 +133,18 @@ class PlannedLooks:
 
         looks = f"Until decided: {counted(self.cost.questions, 'question')}, looks at "
         looks += f"{', '.join(map(str, self.seeds))} seeds."
-        delta = grid.smallest_effect
-        if delta is None:
-            likely = "Set grid.smallest_effect: without it, a comparison without an effect is never decided."
+        without = [response_named(name).noun for name in grid.response if name not in grid.smallest_effects]
+        if without:
+            of = f" for {join(without)}" if len(grid.response) > 1 else ""
+            likely = f"Set grid.smallest_effect{of}: without it, a comparison without an effect is never decided."
         else:
+            smallest = " or ".join(
+                f"{delta:g} {response_named(name).unit}".rstrip() for name, delta in grid.smallest_effects.items()
+            )
             likely = (
-                f"Likely {cost(self.cost.likely, self.likely_minutes)}: the mean if effects of 0, {delta:g}, "
-                f"{2 * delta:g} and {4 * delta:g} pp are equally likely, and {self.seeds[-1]} seeds just suffice to "
-                f"find {delta:g} pp."
+                f"Likely {cost(self.cost.likely, self.likely_minutes)}: the mean if effects of 0, 1, 2 and 4 times "
+                f"the smallest that matters are equally likely, and {self.seeds[-1]} seeds just suffice to find "
+                f"{smallest}."
             )
         return [looks, f"At most {cost(self.cost.most, self.most_minutes)}. {likely}"]
 

@@ -32,7 +32,7 @@ class ExpectedCost:
     """Trainings that are still to come, at any look.
 
     Attributes:
-        questions: how many there are.
+        questions: how many there are, over all responses.
         most: where nothing is decided before the last look.
         likely: mean, where effects of 0, 1, 2 and 4 times the smallest effect of interest are equally likely, and the
             seeds of the last look just find the smallest one in 80%.
@@ -50,8 +50,11 @@ def expected_cost(wide: Plan, history: LookHistory) -> ExpectedCost:
         wide: the plan of all cells with all seeds that may run.
         history: what is planned.
     """
-    cells = cells_of_grid(wide.grid)
-    seeds = seeds_until_decided(history.plan, len(cells))
+    by_question, responses = cells_of_grid(wide.grid), len(wide.grid.response)
+    cells = [*by_question.values()] * responses
+    # The questions of each response are a family of their own.
+    simulated = seeds_until_decided(history.plan, len(by_question), DRAWS * responses)
+    seeds = np.hstack(np.split(simulated, responses))
     training_of = {
         trial.trial.cell.id: trial.training[-1]
         for trial in wide.trials
@@ -62,7 +65,7 @@ def expected_cost(wide: Plan, history: LookHistory) -> ExpectedCost:
         groups.setdefault(training, []).append(cell)
     totals = np.zeros(len(seeds))
     for members in groups.values():
-        asking = [number for number, compared in enumerate(cells.values()) if not compared.isdisjoint(members)]
+        asking = [number for number, compared in enumerate(cells) if not compared.isdisjoint(members)]
         totals += seeds[:, asking].max(axis=1, initial=history.planned[0])
     every = frozenset(trial.trial.id for trial in wide.trials)
     return ExpectedCost(len(cells), trainings_of(wide, every), float(totals.mean()))

@@ -134,3 +134,14 @@ def test_plan_says_what_it_may_cost_and_is_likely_to_cost(folder: Path, second: 
     cost = ExpectedCost(answer["questions"], answer["most_trainings"], answer["likely_trainings"])
     lines = PlannedLooks(tuple(answer["looks"]), cost, most_minutes=4.0).lines(load(folder / "grid.toml"))
     assert lines[0].endswith("1 question, looks at 3, 4 seeds.") and "At most 8 trainings (4.0 min). Likely" in lines[1]
+
+
+def test_plan_names_the_responses_without_a_smallest_effect(tmp_path: Path) -> None:
+    costs = PlannedLooks((3, 4), ExpectedCost(2, 8, 7.0), most_minutes=None)
+    for asked, smallest, expected in (
+        ("nll", "accuracy = 2", "Set grid.smallest_effect for NLL: without it"),
+        ("minutes", "accuracy = 2, minutes = 0.5", "find 2 pp or 0.5 min."),
+    ):
+        head = f'response = ["accuracy", "{asked}"]\nsmallest_effect = {{{smallest}}}'
+        (tmp_path / "grid.toml").write_text(GRID.replace("smallest_effect = 0.01", head))
+        assert expected in costs.lines(load(tmp_path / "grid.toml"))[1]

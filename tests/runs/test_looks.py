@@ -148,6 +148,15 @@ def test_cost_is_at_most_all_seeds_and_likely_less(wide: Plan, grid_of: Callable
     assert 3 * 3 < cost.likely < cost.most
 
 
+def test_each_response_asks_every_question(wide: Plan, grid_of: Callable[..., Grid]) -> None:
+    history = looks.new_history(grid_of())
+    asked = ("accuracy", "nll")
+    both = expected_cost(replace(wide, grid=wide.grid.model_copy(update={"response": asked})), history)
+    one = expected_cost(wide, history)
+    assert both.questions == 2 * one.questions and both.most == one.most
+    assert one.likely < both.likely <= both.most  # a cell runs until all of its responses are decided
+
+
 def test_expected_seeds_fall_with_the_effect() -> None:
     plan = plan_looks(3, 20)
     few, many = (seeds_until_decided(plan, questions).mean() for questions in (1, 10))

@@ -40,6 +40,7 @@ def command(
     from sota_bench.grid.expand import Trial
     from sota_bench.plan.make import make_plan
     from sota_bench.report.collect import Collector
+    from sota_bench.report.effects import typeset
     from sota_bench.report.output import write
     from sota_bench.runs.confirmation import compare
     from sota_bench.runs.execute import RunOptions, execute
@@ -82,7 +83,7 @@ def command(
     if as_json:
         click.echo(json.dumps(confirmation.to_json()))
     else:
-        click.echo("\n".join([*confirmation.words, f"report: {resolved.out / 'report.html'}"]))
+        click.echo("\n".join([*map(typeset, confirmation.words), f"report: {resolved.out / 'report.html'}"]))
     return 1 if (tested["status"] != "done").any() else 0
 
 

@@ -128,8 +128,9 @@ def explain(model: type[BaseModel], error: ValidationError) -> tuple[str, Proble
         return name, (f"{shown(value)}: {detail['msg']}", "")
     if kind == "literal_error":
         choices = _choices(field.annotation)
+        listed = ", ".join(shown(choice) if " " in choice else choice for choice in choices)
         return name, (
-            f"{shown(value)} is not one of {', '.join(choices)}",
+            f"{shown(value)} is not one of {listed}",
             did_you_mean(str(value), choices, "write one of them"),
         )
     if kind == "finite_number":

@@ -117,6 +117,10 @@ MISTAKES = {
         "[grid]\nmatch = 'minute'\n" + OK,
         "grid.match: 'minute' is not one of epochs, minutes, flops; did you mean minutes?",
     ),
+    "choice of several words": (
+        "[grid]\nscope = 'these-images'\n" + OK,
+        "grid.scope: 'these-images' is not one of 'seeds and images', 'these images'; did you mean these images?",
+    ),
     "duration": (
         "[grid]\nminutes_per_iteration = 'soon'\n" + OK,
         "grid.minutes_per_iteration: 'soon' is not a duration; write minutes as 2.0, or \"90 s\", \"2 min\", \"1.5 h\"",

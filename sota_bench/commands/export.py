@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @partial(grid_options, out_help="The folder to write; required without --to.")
-@click.option("--trial", default="best", show_default=True, help="A trial, a cell, or best: the cell with the highest "
-              "mean accuracy on the select split, and its most accurate trial.")  # fmt: skip
+@click.option("--trial", default="best", show_default=True, help="A trial, a cell, or best: the cell with the best "
+              "mean of the grid's response on the select split, and its best trial.")  # fmt: skip
 @click.option("--onnx", is_flag=True, help="Also write model.onnx, checked against torch.")
 @click.option("--to", "target", metavar="hub:NAME", help="Upload the folder as a model repository, with "
               "huggingface_hub; a new one is private.")  # fmt: skip

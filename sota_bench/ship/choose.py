@@ -70,7 +70,7 @@ def chosen_cell(grid: Grid, tables: RunTables, cell: str | None) -> Cell:
     if cell is None and tables.run.confirmation is not None:
         cell = tables.run.confirmation.winner
     if cell is None:
-        trial = choose(tables.trials, BEST)
+        trial = choose(tables.trials, BEST, grid.response[0])
         cell = str(tables.trials.set_index("trial").at[trial, "cell"])
     if cell not in cells:
         remedy = did_you_mean(cell, cells, f"the cells are {', '.join(list(cells)[:12])}")

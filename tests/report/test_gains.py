@@ -1,10 +1,13 @@
 """The mean gain of each cell over the baseline, which winners are chosen by."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pandas as pd
 import pytest
 
 from sota_bench.report.gains import mean_gains
-from sota_bench.ship.choose import choose
+from sota_bench.ship.choose import choose, chosen_cell
 
 SEEDS = {"c0": {0: 50.0, 1: 60.0, 2: 90.0}, "c1": {0: 52.0, 1: 62.0}, "c2": {0: 50.0, 1: 60.0, 2: 91.0}}
 """The third seed is a lucky one for all cells, and the best cell was not asked to run it."""
@@ -37,3 +40,15 @@ def test_unfinished_cells_and_other_images_are_left_out() -> None:
     assert list(mean_gains(table, "accuracy", "c0").index) == ["c0"]
     table.loc[table["trial"] == "c0-s0", "status"] = "failed"
     assert mean_gains(table, "accuracy", "c0").empty
+
+
+def test_the_promoted_cell_is_the_best_by_the_response_of_the_grid() -> None:
+    table = trials(nll=lambda rows: rows["accuracy"])  # so the most accurate cell has the worst one
+    tables = cast(Any, SimpleNamespace(trials=table, run=SimpleNamespace(confirmation=None)))
+    chosen = {}
+    for response in ("accuracy", "nll"):
+        grid = cast(
+            Any, SimpleNamespace(response=(response,), cells=lambda: [SimpleNamespace(id=cell) for cell in SEEDS])
+        )
+        chosen[response] = chosen_cell(grid, tables, None).id
+    assert chosen == {"accuracy": "c1", "nll": "c0"}

@@ -115,13 +115,14 @@ def _pair(grid: Grid, trials: pd.DataFrame, cell: str | None, file: Path) -> tup
     Raises:
         UserError: the baseline or the cell that was asked for is not finished.
     """
-    from sota_bench.report.gains import mean_gains
+    from sota_bench.stats.gains import mean_gains
 
     if grid.baseline_cell is None:
         problem = f"{grid.design} with several factors has no baseline cell to confirm against"
         raise UserError(str(file), "grid.design", problem, "use full or one-at-a-time")
     baseline = grid.baseline_cell.id
-    gains = mean_gains(trials, grid.response[0], baseline)
+    response = response_named(grid.response[0])
+    gains = mean_gains(trials, response.name, baseline, response.higher_is_better)
     if baseline not in gains.index:
         raise UserError(str(file), "", "its baseline cell is not finished for all seeds", "start with run")
     if cell is not None and cell not in gains.index:

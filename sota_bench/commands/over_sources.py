@@ -52,16 +52,18 @@ def winner_over_sources(parameters: Parameters, labels: Sequence[str]) -> Parame
     """The cell to confirm on every data set: the best on average, by its differences to the baseline on each."""
     if parameters.get("cell") is not None:
         return {}
-    from sota_bench.report.gains import mean_gains
+    from sota_bench.responses import response_named
+    from sota_bench.stats.gains import mean_gains
 
     gains = []
     for label in labels:
         grid, tables = _stored(parameters, label)
-        baseline = grid.baseline_cell
-        own = None if baseline is None else mean_gains(tables.trials, grid.response[0], baseline.id)
-        if own is None or not len(own):
+        baseline, response = grid.baseline_cell, response_named(grid.response[0])
+        if baseline is None:
             return {}  # the command says what is missing
-        gains.append(own)
+        gains.append(mean_gains(tables.trials, response.name, baseline.id, response.higher_is_better))
+        if gains[-1].empty:
+            return {}
     best = sum(gains[1:], start=gains[0]).dropna().idxmax()
     return {"cell": str(best)}
 

@@ -6,8 +6,8 @@ from typing import Any, cast
 import pandas as pd
 import pytest
 
-from sota_bench.report.gains import mean_gains
 from sota_bench.ship.choose import choose, chosen_cell
+from sota_bench.stats.gains import mean_gains
 
 SEEDS = {"c0": {0: 50.0, 1: 60.0, 2: 90.0}, "c1": {0: 52.0, 1: 62.0}, "c2": {0: 50.0, 1: 60.0, 2: 91.0}}
 """The third seed is a lucky one for all cells, and the best cell was not asked to run it."""
@@ -30,7 +30,7 @@ def test_seeds_that_only_some_cells_have_favour_none() -> None:
 
 def test_a_response_that_is_better_when_lower_gains_by_falling() -> None:
     table = trials().rename(columns={"accuracy": "nll"})
-    assert mean_gains(table, "nll", "c0")["c1"] == pytest.approx(-2.0)
+    assert mean_gains(table, "nll", "c0", higher_is_better=False)["c1"] == pytest.approx(-2.0)
 
 
 def test_unfinished_cells_and_other_images_are_left_out() -> None:

@@ -105,15 +105,16 @@ def decision() -> Iterator[Row]:
         return
     result = read("peers/decision.json")
     decided = result["decision"]
+    command = f"peers/whole_grid.py --decision --val {result['val']}"
     what = f"{decided['decided']} of {decided['questions']} questions decided, trainings {decided['trainings']}"
     yield (f"minutes to a decision ({what}; smallest effect {decided['delta']:g} pp)",
-           f"{result['ours_s'] / 60:.1f} min", "", "peers/whole_grid.py --decision")  # fmt: skip
+           f"{result['ours_s'] / 60:.1f} min", "", command)  # fmt: skip
     for name, loop in result["loops"].items():
         middle, low, high = (value / result["ours_s"] for value in loop["estimate_s"])
         yield (f"minutes to a decision: speed-up over a loop of plain PyTorch tuned by hand, {name}, with the "
                f"{decided['fixed_seeds']} seeds that the same power takes",
                f"{middle:.1f} ({low:.1f} to {high:.1f})", f"{LEAST_DECISION}" if "each trial" in name else "",
-               "peers/whole_grid.py --decision")  # fmt: skip
+               command)  # fmt: skip
 
 
 def step() -> Iterator[Row]:

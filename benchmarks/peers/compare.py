@@ -91,7 +91,11 @@ def machine() -> dict[str, Any]:
     """The machine, with a fingerprint of it."""
     from sota_bench.plan.environment import cpu
 
-    described = {**vars(cpu()), "cores": common.cores(), "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * 4096 / 2**30)}
+    processor = cpu()
+    described = {
+        "name": processor.name, "capability": processor.capability, "bf16": processor.has_bf16,
+        "cores": common.cores(), "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * 4096 / 2**30),
+    }  # fmt: skip
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
     return {**described, "fingerprint": digest}
 

@@ -150,7 +150,8 @@ def markdown(ours_s: float, loops: Mapping[str, Mapping[str, Any]], task: Mappin
     machine = task["machine"]
     lines += [
         "",
-        f"{task['trials']} trials, {task['train']} training images, {task['backbone']}. {machine['name']}, "
+        f"{task['trials']} trials, {task['train']} training and {task['val']} judging images, {task['backbone']}. "
+        f"{machine['name']}, "
         f"{machine['capability']}{', bf16' if machine['bf16'] else ', no bf16'}, {machine['cores']} cores.",
     ]
     return "\n".join(lines) + "\n"
@@ -219,7 +220,8 @@ def main() -> int:
         for name, loop in loops.items()
     }  # fmt: skip
     count = len(trials) // seeds * fixed
-    task = {"machine": compare.machine(), "trials": count, "train": options.train, "backbone": options.backbone}
+    images = {"train": options.train, "val": options.val}
+    task = {"machine": compare.machine(), "trials": count, **images, "backbone": options.backbone}
     content = {**task, "ours_s": ours_s, "loops": results, **({"decision": decision} if decision else {})}
     name = "decision" if decision else "grid"
     (out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")

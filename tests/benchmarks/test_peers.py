@@ -60,6 +60,7 @@ def test_the_interval_is_welchs(compare: ModuleType) -> None:
 
 def test_the_table_names_machine_and_versions(compare: ModuleType) -> None:
     machine = {"name": "A CPU", "capability": "avx2", "bf16": False, "cores": 2, "fingerprint": "abc"}
+    assert machine.keys() < compare.machine().keys()
     about = {"machine": machine, "versions": {"torch": "2.0"}, "train": 640, "val": 320, "epochs": 1}
     rows = compare.table([run(name, 100.0, 10.0, acc) for name in ("tuned", "sota_bench") for acc in (20.0, 22.0)])
     text = compare.markdown(rows, about)

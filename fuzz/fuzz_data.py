@@ -26,6 +26,7 @@ with atheris.instrument_imports(include=INSTRUMENTED):
     from sota_bench.data import tarindex, unpack
     from sota_bench.data.files import TarSource
     from sota_bench.data.manifest import Manifest
+    from sota_bench.data.members import safe_name
     from sota_bench.errors import UserError
 
 MOST_BYTES = 1 << 22
@@ -62,7 +63,7 @@ def tar(data: bytes) -> None:
         members = tarindex.read(path).members
         read = tarindex.TarReader(str(path), members)
         for name, (offset, size) in members.items():
-            if tarindex.safe_name(name) != name or read(name) != data[offset : offset + size]:
+            if safe_name(name) != name or read(name) != data[offset : offset + size]:
                 raise AssertionError(f"{name!r} is not what the archive holds")
         TarSource("fuzz", path).scan()
     except UserError as error:

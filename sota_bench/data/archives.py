@@ -7,18 +7,17 @@ import tarfile
 import zipfile
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from sota_bench.data.junk import MOST_FOLDERS, TOO_DEEP, is_junk
-from sota_bench.data.tarindex import LINK_OUTSIDE, OUTSIDE, Member, link_target, safe_name
+from sota_bench.data.members import NOT_REGULAR, Skipped
+from sota_bench.data.tarindex import Member
 from sota_bench.errors import UserError
 
 ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".zip")
 """Names of archives that can be read."""
 
-NOT_REGULAR = "not a regular file"
 _PADDING_BYTES = 1 << 24
 _MOST_LINK_BYTES = 4096
 _ENCRYPTED = 0x1
@@ -43,14 +42,6 @@ class Entry:
     name: str
     content: IO[bytes] | None = None
     target: str = ""
-
-
-@dataclass
-class Skipped:
-    """What is not used: (name, reason) of members, and the number of leftovers of systems and tools."""
-
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    junk: int = 0
 
 
 @dataclass
@@ -89,24 +80,17 @@ def archive_entries(archive: Path, skipped: Skipped) -> Generator[Entry]:
     members = _zip_members(archive) if archive_kind(archive) == "zip" else _tar_members(archive)
     with closing(members):
         for member in members:
-            shown = member.name.encode(errors="backslashreplace").decode()
-            name = safe_name(member.name)
+            name = skipped.usable_name(member.name)
             if name is None:
-                skipped.left_out.append((shown, OUTSIDE))
-            elif is_junk(name):
-                skipped.junk += 1
-            elif name.count("/") > MOST_FOLDERS:
-                skipped.left_out.append((shown, TOO_DEEP))
-            elif member.target is not None:
-                target = link_target(name, member.target, member.symbolic)
-                if target is None:
-                    skipped.left_out.append((shown, LINK_OUTSIDE))
-                else:
+                continue
+            if member.target is not None:
+                target = skipped.usable_target(member.name, name, member.target, member.symbolic)
+                if target is not None:
                     yield Entry(name, target=target)
             elif member.content is not None:
                 yield Entry(name, member.content)
             else:
-                skipped.left_out.append((shown, NOT_REGULAR))
+                skipped.leave_out(member.name, NOT_REGULAR)
 
 
 def archive_error(archive: Path, error: Exception) -> UserError:

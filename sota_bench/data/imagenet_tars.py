@@ -13,6 +13,7 @@ from typing import IO, Any
 from sota_bench.data import facts, tarindex
 from sota_bench.data.files import FileReader, FileSource, FolderReader
 from sota_bench.data.listing import Listing
+from sota_bench.data.members import safe_name
 from sota_bench.errors import UserError
 
 TRAIN, VALIDATION = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -72,7 +73,7 @@ class ImageNetTars(FileSource):
         except (tarfile.TarError, OSError) as error:
             problem = f"{name} in it is no readable .tar ({' '.join(str(error).split())})"
             raise UserError(str(self.root / TRAIN), "", problem, "download it again") from None
-        return [(image, extent) for image, extent in files if tarindex.safe_name(image) == image]
+        return [(image, extent) for image, extent in files if safe_name(image) == image]
 
     def _validation(self) -> Iterator[tuple[str, tuple[str, int, int]]]:
         members = tarindex.read(self.root / VALIDATION).members

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import posixpath
 import tarfile
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
 from sota_bench.data import facts
 from sota_bench.data.formats import HEAD_BYTES
-from sota_bench.data.junk import MOST_FOLDERS, TOO_DEEP, is_junk
+from sota_bench.data.members import NOT_REGULAR, Skipped, resolve_links
 from sota_bench.errors import UserError
-
-OUTSIDE = "points outside the archive, or is not a valid name"
-LINK_OUTSIDE = "a link that points outside the archive"
-_MOST_LINKS = 40
 
 
 @dataclass
-class TarIndex:
-    """The usable members of an archive.
+class TarIndex(Skipped):
+    """The usable members of an archive, and what is left out.
 
     Attributes:
         members: path -> (offset of the data, bytes).
-        left_out: (path, reason).
-        junk: how many leftovers of systems and tools it holds.
     """
 
     members: dict[str, tuple[int, int]] = field(default_factory=dict)
-    left_out: list[tuple[str, str]] = field(default_factory=list)
-    junk: int = 0
 
 
 _COLUMNS = ("path", "offset", "bytes", "reason")
@@ -103,34 +93,6 @@ class Member(tarfile.TarInfo):
         return super()._block(count)  # type: ignore[misc,no-any-return]
 
 
-def safe_name(name: str) -> str | None:
-    """A member's name with ``/`` and without leading ``./``, or None where it points outside or is not valid text."""
-    name = name.replace("\\", "/")
-    parts = PurePosixPath(name)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return None
-    if parts.is_absolute() or ".." in parts.parts or not parts.parts or "\0" in name or name[1:2] == ":":
-        return None
-    return str(parts)
-
-
-def link_target(link: str, target: str, symbolic: bool) -> str | None:
-    """The member that a link means: a symbolic link's target starts at the link's folder, a hard link's at the top.
-
-    Returns:
-        The member's name; None where the target is outside of the archive.
-    """
-    target = target.replace("\\", "/")
-    if not symbolic:
-        return safe_name(target)
-    if target.startswith("/"):
-        return None
-    inside = posixpath.normpath(posixpath.join(posixpath.dirname(link), target))
-    return safe_name(inside)
-
-
 def read_at(file: Path, offset: int, size: int, name: str) -> bytes:
     """Bytes of a file; ``name`` is what they are called.
 
@@ -166,22 +128,15 @@ class TarReader:
 def _add(index: TarIndex, links: dict[str, str], member: tarfile.TarInfo, whole: int) -> None:
     if member.isdir():
         return
-    shown = member.name.encode(errors="backslashreplace").decode()
-    name = safe_name(member.name)
+    name = index.usable_name(member.name)
     if name is None:
-        index.left_out.append((shown, OUTSIDE))
-    elif is_junk(name):
-        index.junk += 1
-    elif name.count("/") > MOST_FOLDERS:
-        index.left_out.append((shown, TOO_DEEP))
-    elif member.issym() or member.islnk():
-        target = link_target(name, member.linkname, member.issym())
-        if target is None:
-            index.left_out.append((shown, LINK_OUTSIDE))
-        else:
+        return
+    if member.issym() or member.islnk():
+        target = index.usable_target(member.name, name, member.linkname, member.issym())
+        if target is not None:
             links[name] = target
     elif not member.isreg() or member.issparse():
-        index.left_out.append((shown, "not a regular file"))
+        index.leave_out(member.name, NOT_REGULAR)
     elif member.offset_data + member.size > whole:
         index.left_out.append((name, "cut off: the archive ends before it does"))
     else:
@@ -196,40 +151,3 @@ def _follow(index: TarIndex, links: dict[str, str]) -> None:
     for name, target in copies.items():
         index.members.setdefault(name, index.members[target])
     index.left_out += [(name, reason) for name, reason in broken if name not in index.members]
-
-
-def resolve_links(links: Mapping[str, str], members: Collection[str]) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """What links mean, also where they lead to other links or to folders.
-
-    Args:
-        links: name -> target, both inside the archive.
-        members: names of the files in it.
-
-    Returns:
-        Name -> file, for each link to a file and each file below a link to a folder; and (name, reason) of the others.
-    """
-    copies: dict[str, str] = {}
-    broken: list[tuple[str, str]] = []
-    folders = {folder for name in members for folder in _parents(name)}
-    inside: dict[str, list[str]] = {}
-    if any(target in folders for target in links.values()):
-        for name in members:
-            for folder in _parents(name):
-                inside.setdefault(folder, []).append(name)
-    for link, target in links.items():
-        for _ in range(_MOST_LINKS):
-            if target not in links or target in members:
-                break
-            target = links[target]
-        if target in members:
-            copies[link] = target
-        elif target in folders and not link.startswith(target + "/"):
-            copies |= {f"{link}{name[len(target) :]}": name for name in inside.get(target, [])}
-        else:
-            broken.append((link, "a broken link"))
-    return copies, broken
-
-
-def _parents(name: str) -> list[str]:
-    parts = name.split("/")[:-1]
-    return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]

@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO
 
-from sota_bench.data.archives import ENDINGS, Skipped, archive_entries, archive_error
+from sota_bench.data.archives import ENDINGS, archive_entries, archive_error
 from sota_bench.data.junk import SIDECAR
-from sota_bench.data.tarindex import resolve_links
+from sota_bench.data.members import Skipped, resolve_links
 from sota_bench.errors import UserError, disk_is_full
 
 MAX_FILES = 20_000_000

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from sota_bench.data.archives import Skipped, archive_entries, archive_error, is_archive_name
+from sota_bench.data.archives import archive_entries, archive_error, is_archive_name
 from sota_bench.data.junk import is_junk
+from sota_bench.data.members import Skipped
 from sota_bench.errors import UserError
 
 

@@ -7,45 +7,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-CHECKS = HERE.parents[1] / "report" / "browser"
-MODULES = Path(os.environ.get("REPORT_BROWSER_MODULES", CHECKS)) / "node_modules"
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+from browser_check import PACKAGE, run_script
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def run(folder: Path, script: Path, *arguments: str) -> list[dict[str, object]]:
-    """What a script prints, one object a line."""
-    for missing, absent in {
-        "node": shutil.which("node") is None,
-        str(CHROMIUM): not CHROMIUM.exists(),
-        str(MODULES): not MODULES.is_dir(),
-    }.items():
-        if absent:
-            pytest.skip(f"no {missing}")
-    shutil.copy(script, folder)
-    shutil.copy(CHECKS / "package.json", folder)
-    if not (folder / "node_modules").exists():
-        (folder / "node_modules").symlink_to(MODULES.resolve(), target_is_directory=True)
-    done = subprocess.run(
-        ["node", script.name, *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.stdout, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 def test_the_sheet_passes_what_the_report_passes(curated: Path, tmp_path: Path) -> None:
     shutil.copy(curated / "report.html", tmp_path / "sheet.html")
-    results = run(tmp_path, CHECKS / "check.mjs", "sheet.html")
+    _, results = run_script(PACKAGE / "check.mjs", tmp_path, "sheet.html")
     assert len(results) == 5
     assert [one for one in results if any(value for key, value in one.items() if key not in ("file", "check"))] == []
 
@@ -56,7 +29,7 @@ def records(text: str) -> list[dict[str, str]]:
 
 def test_keys_change_the_file_that_is_saved(curated: Path, tmp_path: Path) -> None:
     shutil.copy(curated / "report.html", tmp_path / "sheet.html")
-    [seen] = run(tmp_path, HERE / "keys.mjs", "sheet.html", "saved.csv")
+    _, [seen] = run_script(Path(__file__).parent / "keys.mjs", tmp_path, "sheet.html", "saved.csv")
     assert seen["messages"] == [] and seen["requests"] == [] and seen["name"] == "manifest.csv"
     rows = {name: int(str(row)) for name, row in dict(seen["rows"]).items()}  # type: ignore[call-overload]
     assert rows["below"] not in (rows["first"], rows["second"])

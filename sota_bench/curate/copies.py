@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sota_bench.data.copies import connected_groups
 from sota_bench.data.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -60,37 +61,27 @@ def find_copies(items: pd.DataFrame, labels: np.ndarray, features: np.ndarray, l
         features: float16 [N, D].
         looks: uint8 [N, H, W], grey pictures.
     """
-    parent = np.arange(len(items))
-
-    def root(position: int) -> int:
-        while parent[position] != position:
-            parent[position] = parent[parent[position]]
-            position = int(parent[position])
-        return position
-
-    def join(first: int, second: int) -> None:
-        ends = sorted((root(first), root(second)))
-        parent[ends[1]] = ends[0]
-
-    for column in ("sha256", "near_copies"):
-        first_of: dict[str, int] = {}
-        for position, key in enumerate(items[column]):
-            if key:
-                join(first_of.setdefault(key, position), position)
-    for pairs, cosines in _near_pairs(labels, features):
-        edges = edge_correlation(looks[pairs[:, 0]], looks[pairs[:, 1]])
-        confirmed = (edges >= LEAST_CORRELATION) & ((cosines + edges) / 2 >= LEAST_MEAN)
-        for first, second in pairs[confirmed].tolist():
-            join(first, second)
-    members: dict[int, list[int]] = {}
-    for position in range(len(items)):
-        members.setdefault(root(position), []).append(position)
-    groups = [group for group in members.values() if len(group) > 1]
+    groups = connected_groups(_pairs_of_copies(items, labels, features, looks))
     similarity = np.zeros(len(items))
     for group in groups:
         others = [group[1], *([group[0]] * (len(group) - 1))]  # each with the first, and the first with the second
         similarity[group] = edge_correlation(looks[group], looks[others])
     return Copies(groups, similarity)
+
+
+def _pairs_of_copies(
+    items: pd.DataFrame, labels: np.ndarray, features: np.ndarray, looks: np.ndarray
+) -> Iterator[tuple[int, int]]:
+    """Pairs with the same content or the same group of near copies, and pairs that features and edges call copies."""
+    for column in ("sha256", "near_copies"):
+        first_of: dict[str, int] = {}
+        for position, key in enumerate(items[column]):
+            if key:
+                yield first_of.setdefault(key, position), position
+    for pairs, cosines in _near_pairs(labels, features):
+        edges = edge_correlation(looks[pairs[:, 0]], looks[pairs[:, 1]])
+        confirmed = (edges >= LEAST_CORRELATION) & ((cosines + edges) / 2 >= LEAST_MEAN)
+        yield from pairs[confirmed].tolist()
 
 
 def edge_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:

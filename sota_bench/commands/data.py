@@ -43,7 +43,7 @@ def command(source: str, path: Path | None, show_all: bool, as_json: bool, readi
 
 
 def _show(account: Account, show_all: bool) -> None:
-    from sota_bench.data.account import counted
+    from sota_bench.units import counted
 
     sizes = account.sizes()
     _print(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sota_bench.data.manifest import COPY, GROUP_IN_TWO_SPLITS, TWO_LABELS, UNTRAINED, Manifest
 from sota_bench.data.split import SPLITS
+from sota_bench.units import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,11 +99,6 @@ def account_of(manifest: Manifest) -> Account:
 def kind_of(reason: str) -> str:
     """A reason without what is about the one file."""
     return reason.partition(": ")[0]
-
-
-def counted(number: int, singular: str, plural: str = "") -> str:
-    """A number and its noun: ``1 image``, ``2,000 images``."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 def _alarms(manifest: Manifest, classes: dict[str, dict[str, int]]) -> list[str]:

@@ -22,10 +22,11 @@ from sota_bench.report.parts import Block, Cell, Chart, Facts, Head, Links, List
 from sota_bench.report.sections.order import CONTROL
 from sota_bench.report.side_by_side import draw_side_by_side
 from sota_bench.report.tables import RunTables
-from sota_bench.report.text import duration, finite, interval, join, p_value, signed
+from sota_bench.report.text import duration, finite, interval, p_value, signed
 from sota_bench.report.view import View
 from sota_bench.stats import Analysis, sentences, warning_sentences
 from sota_bench.stats.result import SIMPLE
+from sota_bench.stats.wording import join
 from sota_bench.units import counted
 
 SOURCE = "source"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from sota_bench.grid.draws import MEANING, SOURCES, Source
 from sota_bench.grid.pretrained import sentences
 from sota_bench.plan.plan import Plan
-from sota_bench.report.text import first_of, join
+from sota_bench.report.text import first_of
 from sota_bench.stages.results import StageResult
+from sota_bench.stats.wording import join
 from sota_bench.units import counted
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from sota_bench.report.parts import Block, Cell, Chart, Facts, Head, Listing, Pr
 from sota_bench.report.run_record import RunRecord
 from sota_bench.report.sections.order import CONTROL
 from sota_bench.report.tables import RunTables
-from sota_bench.report.text import MISSING, duration, finite, first_of, interval, join, measured
+from sota_bench.report.text import MISSING, duration, finite, first_of, interval, measured
 from sota_bench.report.theme import Ink, legend_above, sheet, short, styles
 from sota_bench.report.view import View
+from sota_bench.stats.wording import join
 from sota_bench.units import counted
 
 if TYPE_CHECKING:

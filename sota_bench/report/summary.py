@@ -9,10 +9,11 @@ from sota_bench.report.answers import Answers, claimants
 from sota_bench.report.effects import effects, level_by_level, typeset
 from sota_bench.report.run_record import RunRecord, Stopping
 from sota_bench.report.tables import RunTables
-from sota_bench.report.text import duration, join
+from sota_bench.report.text import duration
 from sota_bench.report.view import View
 from sota_bench.responses import response_named
 from sota_bench.stats import Analysis, sentences, verdicts
+from sota_bench.stats.wording import join
 from sota_bench.units import counted
 
 STATUSES = (("failed", "failed"), ("blocked", "blocked"), ("not_asked", "not asked for"),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from sota_bench.responses import Response
+from sota_bench.stats.wording import join
 from sota_bench.units import duration_text
 
 MINUS = "\u2212"
@@ -84,16 +85,6 @@ def compact(value: float | None) -> str:
         if abs(value) >= size:
             return f"{number(value / size, 1)} {unit}"
     return number(value, 0)
-
-
-def level_text(level: object) -> str:
-    """A level as people say it: ``true`` is on, ``false`` is off."""
-    return {"true": "on", "false": "off"}.get(str(level).lower(), str(level))
-
-
-def join(words: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
 
 
 def first_of(names: Sequence[str], most: int) -> str:

@@ -12,11 +12,11 @@ import pandas as pd
 from sota_bench.report.answers import Answers
 from sota_bench.report.run_record import RunRecord
 from sota_bench.report.tables import RunTables
-from sota_bench.report.text import join, level_text
 from sota_bench.responses import RESPONSES, Response, response_named
 from sota_bench.stats import Analysis, best_set, pareto
 from sota_bench.stats.balance import BalancedRows, balanced_rows
 from sota_bench.stats.means import pooled_means
+from sota_bench.stats.wording import join, level_name
 
 MEANS = (
     "accuracy",
@@ -197,16 +197,16 @@ class View:
         elif all(list(levels) == self.factors[name][:1] for name, levels in restricted.items()):
             text = f"Mean with {join(list(restricted))} at {'its' if len(restricted) == 1 else 'their'} baseline"
         else:
-            where = [f"{name} {' or '.join(map(level_text, levels))}" for name, levels in restricted.items()]
+            where = [f"{name} {' or '.join(map(level_name, levels))}" for name, levels in restricted.items()]
             text = f"Mean over settings with {join(where)}"
         if restricted or not balanced.complete:
             text += ", where all compared levels were measured"
         if balanced.left_out:
-            names = [" ".join(level_text(part) for part in key) for key in balanced.left_out]
+            names = [" ".join(level_name(part) for part in key) for key in balanced.left_out]
             text += f". Not shown, because no setting has it beside the others: {join(names)}"
         return text + "."
 
     def label(self, levels: Mapping[str, str]) -> str:
         """A cell in words: the factors that leave their baseline; ``baseline`` where none does."""
-        parts = [f"{name} {level_text(levels[name])}" for name in self.varied if levels[name] != self.factors[name][0]]
+        parts = [f"{name} {level_name(levels[name])}" for name in self.varied if levels[name] != self.factors[name][0]]
         return ", ".join(parts) or "baseline"

@@ -10,7 +10,7 @@ from sota_bench.stats.result import (
 )
 from sota_bench.stats.sentences import covered, effect, head
 from sota_bench.stats.verdicts import EQUIVALENT
-from sota_bench.stats.wording import plural
+from sota_bench.units import counted
 
 
 def confirmation(
@@ -42,7 +42,7 @@ def confirmation(
     of = "" if noun == "accuracy" else f" in {noun}"
     sentences = [
         f"{winner} ({changes}) vs the baseline {baseline}{of}.",
-        f"Select images: {_measured(chosen, overview)}. It was selected among {plural(candidates, 'cell')} on these "
+        f"Select images: {_measured(chosen, overview)}. It was selected among {counted(candidates, 'cell')} on these "
         "images, so this estimate is optimistic.",
         f"Test images, fresh seeds: {head(confirmed, overview)} ({_measured(confirmed, overview)}).",
         survival(chosen, confirmed, overview),
@@ -55,8 +55,8 @@ def confirmation(
     ]
     if earlier_looks:
         sentences.append(
-            f"The test images have already judged {plural(earlier_looks, 'other choice')} of this grid, so they are no "
-            "longer fresh; use another test split for a final answer."
+            f"The test images have already judged {counted(earlier_looks, 'other choice')} of this grid, so they are "
+            "no longer fresh; use another test split for a final answer."
         )
     return sentences
 
@@ -95,4 +95,4 @@ def survival(chosen: ContrastRow, confirmed: ContrastRow, overview: Overview) ->
 def _measured(row: ContrastRow, overview: Overview) -> str:
     if row.estimate is None:
         return f"not estimable, because {row.reason}"
-    return f"{effect(row, overview)}, {plural(int(row.n), overview.block or 'run')}"
+    return f"{effect(row, overview)}, {counted(int(row.n), overview.block or 'run')}"

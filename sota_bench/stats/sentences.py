@@ -28,10 +28,10 @@ from sota_bench.stats.wording import (
     join,
     level_name,
     number,
-    plural,
     round_up,
     short_number,
 )
+from sota_bench.units import counted
 
 ERRORS = {
     POOLED: "the error pooled over all cells",
@@ -130,7 +130,7 @@ def path_end(row: ContrastRow, overview: Overview) -> list[str]:
     """At which of the planned looks a row was decided; empty for a single analysis."""
     if row.look is None or row.seeds_used is None or not row.headline:
         return []
-    where = f"look {row.look} of {len(overview.looks)}, with {plural(row.seeds_used, overview.block or 'run')}"
+    where = f"look {row.look} of {len(overview.looks)}, with {counted(row.seeds_used, overview.block or 'run')}"
     return [f"Decided at {where}." if row.decided else f"Undecided at {where}."]
 
 
@@ -219,7 +219,7 @@ def caveats(row: ContrastRow, overview: Overview) -> list[str]:
     if row.p is not None and row.p_holm is not None and row.p < overview.alpha <= row.p_holm:
         sentences.append(
             f"The interval excludes 0, but the effect is not significant after Holm's correction for "
-            f"{plural(row.family_size, 'comparison')}."
+            f"{counted(row.family_size, 'comparison')}."
         )
     if row.part:
         sentences.append(f"Compared only where both levels were run ({row.part}).")
@@ -258,7 +258,7 @@ def alias_list(aliases: Sequence[Alias], everything: bool = False) -> str:
     words = [_in_part(alias) for alias in shown]
     for group, noun, factors in ((near, "effect", "up to two factors"), (far, "interaction", "three factors")):
         if more := sum(alias not in shown for alias in group):
-            words.append(f"{plural(more, f'other {noun}')} of {factors}")
+            words.append(f"{counted(more, f'other {noun}')} of {factors}")
     return join(words)
 
 
@@ -307,11 +307,11 @@ def stopping(
     """
     which = f"All {questions}" if decided == questions > 1 else f"{decided} of {questions}"
     verb = "is" if questions == 1 else "are"
-    text = f"{which} {'question' if questions == 1 else 'questions'} {verb} decided after {plural(looks, 'look')} and "
-    text += f"{plural(trainings, 'training')}."
+    text = f"{which} {'question' if questions == 1 else 'questions'} {verb} decided after {counted(looks, 'look')} and "
+    text += f"{counted(trainings, 'training')}."
     sentences = [text]
     reasons = {
-        "maximum": f"The last look, with {plural(seeds, 'seed')}, is done, so no more seeds are added.",
+        "maximum": f"The last look, with {counted(seeds, 'seed')}, is done, so no more seeds are added.",
         "budget": "The next look does not fit the budget; to continue, run the same command with a larger --budget.",
         "images": "More seeds would hardly narrow the open intervals: the images are the limit. Evaluate on more.",
     }
@@ -321,7 +321,7 @@ def stopping(
         sentences.append("Set grid.smallest_effect: without it, a comparison without an effect is never decided.")
     if fixed is not None:
         sentences.append(
-            f"With the same number of seeds in every cell and one analysis, {plural(fixed, 'training')} would find "
+            f"With the same number of seeds in every cell and one analysis, {counted(fixed, 'training')} would find "
             f"{'an effect' if len(smallest_effects) == 1 else 'effects'} of {join(smallest_effects)} as often."
         )
     return sentences

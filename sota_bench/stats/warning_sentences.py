@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sota_bench.stats.result import ContrastRow
 from sota_bench.stats.sentences import ERRORS, comparison
-from sota_bench.stats.wording import join, level_name, plural
+from sota_bench.stats.wording import join, level_name
+from sota_bench.units import counted
 
 
 def flat_levels(factor: str, levels: Sequence[str], block: str | None) -> str:
@@ -94,10 +95,10 @@ def looks_like_fractions(response: str, span: str) -> str:
 def rows_without_result(status: str, count: int) -> str:
     """Rows that are missing from every estimate."""
     if status == "not_applicable":
-        return f"{plural(count, 'row')} not applicable: combinations that cannot exist; they are not compared."
+        return f"{counted(count, 'row')} not applicable: combinations that cannot exist; they are not compared."
     if status == "not_asked":
-        return f"{plural(count, 'row')} not asked for (--only left them out): missing from every estimate."
-    return f"{plural(count, 'row')} with status {status}: missing from every estimate."
+        return f"{counted(count, 'row')} not asked for (--only left them out): missing from every estimate."
+    return f"{counted(count, 'row')} with status {status}: missing from every estimate."
 
 
 def no_values(noun: str) -> str:
@@ -116,8 +117,8 @@ def unknown_status(names: Sequence[str], valid: Sequence[str]) -> str:
 def rows_left_out(count: int, response: str | None) -> str:
     """Rows without a value of a factor, or of the response."""
     if response is None:
-        return f"{plural(count, 'row')} left out, because a factor is empty there and does not apply."
-    return f"{plural(count, 'row')} without a value of {response}: left out."
+        return f"{counted(count, 'row')} left out, because a factor is empty there and does not apply."
+    return f"{counted(count, 'row')} without a value of {response}: left out."
 
 
 def missing_results(missing: int, expected: int, block: str, lost: Sequence[str]) -> str:
@@ -144,14 +145,14 @@ def missing_combinations(results: int, possible: int) -> str:
 
 def empty_combinations(first: str, more: int) -> str:
     """Combinations that were asked for and gave no result at all."""
-    extra = f" and {plural(more, 'other combination')}" if more else ""
+    extra = f" and {counted(more, 'other combination')}" if more else ""
     return f"No result at all for {first}{extra}: averages leave them out. Run the failed trials again to include them."
 
 
 def averaged_rows(combinations: int, block: str) -> str:
     """Several different results of one combination."""
     return (
-        f"{plural(combinations, 'combination')} of factors and {block} hold several rows, which were averaged. If a "
+        f"{counted(combinations, 'combination')} of factors and {block} hold several rows, which were averaged. If a "
         "column tells them apart, name it with --factors or --within."
     )
 
@@ -229,7 +230,7 @@ def predictions_missing(trials: Sequence[str]) -> str:
     """Trials whose predictions are gone: the images are counted from those of the others."""
     shown = join([*trials[:5]]) + (", ..." if len(trials) > 5 else "")
     return (
-        f"No predictions for {plural(len(trials), 'trial')} ({shown}): what other images would change is estimated "
+        f"No predictions for {counted(len(trials), 'trial')} ({shown}): what other images would change is estimated "
         "from the others."
     )
 

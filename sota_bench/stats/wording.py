@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from sota_bench.stats.result import (
-    ContrastRow,
-)
+from sota_bench.stats.result import ContrastRow
 
 PERCENTAGE_POINTS = ("pp", "points")
 
@@ -40,11 +38,6 @@ def short_number(value: float) -> str:
     """A number that a user declared: at least one decimal, no digits that were not given."""
     text = f"{value:.6g}"
     return text if "." in text or "e" in text else f"{text}.0"
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 seed``, ``3 seeds``, ``1,200 seeds``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def join(words: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sota_bench.report.effects import effects_on, typeset
 from sota_bench.report.parts import Block, Cell, Chart, Section, Table
-from sota_bench.report.text import interval, join, level_text, number, plus_minus, signed
+from sota_bench.report.text import interval, number, plus_minus, signed
 from sota_bench.report.theme import Ink, name_y, sheet, styles
 from sota_bench.report.view import View
 from sota_bench.stats import sentences, wording
@@ -18,6 +18,7 @@ from sota_bench.stats.balance import BalancedRows
 from sota_bench.stats.means import block_means, means_by_group
 from sota_bench.stats.reliability import pool_bins
 from sota_bench.stats.result import ContrastRow
+from sota_bench.stats.wording import join, level_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +95,7 @@ def _finding(balanced: BalancedRows, factor: str, levels: list[str]) -> str:
         gap = 100 * mean["confidence"] - mean["accuracy"]
         tendency = "calibrated" if abs(gap) < 1 else "overconfident" if gap > 0 else "underconfident"
         parts.append(
-            f"{factor} {level_text(level)}: ECE {number(mean['ece'], 3)}, mean confidence {number(abs(gap))} pp "
+            f"{factor} {level_name(level)}: ECE {number(mean['ece'], 3)}, mean confidence {number(abs(gap))} pp "
             f"{'above' if gap > 0 else 'below'} accuracy ({tendency})"
         )
     return "; ".join(parts) + "."
@@ -103,7 +104,7 @@ def _finding(balanced: BalancedRows, factor: str, levels: list[str]) -> str:
 def _bins(curve: pd.DataFrame, factor: str, levels: list[str]) -> Table:
     rows = [
         [
-            f"{factor} {level_text(level)}",
+            f"{factor} {level_name(level)}",
             interval(row["low"], row["high"], 2),
             f"{int(row['count']):,}",
             number(row["confidence"], 3),
@@ -123,7 +124,7 @@ def _measures(view: View, balanced: BalancedRows, factor: str, levels: list[str]
     means = {name: means_by_group(block_means(balanced.rows, [factor], name)) for name in MEASURES}
     rows = []
     for level in levels:
-        row: list[Cell | str] = [f"{factor} {level_text(level)}"]
+        row: list[Cell | str] = [f"{factor} {level_name(level)}"]
         for name, (_, digits) in MEASURES.items():
             mean = means[name][level]
             row.append(Cell(plus_minus(mean.mean, mean.half_width, digits), mean.mean))
@@ -186,7 +187,7 @@ def _draw(curve: pd.DataFrame, factor: str, levels: list[str], width: int) -> Fi
             linewidth=1.6,
             marker=marker,
             markersize=5,
-            label=f"{factor} {level_text(level)}",
+            label=f"{factor} {level_name(level)}",
         )
         axes.scatter(
             part["confidence"],

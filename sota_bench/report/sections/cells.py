@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from sota_bench.report.parts import Block, Cell, Prose, Section, Table
-from sota_bench.report.text import compact, duration, interval, join, level_text, number
+from sota_bench.report.text import compact, duration, interval, number
 from sota_bench.report.view import View
 from sota_bench.responses import RESPONSES
+from sota_bench.stats.wording import join, level_name
 from sota_bench.units import counted
 
 # Beyond this many rows the page shows the most accurate ones; the files beside it hold all.
@@ -73,7 +74,7 @@ def _row(
     digits = view.response.digits
     return [
         cell,
-        *(level_text(row[name]) for name in view.varied),
+        *(level_name(row[name]) for name in view.varied),
         Cell(number(row["value"], digits + 1), row["value"]),
         Cell(interval(row["value_low"], row["value_high"], digits), row["value_high"] - row["value_low"]),
         Cell("\u2713" if best else "", tone="good" if best else ""),

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
-from sota_bench.report.text import finite, interval, join, level_text, number, plus_minus, signed
+from sota_bench.report.text import finite, interval, number, plus_minus, signed
 from sota_bench.report.theme import Ink, name_y, sequential, sheet, styles
 from sota_bench.report.view import View
 from sota_bench.stats.balance import BalancedRows
 from sota_bench.stats.means import PERCENT, Mean, block_differences, block_means, means_by_group
+from sota_bench.stats.wording import join, level_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ def section(view: View) -> Section | None:
     limits = {"stability": PERCENT, "plasticity": PERCENT, "forgetting": None}
     means = {name: means_by_group(block_means(rows, ["group"], name, limits=limit)) for name, limit in limits.items()}
     levels = list(means["stability"])
-    names = {level: f"{factor} {level_text(level)}" if factor else level for level in levels}
+    names = {level: f"{factor} {level_name(level)}" if factor else level for level in levels}
     over = view.averaged_over(balanced)
     table = Table(
         f"{over} \u00b1: half-width of the 95% interval over seeds, from three seeds on",

@@ -10,13 +10,14 @@ import pandas as pd
 
 from sota_bench.report.effects import Effect, interactions
 from sota_bench.report.parts import WIDE, Block, Cell, Chart, Section, Table
-from sota_bench.report.text import interval, join, level_text, lower_first, number, p_value, signed
+from sota_bench.report.text import interval, lower_first, number, p_value, signed
 from sota_bench.report.theme import Ink, diverging, name_y, sheet, styles
 from sota_bench.report.view import View
 from sota_bench.responses import Response
 from sota_bench.stats import sentences
 from sota_bench.stats.means import block_means
 from sota_bench.stats.verdicts import EQUIVALENT, NEGLIGIBLE
+from sota_bench.stats.wording import join, level_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -186,8 +187,8 @@ def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
         panels.append((first, second, means))
         rows += [
             [
-                f"{first} {level_text(row[first])}",
-                f"{second} {level_text(row[second])}",
+                f"{first} {level_name(row[first])}",
+                f"{second} {level_name(row[second])}",
                 number(row["mean"], digits + 1),
                 interval(row["low"], row["high"], digits + 1),
             ]
@@ -199,8 +200,8 @@ def _lines(view: View, pairs: list[tuple[str, str]]) -> Chart:
         gaps = [
             (b, means["mean"].get((levels[-1], b), np.nan) - means["mean"].get((levels[0], b), np.nan)) for b in lines
         ]
-        shown = [f"{signed(gap, digits)}{unit} at {second} {level_text(b)}" for b, gap in gaps if np.isfinite(gap)]
-        parts.append(f"{first} {level_text(levels[-1])} vs {level_text(levels[0])}: {join(shown)}")
+        shown = [f"{signed(gap, digits)}{unit} at {second} {level_name(b)}" for b, gap in gaps if np.isfinite(gap)]
+        parts.append(f"{first} {level_name(levels[-1])} vs {level_name(levels[0])}: {join(shown)}")
     table = Table(
         f"Mean {response.noun} of each pair of levels, with 95% intervals over seeds",
         ["Level", "At", f"{response.heading}#", "95% interval#"],
@@ -248,9 +249,9 @@ def _draw(
                 marker=marker,
                 linestyle=dash,
                 markeredgecolor=str(Ink.PAPER),
-                label=f"{second} {level_text(level)}",
+                label=f"{second} {level_name(level)}",
             )
-        ax.set_xticks(list(positions.values()), [level_text(level) for level in positions])
+        ax.set_xticks(list(positions.values()), [level_name(level) for level in positions])
         ax.set_xlim(-0.35, len(positions) - 0.65)
         ax.set_xlabel(first)
         ax.grid(axis="y")

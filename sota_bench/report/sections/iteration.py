@@ -9,9 +9,10 @@ import pandas as pd
 
 from sota_bench.report.parts import Block, Chart, Facts, Prose, Section, Table
 from sota_bench.report.run_record import RunRecord
-from sota_bench.report.text import duration, level_text, lower_first, time_unit
+from sota_bench.report.text import duration, lower_first, time_unit
 from sota_bench.report.theme import Ink, legend_above, sheet, short
 from sota_bench.report.view import View
+from sota_bench.stats.wording import level_name
 from sota_bench.units import counted
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _by_level(view: View) -> tuple[pd.DataFrame, str]:
     rows = []
     balanced = {name: view.balanced(view.done, [name], [name]) for name in view.varied}
     groups = [
-        (f"{name} {level_text(level)}", part.rows[part.rows[name] == level])
+        (f"{name} {level_name(level)}", part.rows[part.rows[name] == level])
         for name, part in balanced.items()
         for level in view.factors[name]
     ] or [("all trials", view.done)]

@@ -21,8 +21,8 @@ from sota_bench.report.sections import (
     tradeoff,
     verdict,
 )
-from sota_bench.report.text import join
 from sota_bench.report.view import View
+from sota_bench.stats.wording import join
 from sota_bench.units import counted
 
 ORDER = (

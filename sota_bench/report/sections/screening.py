@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sota_bench.report.parts import WIDE, Chart, Table
-from sota_bench.report.text import join, number
+from sota_bench.report.text import number
 from sota_bench.report.theme import Ink, name_y, sheet
 from sota_bench.stats.result import ScreenedEffect, ScreenedStratum, Screening
+from sota_bench.stats.wording import join
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

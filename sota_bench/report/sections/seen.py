@@ -6,8 +6,9 @@ import base64
 
 from sota_bench.report.parts import Picture, Pictures, Section
 from sota_bench.report.tables import Sample
-from sota_bench.report.text import level_text, number
+from sota_bench.report.text import number
 from sota_bench.report.view import View
+from sota_bench.stats.wording import level_name
 
 
 def section(view: View) -> Section | None:
@@ -27,7 +28,7 @@ def section(view: View) -> Section | None:
 
 def _picture(sample: Sample) -> Picture:
     address = f"data:image/png;base64,{base64.b64encode(sample.png).decode('ascii')}"
-    title = f"{sample.group} {level_text(sample.level)}"
+    title = f"{sample.group} {level_name(sample.level)}"
     targets = [
         " + ".join(
             f"{number(share, 2)} {name}"

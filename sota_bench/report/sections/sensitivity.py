@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sota_bench.report.effects import Effect, effects
 from sota_bench.report.parts import Chart, Section, Table
-from sota_bench.report.text import finite, join, number
+from sota_bench.report.text import finite, number
 from sota_bench.report.theme import Ink, legend_above, name_y, sheet, styles
 from sota_bench.report.view import View
 from sota_bench.responses import Response
 from sota_bench.stats import sentences
 from sota_bench.stats.power import Precision, detectable_by_seeds
+from sota_bench.stats.wording import join
 from sota_bench.units import counted
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from sota_bench.report.effects import effects, level_by_level, typeset
 from sota_bench.report.parts import Block, Facts, Listing, Prose, Section, VerdictLine, Verdicts
 from sota_bench.report.run_notes import memory_warnings
 from sota_bench.report.summary import STATUSES
-from sota_bench.report.text import duration, finite, join, measured
+from sota_bench.report.text import duration, finite, measured
 from sota_bench.report.view import View
 from sota_bench.responses import response_named
 from sota_bench.stats import Analysis, sentences
+from sota_bench.stats.wording import join
 from sota_bench.units import counted
 
 if TYPE_CHECKING:
